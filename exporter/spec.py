@@ -1,0 +1,65 @@
+"""The values that flow between the stages: what a checkpoint says it is, and what the user asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from graphs.head import Head
+from graphs.strategy import Strategy
+from poolfold.manifest import Profile, Text
+
+
+class DType(StrEnum):
+    """Precision of a graph; it lives in the graph, not in a builder flag."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a checkpoint lies. `revision` is a commit sha for a hub id, None for a folder."""
+
+    name: str
+    folder: Path
+    revision: str | None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the checkpoint says it is, everything but the transformer's weights.
+
+    trained: the strategy it was trained with, or None where it does not say.
+    head: the modules behind the pooling, in order, weights included (they are small).
+    transformer: the folder of the transformer inside `source.folder`, absolute.
+    tokenizer_json: the tokeniser, complete, as the runtime will load it.
+    """
+
+    source: Source
+    transformer: Path
+    model_type: str
+    hidden_size: int
+    num_layers: int
+    vocab_size: int
+    trained: Strategy | None
+    head: Head
+    text: Text
+    similarity: str
+    tokenizer_json: str
+    allow_pickle: bool
+    trust_remote_code: bool
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked `export` for. `strategies` is never empty."""
+
+    strategies: tuple[Strategy, ...]
+    dtypes: tuple[DType, ...]
+    targets: tuple[str, ...]
+    profile: Profile
+    texts: tuple[str, ...]
+    dimensions: int | None
+    latency: bool

@@ -1,0 +1,96 @@
+"""What a pooling strategy is, and what each mode means, exactly.
+
+The names are sentence-transformers' own. `pool` is the meaning in numpy that the PyTorch reference and the ONNX graph
+are both tested against. A row whose mask holds no token gives zeros under every mode.
+
+Source: sentence-transformers, `Pooling`; rows without a token are this project's definition.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+
+class PoolingMode(StrEnum):
+    """How token vectors become one vector. "First" and "last" count unmasked tokens, on either padding side."""
+
+    CLS = "cls"
+    """The first token's vector."""
+    MEAN = "mean"
+    """The average."""
+    MAX = "max"
+    """The largest value of each dimension."""
+    MEAN_SQRT_LEN_TOKENS = "mean_sqrt_len_tokens"
+    """The sum divided by the square root of the number of tokens."""
+    WEIGHTEDMEAN = "weightedmean"
+    """The average, each token weighted by its distance from the first unmasked one, which has weight 1."""
+    LASTTOKEN = "lasttoken"
+    """The last token's vector."""
+
+
+Strategy = tuple[PoolingMode, ...]
+"""One mode, or several whose vectors are concatenated in this order."""
+
+
+def strategy_name(strategy: Strategy) -> str:
+    """The name used in the command line, the manifest and file names: modes joined by `+`."""
+    return "+".join(strategy)
+
+
+def parse_strategy(name: str) -> Strategy:
+    """The inverse of `strategy_name`.
+
+    Raises:
+        ValueError: a mode is unknown, or named twice.
+    """
+    known = ", ".join(PoolingMode)
+    modes = []
+    for part in name.split("+"):
+        if part not in set(PoolingMode):
+            raise ValueError(f"unknown pooling {part!r} in {name!r}; expected one of {known}, or several joined by '+'")
+        modes.append(PoolingMode(part))
+    if len(set(modes)) != len(modes):
+        raise ValueError(f"pooling {name!r} names a mode twice")
+    return tuple(modes)
+
+
+def pool(hidden: npt.NDArray[np.floating], mask: npt.NDArray[np.integer], strategy: Strategy) -> npt.NDArray[np.float32]:
+    """Pool token vectors.
+
+    Args:
+        hidden: token vectors, float [batch, seq, hidden].
+        mask: attention mask, integer [batch, seq]; 1 marks a token.
+        strategy: the modes to concatenate.
+
+    Returns:
+        float32 [batch, len(strategy) * hidden].
+    """
+    rows = [
+        np.concatenate([_pool_row(h[m > 0].astype(np.float64), np.flatnonzero(m > 0), mode) for mode in strategy])
+        for h, m in zip(hidden, mask, strict=True)
+    ]
+    return np.stack(rows).astype(np.float32)
+
+
+def _pool_row(
+    tokens: npt.NDArray[np.float64], positions: npt.NDArray[np.intp], mode: PoolingMode
+) -> npt.NDArray[np.float64]:
+    """Pool one row's unmasked tokens, float64 [tokens, hidden]; `positions` are their places in the row."""
+    if not len(tokens):
+        return np.zeros(tokens.shape[1])
+    match mode:
+        case PoolingMode.CLS:
+            return tokens[0]
+        case PoolingMode.LASTTOKEN:
+            return tokens[-1]
+        case PoolingMode.MAX:
+            return np.asarray(tokens.max(axis=0))
+        case PoolingMode.MEAN:
+            return np.asarray(tokens.mean(axis=0))
+        case PoolingMode.MEAN_SQRT_LEN_TOKENS:
+            return np.asarray(tokens.sum(axis=0) / np.sqrt(len(tokens)))
+        case PoolingMode.WEIGHTEDMEAN:
+            return np.asarray(np.average(tokens, axis=0, weights=positions - positions[0] + 1))

@@ -1,0 +1,46 @@
+"""Every error a user can meet, each with the exit code the command line gives it.
+
+    PoolfoldError                 70  (never raised itself)
+    ├── CheckFailed                1  it ran, and a check failed
+    ├── InputError                 2  bad input or usage
+    │   ├── CheckpointError        2  a checkpoint that cannot be read, or not be folded
+    │   └── ArtifactError          2  an artifact that is not what its manifest says
+    └── TargetUnavailable          3  the target, or a library it needs, is not here
+
+A message says what was got, what was expected and what to do. Anything that is not a `PoolfoldError` is a bug: exit
+code 70.
+"""
+
+from __future__ import annotations
+
+
+class PoolfoldError(Exception):
+    """Base of every error poolfold raises on purpose."""
+
+    exit_code = 70
+
+
+class CheckFailed(PoolfoldError):
+    """A check ran and its result is outside its limit."""
+
+    exit_code = 1
+
+
+class InputError(PoolfoldError, ValueError):
+    """An argument, a file or a text that cannot be used."""
+
+    exit_code = 2
+
+
+class CheckpointError(InputError):
+    """A checkpoint that cannot be read, or holds something poolfold cannot fold."""
+
+
+class ArtifactError(InputError):
+    """An artifact directory that differs from its manifest."""
+
+
+class TargetUnavailable(PoolfoldError):
+    """A target, or a library that it needs, is not available on this machine."""
+
+    exit_code = 3

@@ -1,0 +1,220 @@
+"""The manifest: the contract between the exporter that writes an artifact and the loaders that read it.
+
+Values only, and their exact JSON form. Nothing here looks at the other files of the artifact (`verify.py` does), and
+nothing here knows torch, ONNX or any engine.
+
+The file guards itself: its first key, `manifest_sha256`, is the SHA-256 of the file's own bytes with those 64 digits
+replaced by zeros. A changed byte anywhere in it, white space included, is found, in any language, without a second file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from poolfold.errors import ArtifactError
+
+SCHEMA_VERSION = 1
+MANIFEST_NAME = "manifest.json"
+_UNSEALED = "0" * 64
+_SEAL = re.compile(rb'\A\{\s*"manifest_sha256":\s*"([0-9a-f]{64})"')
+
+
+class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A frozen JSON object; an unknown or a missing key, or a wrong type, is an error that names its place."""
+
+
+class Text(_Record):
+    """How a text becomes `input_ids`: all a tokeniser needs besides tokenizer.json.
+
+    `max_seq_length` counts tokens, special tokens included; longer texts are truncated to it on `truncation_side`.
+    `lower_case` says that the checkpoint asked for lower-casing; tokenizer.json already does it.
+    """
+
+    max_seq_length: int
+    padding_side: str
+    truncation_side: str
+    pad_token_id: int
+    lower_case: bool
+    prompts: dict[str, str]
+    default_prompt_name: str | None
+
+
+class Model(_Record):
+    """What the checkpoint says it is.
+
+    `modules` lists what the graph computes, in order, for example transformer, pooling, dense, normalize, truncate.
+    `trained_strategy` is None where the checkpoint does not say how it was trained.
+    `vocab_size` counts the rows of the embedding table: ids lie in [0, vocab_size).
+    """
+
+    source: str
+    revision: str | None
+    model_type: str
+    hidden_size: int
+    num_layers: int
+    vocab_size: int
+    trained_strategy: str | None
+    modules: tuple[str, ...]
+    dimensions: int | None
+    similarity: str
+    text: Text
+
+
+class Strategy(_Record):
+    """A pooling strategy in the artifact: `name` is one mode, or modes joined by `+` whose vectors are concatenated."""
+
+    name: str
+    trained: bool
+    dim: int
+
+
+class Precision(_Record):
+    """Nodes that stay fp32 in an fp16 graph, and the named rule that keeps them so."""
+
+    rule: str
+    nodes: int
+    why: str
+
+
+class Graph(_Record):
+    """An ONNX graph: `input_ids`, `attention_mask` int64 [batch, seq] -> `sentence_embedding` fp32 [batch, dim].
+
+    `weights` is the external data file that graphs of one dtype share, relative to the artifact.
+    """
+
+    path: str
+    weights: str | None
+    strategy: str
+    dtype: str
+    inputs: tuple[str, ...]
+    output: str
+    opset: int
+    nodes: int
+    attention_layers: int
+    kept_fp32: tuple[Precision, ...]
+    status: str
+
+
+class Range(_Record):
+    """One dimension of an optimisation profile."""
+
+    min: int
+    opt: int
+    max: int
+
+
+class Profile(_Record):
+    """An optimisation profile: the shapes an engine accepts, and the one it is tuned for."""
+
+    batch: Range
+    seq_len: Range
+
+
+class Engine(_Record):
+    """An engine and what it needs to run. `status`: `built` (never run here) or `validated` (its vectors were checked)."""
+
+    path: str
+    target: str
+    strategy: str
+    dtype: str
+    status: str
+    graph: str
+    library: str
+    library_version: str
+    compute_capabilities: tuple[str, ...]
+    profiles: tuple[Profile, ...]
+    attention_layers: int
+    attention_fused: int
+    build_seconds: float
+
+
+class File(_Record):
+    """A file of the artifact; `path` is relative, with forward slashes."""
+
+    path: str
+    bytes: int
+    sha256: str
+
+
+class Manifest(_Record):
+    """An artifact, whole. `parity`, `latency` and `environment` are reports for people and scripts: plain JSON."""
+
+    schema_version: int
+    poolfold_version: str
+    created: str
+    command: tuple[str, ...]
+    model: Model
+    strategies: tuple[Strategy, ...]
+    graphs: tuple[Graph, ...]
+    engines: tuple[Engine, ...]
+    files: tuple[File, ...]
+    parity: tuple[Mapping[str, Any], ...]
+    latency: tuple[Mapping[str, Any], ...]
+    environment: Mapping[str, Any]
+
+    def graph(self, strategy: str, dtype: str) -> Graph | None:
+        """The graph of a strategy and a dtype, or None."""
+        return next((g for g in self.graphs if (g.strategy, g.dtype) == (strategy, dtype)), None)
+
+
+def dumps(manifest: Manifest) -> bytes:
+    """The manifest as sealed JSON bytes."""
+    fields = {"manifest_sha256": _UNSEALED, **msgspec.to_builtins(manifest)}
+    unsealed = msgspec.json.format(msgspec.json.encode(fields), indent=2) + b"\n"
+    seal = hashlib.sha256(unsealed).hexdigest()
+    return unsealed.replace(_UNSEALED.encode(), seal.encode(), 1)
+
+
+def loads(data: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
+    """Read sealed JSON bytes.
+
+    Raises:
+        ArtifactError: not a manifest, of another schema version, changed since it was written, or malformed.
+    """
+    try:
+        fields = msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"{where} is not JSON ({error}). Export the model again.") from None
+    version = fields.get("schema_version") if isinstance(fields, dict) else None
+    # The version comes first: a later poolfold may seal its manifest in another way.
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise ArtifactError(
+            f"{where} has schema version {version}; this poolfold reads up to version {SCHEMA_VERSION}. "
+            "Upgrade poolfold, or export the model again with this one."
+        )
+    seal = _SEAL.match(data)
+    if version is None or seal is None:
+        raise ArtifactError(f"{where} is not a poolfold manifest: it lacks manifest_sha256 or schema_version.")
+    start, end = seal.span(1)
+    if hashlib.sha256(data[:start] + _UNSEALED.encode() + data[end:]).hexdigest().encode() != seal.group(1):
+        raise ArtifactError(f"{where} was changed after it was written: its SHA-256 differs. Export the model again.")
+    del fields["manifest_sha256"]
+    try:
+        manifest = msgspec.convert(fields, Manifest)
+    except msgspec.ValidationError as error:
+        raise ArtifactError(f"{where} is malformed: {error}. Export the model again.") from None
+    if manifest.schema_version != SCHEMA_VERSION:
+        raise ArtifactError(f"{where} has schema version {version}; this poolfold reads version {SCHEMA_VERSION}.")
+    return manifest
+
+
+def read_manifest(directory: Path) -> Manifest:
+    """Read DIR/manifest.json.
+
+    Raises:
+        ArtifactError: as `loads`, and where there is no such file.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(
+            f"{directory} is not an artifact: it has no {MANIFEST_NAME}. Expected a directory that `poolfold export` wrote."
+        ) from None
+    return loads(data, where=str(path))
