@@ -4,7 +4,7 @@ Values only, and their exact JSON form. Nothing here looks at the other files of
 nothing here knows torch, ONNX or any engine.
 
 The file guards itself: its first key, `manifest_sha256`, is the SHA-256 of the file's own bytes with those 64 digits
-replaced by zeros. A changed byte anywhere in it, white space included, is found, in any language, without a second file.
+replaced by zeros. A changed byte anywhere in it, white space included, is found, in any language, with no second file.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class _Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     """A frozen JSON object; an unknown or a missing key, or a wrong type, is an error that names its place."""
 
 
-class Text(_Record):
+class Text(_Record, frozen=True):
     """How a text becomes `input_ids`: all a tokeniser needs besides tokenizer.json.
 
     `max_seq_length` counts tokens, special tokens included; longer texts are truncated to it on `truncation_side`.
@@ -45,7 +45,7 @@ class Text(_Record):
     default_prompt_name: str | None
 
 
-class Model(_Record):
+class Model(_Record, frozen=True):
     """What the checkpoint says it is.
 
     `modules` lists what the graph computes, in order, for example transformer, pooling, dense, normalize, truncate.
@@ -66,7 +66,7 @@ class Model(_Record):
     text: Text
 
 
-class Strategy(_Record):
+class Strategy(_Record, frozen=True):
     """A pooling strategy in the artifact: `name` is one mode, or modes joined by `+` whose vectors are concatenated."""
 
     name: str
@@ -74,7 +74,7 @@ class Strategy(_Record):
     dim: int
 
 
-class Precision(_Record):
+class Precision(_Record, frozen=True):
     """Nodes that stay fp32 in an fp16 graph, and the named rule that keeps them so."""
 
     rule: str
@@ -82,7 +82,7 @@ class Precision(_Record):
     why: str
 
 
-class Graph(_Record):
+class Graph(_Record, frozen=True):
     """An ONNX graph: `input_ids`, `attention_mask` int64 [batch, seq] -> `sentence_embedding` fp32 [batch, dim].
 
     `weights` is the external data file that graphs of one dtype share, relative to the artifact.
@@ -101,7 +101,7 @@ class Graph(_Record):
     status: str
 
 
-class Range(_Record):
+class Range(_Record, frozen=True):
     """One dimension of an optimisation profile."""
 
     min: int
@@ -109,15 +109,15 @@ class Range(_Record):
     max: int
 
 
-class Profile(_Record):
+class Profile(_Record, frozen=True):
     """An optimisation profile: the shapes an engine accepts, and the one it is tuned for."""
 
     batch: Range
     seq_len: Range
 
 
-class Engine(_Record):
-    """An engine and what it needs to run. `status`: `built` (never run here) or `validated` (its vectors were checked)."""
+class Engine(_Record, frozen=True):
+    """An engine and what it needs. `status`: `built` (it never ran here) or `validated` (its vectors were checked)."""
 
     path: str
     target: str
@@ -134,7 +134,7 @@ class Engine(_Record):
     build_seconds: float
 
 
-class File(_Record):
+class File(_Record, frozen=True):
     """A file of the artifact; `path` is relative, with forward slashes."""
 
     path: str
@@ -142,7 +142,7 @@ class File(_Record):
     sha256: str
 
 
-class Manifest(_Record):
+class Manifest(_Record, frozen=True):
     """An artifact, whole. `parity`, `latency` and `environment` are reports for people and scripts: plain JSON."""
 
     schema_version: int
@@ -215,6 +215,6 @@ def read_manifest(directory: Path) -> Manifest:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
         raise ArtifactError(
-            f"{directory} is not an artifact: it has no {MANIFEST_NAME}. Expected a directory that `poolfold export` wrote."
+            f"{directory} is not an artifact: it has no {MANIFEST_NAME}. Expected a directory from `poolfold export`."
         ) from None
     return loads(data, where=str(path))

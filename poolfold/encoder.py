@@ -1,0 +1,151 @@
+"""Texts or token ids to vectors, over any session. A vector that is not finite, or is zero, is never returned.
+
+Knows no runtime, no file and no manifest but its `Model`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from poolfold.errors import ArtifactError, CheckFailed, InputError
+from poolfold.inputs import check_batch, check_texts
+from poolfold.manifest import Model
+from poolfold.sessions import Session
+from poolfold.tokenise import Tokenizer, pad, shorten
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Encoder:
+    """A loaded model. Safe to share between threads; `close` it, or use it in a `with`, to free its weights.
+
+    strategy, dtype, target: what `load` chose.
+    dim: length of a vector.
+    model: what the checkpoint says it is.
+    """
+
+    session: Session = field(repr=False)
+    tokenizer: Tokenizer = field(repr=False)
+    strategy: str = field(kw_only=True)
+    dtype: str = field(kw_only=True)
+    target: str = field(kw_only=True)
+    dim: int = field(kw_only=True)
+    model: Model = field(kw_only=True, repr=False)
+
+    @property
+    def max_seq_length(self) -> int:
+        """Tokens of the longest input, special tokens included; `encode` truncates to it, `embed` refuses more."""
+        return self.model.text.max_seq_length
+
+    @property
+    def prompts(self) -> Mapping[str, str]:
+        """The checkpoint's prompts by name."""
+        return MappingProxyType(self.model.text.prompts)
+
+    def encode(
+        self,
+        texts: Iterable[str],
+        batch_size: int = 32,
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> npt.NDArray[np.float32]:
+        """Embed texts.
+
+        Texts of like length share a batch, so that little padding is computed; the rows come back in input order.
+
+        Args:
+            texts: any number of texts; longer ones are truncated to `max_seq_length`.
+            batch_size: texts in one run.
+            prompt: put before each text. Without it, `prompt_name`'s prompt; without that, the checkpoint's default.
+            prompt_name: one of `prompts`.
+            progress: called after each batch with the number of texts done so far.
+
+        Returns:
+            float32 [len(texts), dim].
+
+        Raises:
+            InputError: the arguments, or a text that gives no token.
+            CheckFailed: a vector is not finite, or is zero.
+        """
+        listed = check_texts(texts, batch_size)
+        rows = self.tokenizer.ids(listed, self.tokenizer.resolve_prompt(prompt, prompt_name))
+        for index, row in enumerate(rows):
+            if not row:
+                raise InputError(
+                    f"text {index} ({shorten(listed[index])}) gives no token, and the embedding of nothing is "
+                    "undefined. Leave it out."
+                )
+        longest_first = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
+        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
+        text = self.model.text
+        for start in range(0, len(rows), batch_size):
+            batch = longest_first[start : start + batch_size]
+            names = [f"text {index} ({shorten(listed[index])})" for index in batch]
+            vectors[batch] = self._run(*pad([rows[i] for i in batch], text.padding_side, text.pad_token_id), names)
+            if progress is not None:
+                progress(start + len(batch))
+        return vectors
+
+    def embed(self, input_ids: npt.ArrayLike, attention_mask: npt.ArrayLike) -> npt.NDArray[np.float32]:
+        """Embed token ids, special tokens included.
+
+        Args:
+            input_ids: int64 [batch, seq], in [0, vocab_size); at most `max_seq_length` a row, at least 1.
+            attention_mask: int64 [batch, seq], 1 on tokens and 0 on padding, on either side.
+
+        Returns:
+            float32 [batch, dim].
+
+        Raises:
+            InputError: the arguments.
+            CheckFailed: a vector is not finite, or is zero.
+        """
+        ids, mask = check_batch(input_ids, attention_mask, self.model)
+        if not len(ids):
+            return np.empty((0, self.dim), dtype=np.float32)
+        return self._run(ids, mask, [f"row {index}" for index in range(len(ids))])
+
+    def _run(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], names: list[str]
+    ) -> npt.NDArray[np.float32]:
+        """Run the session and check every row; `names` tells the rows in a message."""
+        vectors = self.session.run(input_ids, attention_mask)
+        expected = (len(names), self.dim)
+        if vectors.dtype != np.float32 or vectors.shape != expected:
+            raise ArtifactError(
+                f"the {self.strategy} {self.dtype} model gave {vectors.dtype} {list(vectors.shape)}; "
+                f"expected float32 {list(expected)}, as its manifest says. Export the model again."
+            )
+        _refuse_rows(np.flatnonzero(~np.isfinite(vectors).all(axis=1)), "not finite (NaN or infinity)", names)
+        _refuse_rows(np.flatnonzero(~vectors.any(axis=1)), "zero", names)
+        return vectors
+
+    def close(self) -> None:
+        """Free the model; a later call raises InputError. Closing twice does nothing."""
+        self.session.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _refuse_rows(rows: npt.NDArray[np.intp], what: str, names: list[str]) -> None:
+    """Raise CheckFailed where there are any rows."""
+    if rows.size:
+        shown = ", ".join(names[row] for row in rows[:_SHOWN])
+        more = f" and {rows.size - _SHOWN} more" if rows.size > _SHOWN else ""
+        raise CheckFailed(
+            f"the vector is {what} for {shown}{more}; expected finite values, not all zero. Nothing is returned. "
+            "Try dtype fp32, and `poolfold validate` on these texts."
+        )

@@ -1,0 +1,94 @@
+"""What a caller may hand to an encoder. Whatever else arrives is an InputError that names its place and its remedy.
+
+Knows arrays and texts; no tokeniser and no session.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import numpy.typing as npt
+
+from poolfold.errors import InputError
+from poolfold.manifest import Model
+
+
+def check_texts(texts: Iterable[str], batch_size: int) -> list[str]:
+    """The texts as a list.
+
+    Raises:
+        InputError: one str instead of several, an item that is no str, or a batch size below 1.
+    """
+    if isinstance(texts, str):
+        raise InputError("texts is one str; expected a list of them. For a single text, pass [text].")
+    if not isinstance(texts, Iterable):
+        raise InputError(f"texts is of type {type(texts).__name__}; expected a list of str.")
+    listed = list(texts)
+    for index, text in enumerate(listed):
+        if not isinstance(text, str):
+            raise InputError(
+                f"text {index} is of type {type(text).__name__}; expected str. Drop it, or turn it into one."
+            )
+    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more.")
+    return listed
+
+
+def check_batch(
+    input_ids: npt.ArrayLike, attention_mask: npt.ArrayLike, model: Model
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """The batch as int64 [batch, seq] twice; batch may be 0.
+
+    Raises:
+        InputError: not two equal shapes [batch, seq] of integers, ids outside the embedding table, a mask that is not
+            made of 0 and 1, a row without any token, no token at all, or more tokens than the model takes.
+    """
+    ids = _matrix("input_ids", input_ids)
+    mask = _matrix("attention_mask", attention_mask)
+    if ids.shape != mask.shape:
+        raise InputError(
+            f"input_ids has shape {list(ids.shape)} and attention_mask {list(mask.shape)}; expected one [batch, seq]. "
+            "Pass both as the tokeniser gave them."
+        )
+    batch, seq = ids.shape
+    if batch:
+        limit = model.text.max_seq_length
+        if not 1 <= seq <= limit:
+            raise InputError(
+                f"input_ids has {seq} tokens a row; expected 1 to {limit}, this model's max_seq_length. "
+                "Truncate it, or let encode do so."
+            )
+        _check_values("input_ids", ids, model.vocab_size, "the rows of the embedding table")
+        _check_values("attention_mask", mask, 2, "1 for a token and 0 for padding")
+        empty = np.flatnonzero(~mask.any(axis=1))
+        if empty.size:
+            raise InputError(
+                f"row {empty[0]} of attention_mask marks no token, and the embedding of nothing is undefined. "
+                "Leave the row out, or mark its tokens with 1."
+            )
+    return np.ascontiguousarray(ids, dtype=np.int64), np.ascontiguousarray(mask, dtype=np.int64)
+
+
+def _matrix(name: str, values: npt.ArrayLike) -> npt.NDArray[np.integer]:
+    """An integer array [batch, seq], of any integer type."""
+    try:
+        array = np.asarray(values)
+    except ValueError as error:
+        raise InputError(f"{name} is not rectangular ({error}); expected [batch, seq]. Pad its rows.") from None
+    if array.ndim != 2:
+        raise InputError(f"{name} has shape {list(array.shape)}; expected [batch, seq]. For a single row, pass [row].")
+    if not np.issubdtype(array.dtype, np.integer):
+        raise InputError(f"{name} is of type {array.dtype}; expected integers. Convert it with .astype(np.int64).")
+    return array
+
+
+def _check_values(name: str, array: npt.NDArray[np.integer], stop: int, meaning: str) -> None:
+    """Require every value in [0, stop)."""
+    wrong = np.argwhere((array < 0) | (array >= stop))
+    if wrong.size:
+        row, column = wrong[0]
+        raise InputError(
+            f"{name} holds {array[row, column]} in row {row}, column {column}; expected [0, {stop}): {meaning}. "
+            "Use this model's own tokeniser."
+        )

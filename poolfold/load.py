@@ -1,0 +1,122 @@
+"""An artifact directory to an `Encoder`: verify every file, choose strategy and dtype, open the target's session.
+
+The one place that knows which targets run. Knows nothing of a session's inside.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NoReturn
+
+from poolfold.encoder import Encoder
+from poolfold.errors import ArtifactError, InputError, TargetUnavailable
+from poolfold.manifest import Manifest
+from poolfold.sessions.ort import OnnxRuntimeSession
+from poolfold.tokenise import Tokenizer
+from poolfold.verify import verify
+
+TOKENIZER_NAME = "tokenizer.json"
+_TARGETS = ("onnxruntime", "tensorrt-rtx")
+
+
+def load(
+    directory: str | Path,
+    strategy: str | None = None,
+    target: str = "onnxruntime",
+    dtype: str | None = None,
+    *,
+    threads: int | None = None,
+) -> Encoder:
+    """Load an artifact, after a check of every file in it.
+
+    Args:
+        directory: what `poolfold export` wrote.
+        strategy: one of the artifact's; None for the one the checkpoint was trained with, or else the first.
+        target: the runtime.
+        dtype: one of the artifact's; None for fp32, or else the first.
+        threads: threads of one run; None leaves it to the runtime.
+
+    Raises:
+        InputError: a strategy, dtype or target that is not there, or fewer threads than one.
+        ArtifactError: the directory differs from its manifest, or has nothing for the target.
+        TargetUnavailable: the target cannot run here.
+    """
+    # Before the hashes: those of a large artifact take seconds.
+    _check_arguments(target, threads)
+    directory = Path(directory)
+    return open_encoder(directory, verify(directory), strategy, target, dtype, threads=threads)
+
+
+def open_encoder(
+    directory: Path,
+    manifest: Manifest,
+    strategy: str | None = None,
+    target: str = "onnxruntime",
+    dtype: str | None = None,
+    *,
+    threads: int | None = None,
+) -> Encoder:
+    """As `load`, for a caller that has just verified the directory, or has written it itself."""
+    _check_arguments(target, threads)
+    trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
+    strategy = _choose(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
+    if target == "tensorrt-rtx":
+        _refuse_engine(directory, manifest, strategy, target, dtype)
+
+    dtypes = [graph.dtype for graph in manifest.graphs if graph.strategy == strategy]
+    dtype = _choose(directory, f"dtype (for strategy {strategy})", dtype, dtypes, "fp32")
+    graph = next(graph for graph in manifest.graphs if (graph.strategy, graph.dtype) == (strategy, dtype))
+    return Encoder(
+        OnnxRuntimeSession(directory / graph.path, threads=threads),
+        _tokenizer(directory, manifest),
+        strategy=strategy,
+        dtype=dtype,
+        target=target,
+        dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
+        model=manifest.model,
+    )
+
+
+def _check_arguments(target: str, threads: int | None) -> None:
+    """Refuse what no artifact could make right."""
+    if target not in _TARGETS:
+        raise InputError(f"unknown target {target!r}; expected one of {', '.join(_TARGETS)}.")
+    if threads is not None and threads < 1:
+        raise InputError(f"threads is {threads}; expected 1 or more, or None for the runtime's own choice.")
+
+
+def _choose(directory: Path, what: str, asked: str | None, has: list[str], preferred: str | None) -> str:
+    """What was asked for if the artifact has it; if nothing was, `preferred` where it is there, else the first."""
+    if not has:
+        raise ArtifactError(f"{directory} has no {what} at all. Export the model again.")
+    if asked is None:
+        return preferred if preferred in has else has[0]
+    if asked not in has:
+        raise InputError(f"{directory} has no {what} {asked!r}; it has {', '.join(has)}. Take one, or export it too.")
+    return asked
+
+
+def _tokenizer(directory: Path, manifest: Manifest) -> Tokenizer:
+    """The artifact's tokeniser."""
+    # Only a listed file has been checked.
+    if all(entry.path != TOKENIZER_NAME for entry in manifest.files):
+        raise ArtifactError(f"{directory} has no {TOKENIZER_NAME}. Export the model again.")
+    content = (directory / TOKENIZER_NAME).read_text(encoding="utf-8")
+    return Tokenizer(content, manifest.model.text, manifest.model.vocab_size)
+
+
+def _refuse_engine(directory: Path, manifest: Manifest, strategy: str, target: str, dtype: str | None) -> NoReturn:
+    """Say what an engine needs to run: this release builds engines and describes them, and runs none."""
+    engines = [engine for engine in manifest.engines if (engine.target, engine.strategy) == (target, strategy)]
+    if not engines:
+        targets = dict.fromkeys(["onnxruntime", *(e.target for e in manifest.engines if e.strategy == strategy)])
+        raise ArtifactError(
+            f"{directory} has no {target} engine for strategy {strategy}; it has {', '.join(targets)}. "
+            f"Export one: poolfold export MODEL -o DIR --pooling {strategy} --target {target}"
+        )
+    dtype = _choose(directory, f"{target} dtype", dtype, [engine.dtype for engine in engines], "fp32")
+    engine = next(engine for engine in engines if engine.dtype == dtype)
+    raise TargetUnavailable(
+        f"{directory / engine.path} was built for {target}; this release builds such engines and does not run them. "
+        f"Load that file with {engine.library} {engine.library_version}, or use target onnxruntime."
+    )

@@ -1,0 +1,92 @@
+"""An ONNX graph in ONNX Runtime, on the CPU. Knows graph names and threads; no texts and no manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poolfold.errors import ArtifactError, InputError, TargetUnavailable
+
+_REQUIRED = {"input_ids", "attention_mask"}
+_OPTIONAL = {"token_type_ids"}
+_OUTPUT = "sentence_embedding"
+_LOG_ERRORS_ONLY = 3
+
+
+class OnnxRuntimeSession:
+    """An ONNX graph, with its weights in memory. Safe to share between threads, as ONNX Runtime's sessions are."""
+
+    def __init__(self, path: Path, *, threads: int | None = None, spinning: bool = True) -> None:
+        """Load a graph.
+
+        Args:
+            path: the .onnx file; its external data lies beside it.
+            threads: threads of one run; None leaves it to ONNX Runtime, which takes the physical cores.
+            spinning: whether threads busy-wait for a while between runs. Faster, and it disturbs whatever else runs.
+
+        Raises:
+            ArtifactError: ONNX Runtime cannot load the graph, or its inputs or output have other names.
+            TargetUnavailable: ONNX Runtime is not installed.
+        """
+        try:
+            import onnxruntime
+            from onnxruntime.capi import onnxruntime_pybind11_state as state
+        except ImportError as error:
+            raise TargetUnavailable(
+                f"onnxruntime is not available here: {error}. Install it: pip install onnxruntime"
+            ) from error
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = _LOG_ERRORS_ONLY
+        options.intra_op_num_threads = threads or 0
+        options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        # Its errors have no base class of their own.
+        except (
+            state.EPFail,
+            state.Fail,
+            state.InvalidArgument,
+            state.InvalidGraph,
+            state.InvalidProtobuf,
+            state.NoModel,
+            state.NoSuchFile,
+            state.NotImplemented,
+            state.RuntimeException,
+        ) as error:
+            raise ArtifactError(
+                f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__}: {error}. "
+                "Upgrade onnxruntime, or export the model again."
+            ) from error
+        inputs = {value.name for value in session.get_inputs()}
+        outputs = {value.name for value in session.get_outputs()}
+        if not inputs >= _REQUIRED or inputs - _REQUIRED - _OPTIONAL or _OUTPUT not in outputs:
+            raise ArtifactError(
+                f"{path} has inputs {sorted(inputs)} and outputs {sorted(outputs)}; expected input_ids, attention_mask "
+                f"and perhaps token_type_ids, and {_OUTPUT}. Export the model again."
+            )
+        self._token_type_ids = "token_type_ids" in inputs
+        self._session: Any = session
+
+    def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim]. `token_type_ids`, if any, are zeros.
+
+        Raises:
+            InputError: the session is closed.
+        """
+        # Held here, so that a `close` in another thread frees nothing that is in use.
+        session = self._session
+        if session is None:
+            raise InputError("the encoder is closed; load the artifact again to go on")
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if self._token_type_ids:
+            feeds["token_type_ids"] = np.zeros_like(input_ids)
+        vectors: npt.NDArray[np.float32] = session.run([_OUTPUT], feeds)[0]
+        return vectors
+
+    def close(self) -> None:
+        """Free the graph and its weights once no run uses them. Closing twice does nothing."""
+        self._session = None

@@ -1,0 +1,89 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import onnx_ir as ir
+import pytest
+
+from poolfold.errors import ArtifactError, InputError
+from poolfold.sessions.ort import OnnxRuntimeSession
+from tests.artifacts import table, write_artifact
+
+ROOT = Path(__file__).parents[3]
+IDS = np.array([[2, 8, 3], [2, 3, 0]])
+MASK = np.array([[1, 1, 1], [1, 1, 0]])
+
+
+@pytest.mark.parametrize("token_type_ids", [False, True])
+@pytest.mark.parametrize(("threads", "spinning"), [(None, True), (1, False), (2, False)])
+def test_it_gives_the_graphs_vectors(tmp_path: Path, token_type_ids: bool, threads: int | None, spinning: bool):
+    write_artifact(tmp_path / "DIR", token_type_ids=token_type_ids)
+    session = OnnxRuntimeSession(tmp_path / "DIR/onnx/mean_fp32.onnx", threads=threads, spinning=spinning)
+    vectors = session.run(IDS, MASK)
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors, [table()[[2, 8, 3]].mean(axis=0), table()[[2, 3]].mean(axis=0)])
+
+
+def test_a_closed_session_says_so(tmp_path: Path):
+    write_artifact(tmp_path / "DIR")
+    session = OnnxRuntimeSession(tmp_path / "DIR/onnx/mean_fp32.onnx")
+    session.close()
+    session.close()
+    with pytest.raises(InputError, match="closed"):
+        session.run(IDS, MASK)
+
+
+@pytest.mark.parametrize("damage", ["gone", "empty", "truncated", "noise", "without weights", "short weights"])
+def test_a_graph_that_cannot_be_loaded_is_an_artifact_error(tmp_path: Path, damage: str):
+    write_artifact(tmp_path / "DIR")
+    path, weights = tmp_path / "DIR/onnx/mean_fp32.onnx", tmp_path / "DIR/onnx/mean_fp32.onnx.data"
+    match damage:
+        case "gone":
+            path.unlink()
+        case "empty":
+            path.write_bytes(b"")
+        case "truncated":
+            path.write_bytes(path.read_bytes()[:-40])
+        case "noise":
+            path.write_bytes(b"not a protobuf at all")
+        case "without weights":
+            weights.unlink()
+        case "short weights":
+            weights.write_bytes(weights.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match=r"mean_fp32\.onnx cannot be loaded by onnxruntime"):
+        OnnxRuntimeSession(path)
+
+
+def test_an_operator_set_from_the_future_is_an_artifact_error(tmp_path: Path):
+    write_artifact(tmp_path / "DIR")
+    path = tmp_path / "DIR/onnx/mean_fp32.onnx"
+    model = ir.load(path)
+    model.graph.opset_imports[""] = 999
+    ir.save(model, path, external_data="w", size_threshold_bytes=128)
+    with pytest.raises(ArtifactError, match="cannot be loaded"):
+        OnnxRuntimeSession(path)
+
+
+@pytest.mark.parametrize(("before", "after"), [("attention_mask", "mask"), ("sentence_embedding", "output")])
+def test_other_names_are_an_artifact_error(tmp_path: Path, before: str, after: str):
+    write_artifact(tmp_path / "DIR")
+    path = tmp_path / "DIR/onnx/mean_fp32.onnx"
+    model = ir.load(path)
+    for value in [*model.graph.inputs, *model.graph.outputs]:
+        if value.name == before:
+            value.name = after
+    ir.save(model, path, external_data="w", size_threshold_bytes=128)
+    with pytest.raises(ArtifactError, match=f"'{after}'"):
+        OnnxRuntimeSession(path)
+
+
+def test_nothing_is_written_to_the_terminal(tmp_path: Path):
+    write_artifact(tmp_path / "DIR")
+    script = (
+        "import sys, pathlib, numpy; from poolfold.sessions.ort import OnnxRuntimeSession;"
+        "ids = numpy.ones((2, 3), numpy.int64); OnnxRuntimeSession(pathlib.Path(sys.argv[1])).run(ids, ids)"
+    )
+    path = tmp_path / "DIR/onnx/mean_fp32.onnx"
+    done = subprocess.run([sys.executable, "-c", script, path], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert (done.stdout, done.stderr) == ("", "")

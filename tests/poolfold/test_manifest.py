@@ -1,0 +1,107 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from poolfold.errors import ArtifactError
+from poolfold.manifest import SCHEMA_VERSION, Manifest, dumps, loads, read_manifest
+from tests.artifacts import seal, write_artifact
+
+
+@pytest.fixture(scope="module")
+def manifest(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return write_artifact(tmp_path_factory.mktemp("manifest") / "artifact", engines=("tensorrt-rtx",))
+
+
+def fields(manifest: Manifest) -> dict[str, Any]:
+    values: dict[str, Any] = json.loads(dumps(manifest))
+    del values["manifest_sha256"]
+    return values
+
+
+def test_what_is_written_is_read(manifest: Manifest):
+    assert loads(dumps(manifest)) == manifest
+
+
+def test_another_writer_can_seal(manifest: Manifest):
+    assert loads(seal(fields(manifest))) == manifest
+
+
+def test_every_changed_byte_is_found(manifest: Manifest):
+    data = dumps(manifest)
+    survivors = []
+    for place in range(len(data)):
+        for change in (0x01, 0x10, 0x20, 0x80):
+            damaged = bytearray(data)
+            damaged[place] ^= change
+            try:
+                loads(bytes(damaged))
+            except ArtifactError:
+                continue
+            survivors.append((place, change))
+    assert len(data) > 1000
+    assert survivors == []
+
+
+@given(place=st.integers(0, 10**6), inserted=st.binary(max_size=3), dropped=st.integers(0, 40))
+def test_a_cut_or_an_insertion_is_found(manifest: Manifest, place: int, inserted: bytes, dropped: int):
+    data = dumps(manifest)
+    place %= len(data) + 1
+    damaged = data[:place] + inserted + data[place + dropped :]
+    if damaged == data:
+        assert loads(damaged) == manifest
+    else:
+        with pytest.raises(ArtifactError):
+            loads(damaged)
+
+
+@pytest.mark.parametrize("version", [SCHEMA_VERSION + 1, 10**6])
+def test_a_future_version_says_so(manifest: Manifest, version: int):
+    with pytest.raises(ArtifactError, match=rf"schema version {version}; this poolfold reads up to .*Upgrade"):
+        loads(seal({**fields(manifest), "schema_version": version}))
+
+
+def test_a_future_version_says_so_even_if_sealed_otherwise(manifest: Manifest):
+    future = {**fields(manifest), "schema_version": SCHEMA_VERSION + 1, "seal": "another kind"}
+    with pytest.raises(ArtifactError, match="Upgrade"):
+        loads(json.dumps(future).encode())
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"colour": "blue"}, "colour"),
+        ({"schema_version": 0}, "schema version 0"),
+        ({"schema_version": "1"}, "schema_version"),
+        ({"schema_version": True}, "schema_version"),
+        ({"files": [{"path": "a", "bytes": "3", "sha256": "0"}]}, r"files\[0\]\.bytes"),
+        ({"files": [{"path": "a", "bytes": 3}]}, r"sha256.*files\[0\]"),
+        ({"model": None}, r"\$\.model"),
+    ],
+)
+def test_a_sealed_manifest_of_another_form_is_malformed(manifest: Manifest, changes: dict[str, Any], place: str):
+    with pytest.raises(ArtifactError, match=place):
+        loads(seal({**fields(manifest), **changes}))
+
+
+@pytest.mark.parametrize("key", ["model", "files", "engines", "schema_version"])
+def test_a_missing_key_is_found(manifest: Manifest, key: str):
+    values = fields(manifest)
+    del values[key]
+    with pytest.raises(ArtifactError, match=key):
+        loads(seal(values))
+
+
+@pytest.mark.parametrize("data", [b"", b"{", b"[]", b"null", b"7", b"{}", b"\xff\xfe", b'{"schema_version": 1}'])
+def test_something_else_is_no_manifest(data: bytes):
+    with pytest.raises(ArtifactError, match="manifest"):
+        loads(data)
+
+
+def test_no_manifest_says_what_was_expected(tmp_path: Path):
+    for directory in (tmp_path, tmp_path / "nowhere"):
+        with pytest.raises(ArtifactError, match=r"has no manifest\.json.*poolfold export"):
+            read_manifest(directory)
