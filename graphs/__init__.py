@@ -2,14 +2,26 @@
 
 strategy         what a pooling strategy is, and its exact meaning in numpy
 head             what stands behind the pooling: dense layers, normalisation, truncation
+cleanup          constants folded, duplicates merged, dead nodes and build-machine notes removed, dtypes inferred
 fold_pooling     pass: last_hidden_state -> sentence_embedding, pooled
 fold_head        pass: the head, as graph nodes
-cleanup          pass: constants folded, duplicates merged, dead nodes removed
-float16          pass: a strongly typed fp16 graph, and the named rules that keep nodes fp32
+float16          pass: a strongly typed fp16 graph
+float16_rules    the named rules that keep nodes of it fp32
 rehearsal        pass: that fp16 graph in fp32, each fp16 tensor rounded to fp16 and back
 ranges           pass: the largest magnitude of every tensor, as an extra output
 weights          save graphs that share one external data file
 summary          what a graph consists of: operators, dtypes, attention layers
+
+What several of them ask:
+
+stage            append nodes that are marked with the stage they belong to
+movement         which operators only move values
+attention_mask   which constants switch attention off, and where they flow
+positions        which float arithmetic is about positions
+magnitude        how large a constant gets
+
+A clone for each strategy is `onnx_ir.Model.clone`: it shares the weights. It shares type objects as well, so a pass
+gives a value a new type and never assigns to `value.dtype`.
 
 Nothing here knows torch, a runtime, a checkpoint or the command line. Importing the package imports no submodule.
 """

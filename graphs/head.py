@@ -46,7 +46,7 @@ class Normalize:
 
 @dataclass(frozen=True)
 class Truncate:
-    """Keep the first `dimensions` values. Nothing is normalised again, as sentence-transformers' `truncate_dim` does."""
+    """Keep the first `dimensions` values, as sentence-transformers' `truncate_dim` does: no norm follows."""
 
     dimensions: int
 

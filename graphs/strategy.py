@@ -57,7 +57,9 @@ def parse_strategy(name: str) -> Strategy:
     return tuple(modes)
 
 
-def pool(hidden: npt.NDArray[np.floating], mask: npt.NDArray[np.integer], strategy: Strategy) -> npt.NDArray[np.float32]:
+def pool(
+    hidden: npt.NDArray[np.floating], mask: npt.NDArray[np.integer], strategy: Strategy
+) -> npt.NDArray[np.float32]:
     """Pool token vectors.
 
     Args:
@@ -83,9 +85,9 @@ def _pool_row(
         return np.zeros(tokens.shape[1])
     match mode:
         case PoolingMode.CLS:
-            return tokens[0]
+            return np.asarray(tokens[0])
         case PoolingMode.LASTTOKEN:
-            return tokens[-1]
+            return np.asarray(tokens[-1])
         case PoolingMode.MAX:
             return np.asarray(tokens.max(axis=0))
         case PoolingMode.MEAN:

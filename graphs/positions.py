@@ -1,0 +1,30 @@
+"""Find the float arithmetic on positions: what an index, a sine or a cosine is made from.
+
+Rotary embeddings multiply positions by frequencies; relative position buckets take their logarithm and round it. No
+token vector enters. Ignorant of precision; float16_rules and ranges ask.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+_INTEGERS = (ir.DataType.INT32, ir.DataType.INT64)
+
+
+def position_arithmetic(graph: ir.Graph) -> dict[ir.Node, ir.Node]:
+    """Each node of position arithmetic, with the Sin, Cos or Cast to integers that it leads to, itself included."""
+    found: dict[ir.Node, ir.Node] = {}
+    for end in graph:
+        makes_index = end.op_type == "Cast" and end.outputs[0].dtype in _INTEGERS and bool(_floats(end))
+        if makes_index or end.op_type in ("Sin", "Cos"):
+            pending = [end]
+            while pending:
+                node = pending.pop()
+                if node not in found:
+                    found[node] = end
+                    pending += [producer for value in _floats(node) if (producer := value.producer()) is not None]
+    return found
+
+
+def _floats(node: ir.Node) -> list[ir.Value]:
+    return [value for value in node.inputs if value is not None and value.dtype == ir.DataType.FLOAT]

@@ -1,0 +1,68 @@
+"""Append nodes to a graph, each marked with the stage that added it.
+
+The mark is what later passes go by: precision rules keep the pooling stage in fp32. Ignorant of what the nodes compute.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+STAGE_KEY = "poolfold.stage"
+"""Key of `metadata_props` under which a node carries its stage."""
+
+
+def stage_of(node: ir.Node) -> str | None:
+    """The stage that added `node`, or None for a node of the exported encoder."""
+    return node.metadata_props.get(STAGE_KEY)
+
+
+class Stage:
+    """Appends nodes of one stage at the end of a graph; names count up, so that equal input gives equal bytes."""
+
+    def __init__(self, graph: ir.Graph, name: str) -> None:
+        self.graph = graph
+        self.name = name
+        self._count = 0
+        self._constants: dict[str, ir.Value] = {}
+
+    def op(
+        self,
+        op_type: str,
+        *inputs: ir.Value | None,
+        dtype: ir.DataType = ir.DataType.FLOAT,
+        shape: ir.Shape | None = None,
+        **attributes: float | ir.DataType,
+    ) -> ir.Value:
+        """Append one node with one output of `dtype` and, where it is known, `shape`; returns that output."""
+        name = f"{self.name}.{op_type}_{self._count}"
+        self._count += 1
+        node = ir.node(
+            op_type,
+            inputs,
+            attributes={key: int(v) if isinstance(v, ir.DataType) else v for key, v in attributes.items()},
+            outputs=[ir.Value(name=name, type=ir.TensorType(dtype), shape=shape)],
+            name=name,
+            metadata_props={STAGE_KEY: self.name},
+        )
+        self.graph.append(node)
+        return node.outputs[0]
+
+    def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> ir.Value:
+        """An initializer called `<stage>.<name>`; asked for again by the same name, the same one."""
+        if name not in self._constants:
+            tensor = ir.tensor(np.asarray(value, dtype), name=f"{self.name}.{name}")
+            constant = ir.Value(
+                name=tensor.name,
+                type=ir.TensorType(tensor.dtype),
+                shape=ir.Shape(tensor.shape.numpy()),
+                const_value=tensor,
+            )
+            self.graph.register_initializer(constant)
+            self._constants[name] = constant
+        return self._constants[name]
+
+    def axes(self, *axes: int) -> ir.Value:
+        """An int64 initializer that lists axes, or any other integers."""
+        return self.constant("axes_" + "_".join(map(str, axes)), axes, np.int64)

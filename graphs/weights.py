@@ -1,0 +1,122 @@
+"""Save graphs that share one external data file, and read them back.
+
+An initializer above 1 KiB is written once, however many graphs hold it: the same tensor object, or another one with the
+same bytes. Weights are streamed, one tensor at a time, so that models past 2 GB need no second copy in memory.
+Ignorant of what the graphs compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+_INLINE_LIMIT = 1024
+"""Bytes. Shape inference and parsers look into small constants, so these stay inside the graph."""
+
+_ALIGNMENT = 4096
+"""Bytes. A page: what runtimes map without copying."""
+
+_PIECE = 2**24
+
+
+def save_graphs(graphs: Mapping[Path, ir.Model], weights: Path) -> Path | None:
+    """Write `graphs`, their large initializers once in `weights`. Equal input gives equal bytes.
+
+    The models are not changed; their tensors stay where they are.
+
+    Args:
+        graphs: where each graph goes. Every file lies in the folder of `weights` or in one above it, since ONNX
+            refers to external data by a path inside the graph's own folder.
+        weights: the external data file.
+
+    Returns:
+        `weights`, or None where no initializer was large enough to need it.
+
+    Raises:
+        ValueError: `weights` lies outside the folder of a graph.
+        FileExistsError: a file is there already; a mapped file is never written over.
+    """
+    for path in graphs:
+        if not weights.parent.is_relative_to(path.parent):
+            raise ValueError(
+                f"{weights} lies outside {path.parent}: external data must lie beside {path.name} or below it"
+            )
+    large = [v.const_value for model in graphs.values() for v in model.graph.initializers.values() if _is_large(v)]
+    weights.parent.mkdir(parents=True, exist_ok=True)
+    offsets: dict[int, int] = {}
+    if large:
+        with weights.open("xb") as file:
+            offsets = _write_tensors(file, [tensor for tensor in large if tensor is not None])
+    for path, model in graphs.items():
+        location = weights.relative_to(path.parent).as_posix()
+        referring = model.clone()
+        for value in referring.graph.initializers.values():
+            if _is_large(value):
+                value.const_value = _reference(value, location, offsets)
+        with path.open("xb") as file:
+            file.write(ir.serde.serialize_model(referring).SerializeToString(deterministic=True))
+    return weights if large else None
+
+
+def load_graph(path: Path) -> ir.Model:
+    """Read a graph; its external data is mapped, not read."""
+    return ir.load(path)
+
+
+def _is_large(value: ir.Value) -> bool:
+    tensor = value.const_value
+    return tensor is not None and tensor.dtype != ir.DataType.STRING and tensor.nbytes > _INLINE_LIMIT
+
+
+def _reference(value: ir.Value, location: str, offsets: Mapping[int, int]) -> ir.ExternalTensor:
+    """The tensor of `value` as a place in the external data file."""
+    tensor = value.const_value
+    assert tensor is not None and value.name is not None
+    return ir.ExternalTensor(
+        location,
+        offsets[id(tensor)],
+        tensor.nbytes,
+        tensor.dtype,
+        shape=ir.Shape(tensor.shape.numpy()),
+        name=value.name,
+    )
+
+
+def _write_tensors(file: BinaryIO, tensors: list[ir.TensorProtocol]) -> dict[int, int]:
+    """Write each distinct tensor at an aligned offset; returns the offset of every tensor, by its id."""
+    offsets: dict[int, int] = {}
+    written: dict[tuple[int, bytes, bytes], list[ir.TensorProtocol]] = {}
+    for tensor in tensors:
+        if id(tensor) in offsets:
+            continue
+        data = _bytes(tensor)
+        # Both ends tell most tensors apart; only those that agree are compared whole.
+        alike = written.setdefault((data.size, data[:64].tobytes(), data[-64:].tobytes()), [])
+        twin = next((other for other in alike if _same(_bytes(other), data)), None)
+        if twin is not None:
+            offsets[id(tensor)] = offsets[id(twin)]
+            continue
+        end = file.tell()
+        file.write(b"\0" * (-end % _ALIGNMENT))
+        offsets[id(tensor)] = file.tell()
+        file.write(data.data)
+        alike.append(tensor)
+    return offsets
+
+
+def _same(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> bool:
+    """Whether two byte strings of one length agree, compared piece by piece: a comparison makes a copy of its size."""
+    pieces = range(0, a.size, _PIECE)
+    return all(np.array_equal(a[start : start + _PIECE], b[start : start + _PIECE]) for start in pieces)
+
+
+def _bytes(tensor: ir.TensorProtocol) -> npt.NDArray[np.uint8]:
+    """The bytes of a tensor, uint8 [nbytes]; a view wherever the tensor is contiguous."""
+    if tensor.dtype.bitwidth < 8:
+        return np.frombuffer(tensor.tobytes(), np.uint8)  # numpy holds one number a byte, the file packs them
+    return np.ascontiguousarray(tensor.numpy()).reshape(-1).view(np.uint8)
