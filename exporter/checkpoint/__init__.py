@@ -1,0 +1,17 @@
+"""A hub id or a folder -> what the checkpoint says it is.
+
+source                 the folder, downloaded where it is a hub id
+read                   `read_spec`: everything below put together
+modules_json           the modules, in order, in either dialect of sentence-transformers
+pooling_config         the trained strategy
+dense_config           dense layers, weights included
+library_config         prompts, similarity, truncation
+transformer_settings   what sentence-transformers keeps beside the transformer: limit, lower-casing
+transformer_config     the transformer's own configuration
+sequence_limit         how many tokens it takes
+tokenizer              tokenizer.json as the runtime will load it
+weights                the files: there, whole, finite
+json_object            JSON files, with errors that name the file
+
+Importing the package imports no submodule.
+"""

@@ -1,0 +1,120 @@
+"""Read a checkpoint as its author meant it: a sentence-transformers folder of either dialect, or a plain one.
+
+Everything but the transformer's weights, of which only the shapes are read. Whatever poolfold cannot keep is refused,
+never replaced by a default.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporter.checkpoint.json_object import read_optional_object
+from exporter.checkpoint.dense_config import read_dense
+from exporter.checkpoint.library_config import LibraryConfig, read_library_config
+from exporter.checkpoint.modules_json import Module, ModuleKind, check_names, read_modules
+from exporter.checkpoint.pooling_config import PoolingConfig, read_pooling
+from exporter.checkpoint.sequence_limit import max_seq_length
+from exporter.spec import ModelSpec, Source
+from exporter.checkpoint.tokenizer import read_tokenizer
+from exporter.checkpoint.transformer_config import load_config, size
+from exporter.checkpoint.transformer_settings import read_transformer_settings
+from exporter.checkpoint.weights import tensor_shapes, weight_files
+from graphs.head import Dense, Head, Normalize, Truncate
+from graphs.strategy import strategy_name
+from poolfold.errors import CheckpointError
+from poolfold.manifest import Text
+
+_EMBEDDING_TABLE = re.compile(r"(?:.*\.)?(?:word_embeddings?|embed_tokens|tok_embeddings|wte)\.weight")
+
+
+def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: bool = False) -> ModelSpec:
+    """Read a checkpoint.
+
+    Args:
+        source: where it lies.
+        allow_pickle: read pytorch_model.bin where there is no safetensors file.
+        trust_remote_code: run the model and tokenizer code that comes with the checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds something that cannot be folded.
+    """
+    folder = source.folder
+    has_modules = (folder / "modules.json").is_file()
+    if not has_modules and not any((folder / f"{name}config.json").is_file() for name in ("", "adapter_")):
+        raise CheckpointError(f"{folder} is no checkpoint: it has neither modules.json nor config.json.")
+    modules = read_modules(folder) if has_modules else ()
+    transformer = modules[0].folder if modules else folder
+    config = load_config(transformer, trust_remote_code=trust_remote_code)
+    settings = read_transformer_settings(transformer)
+    library = read_library_config(folder)
+    hidden_size = size(config, "hidden_size")
+    trained, head = None, Head()
+    if modules:
+        pooling = read_pooling(modules[1].folder)
+        _check_pooling(pooling, library, hidden_size, modules[1].folder)
+        trained = pooling.strategy
+        head = _read_head(modules[2:], len(trained) * hidden_size, library.truncate_dim, allow_pickle=allow_pickle)
+    weight_files(transformer, allow_pickle=allow_pickle)
+    shapes = tensor_shapes(transformer)
+    tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
+    vocab_size = tables.pop() if len(tables) == 1 else size(config, "vocab_size")
+    tokenizer = read_tokenizer(
+        transformer, vocab_size=vocab_size, lower_case=settings.do_lower_case, trust_remote_code=trust_remote_code
+    )
+    return ModelSpec(
+        source=source,
+        transformer=transformer.resolve(),
+        model_type=config.model_type,
+        hidden_size=hidden_size,
+        num_layers=size(config, "num_hidden_layers"),
+        vocab_size=vocab_size,
+        trained=trained,
+        head=head,
+        text=Text(
+            max_seq_length=max_seq_length(config, shapes, settings.max_seq_length, tokenizer.limit),
+            padding_side=tokenizer.padding_side,
+            truncation_side=tokenizer.truncation_side,
+            pad_token_id=tokenizer.pad_token_id,
+            lower_case=settings.do_lower_case,
+            prompts=library.prompts,
+            default_prompt_name=library.default_prompt_name,
+        ),
+        similarity=library.similarity,
+        tokenizer_json=tokenizer.json,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def _check_pooling(pooling: PoolingConfig, library: LibraryConfig, hidden_size: int, folder: Path) -> None:
+    """Check that a pooling fits the transformer and can be computed from ids and mask alone."""
+    if pooling.dimension != hidden_size:
+        raise CheckpointError(
+            f"{folder} pools vectors of {pooling.dimension} values; the transformer gives {hidden_size}. "
+            "Take both from the same checkpoint."
+        )
+    if not pooling.include_prompt and any(library.prompts.values()):
+        raise CheckpointError(
+            f"{folder} leaves the prompt's tokens out of {strategy_name(pooling.strategy)} (include_prompt is false); "
+            "a graph of input_ids and attention_mask cannot tell which they are. Such a checkpoint cannot be folded."
+        )
+
+
+def _read_head(modules: Sequence[Module], width: int, truncate_dim: int | None, *, allow_pickle: bool) -> Head:
+    """The modules behind the pooling, which gives `width` values, in order; truncation is last."""
+    head: list[Dense | Normalize | Truncate] = []
+    for module in modules:
+        match module.kind:
+            case ModuleKind.DENSE:
+                dense = read_dense(module.folder, width, allow_pickle=allow_pickle)
+                width = len(dense.weight)
+                head.append(dense)
+            case ModuleKind.NORMALIZE:
+                path = module.folder / "config.json"
+                check_names(read_optional_object(path), path)
+                head.append(Normalize())
+    if truncate_dim is not None and truncate_dim < width:
+        head.append(Truncate(truncate_dim))
+    return tuple(head)
