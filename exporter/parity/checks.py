@@ -1,0 +1,185 @@
+"""PyTorch's vectors once for all strategies, and then every check of one candidate against them.
+
+Knows a reference and a candidate as functions from token ids to vectors; no graph, runtime or checkpoint.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from exporter.parity import variants
+from exporter.parity.compare import LIMITS, compare, cosines, unusable
+from exporter.parity.report import Check, ParityReport, at_least, at_most, none_of, worst_texts
+from exporter.parity.tokens import Batch, Tokens, sorted_batches
+from exporter.spec import DType
+from graphs.strategy import Strategy, strategy_name
+from poolfold.errors import CheckFailed, CheckpointError, InputError
+from poolfold.tokenise import shorten
+
+__all__ = ["Embed", "ParityReport", "Reference", "ReferenceRun", "check", "run_reference"]
+
+Matrix = npt.NDArray[np.float32]
+Embed = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Matrix]
+"""input_ids, attention_mask, int64 [batch, seq] -> float32 [batch, dim]. CheckFailed says that rows are unusable."""
+
+
+class Reference(Protocol):
+    """The PyTorch model, with every strategy's pooling and head behind one pass."""
+
+    def embed(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], strategies: Sequence[Strategy]
+    ) -> Mapping[Strategy, Matrix]:
+        """int64 [batch, seq] twice -> float32 [batch, dim] for each strategy."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class ReferenceRun:
+    """The reference's vectors, and what they are the vectors of.
+
+    batches: every text once, as the tokeniser pads.
+    other_side: some texts, padded on the other side.
+    vectors: strategy -> float32 [texts, dim], in the order of the texts.
+    other_vectors: strategy -> float32, the rows of `other_side` one after the other.
+    """
+
+    tokens: Tokens
+    batches: tuple[Batch, ...]
+    other_side: tuple[Batch, ...]
+    vectors: Mapping[Strategy, Matrix]
+    other_vectors: Mapping[Strategy, Matrix]
+
+
+def run_reference(
+    reference: Reference,
+    tokens: Tokens,
+    strategies: Sequence[Strategy],
+    progress: Callable[[int, int], None] | None = None,
+) -> ReferenceRun:
+    """Compute the reference's vectors of every text, for all strategies at once.
+
+    Args:
+        reference: the PyTorch model.
+        tokens: the texts; at least two.
+        strategies: what to pool.
+        progress: called with (texts done, texts in all) after each batch.
+
+    Raises:
+        InputError: fewer than two texts, or none that is shorter than the model's limit.
+        CheckpointError: the reference itself gives a vector that is not finite or is zero; names the text.
+    """
+    if len(tokens.rows) < 2 or not variants.padded(tokens):
+        raise InputError(
+            f"got {len(tokens.rows)} texts, which cannot show whether padding is ignored; expected at least two, with "
+            f"one shorter than the limit of {tokens.max_seq_length} tokens. Add short texts."
+        )
+    batches, other_side = sorted_batches(tokens), variants.other_side(tokens)
+    # In order of the batches; the rows are put in place below.
+    parts: dict[Strategy, list[Matrix]] = {strategy: [] for strategy in strategies}
+    done = 0
+    for batch in (*batches, *other_side):
+        for strategy, vectors in reference.embed(batch.input_ids, batch.attention_mask, strategies).items():
+            if unusable(vectors).any():
+                text = tokens.texts[batch.rows[int(unusable(vectors).argmax())]]
+                raise CheckpointError(
+                    f"PyTorch's own {strategy_name(strategy)} vector of {shorten(text)} is not finite, or is zero. "
+                    "Expected finite weights and activations: the checkpoint is damaged, or overflows in fp32."
+                )
+            parts[strategy].append(vectors)
+        done += len(batch.rows)
+        if progress is not None:
+            progress(min(done, len(tokens.rows)), len(tokens.rows))
+    stacked = {strategy: np.concatenate(vectors) for strategy, vectors in parts.items()}
+    places = np.argsort([row for batch in batches for row in batch.rows])
+    count = len(tokens.rows)
+    return ReferenceRun(
+        tokens=tokens,
+        batches=batches,
+        other_side=other_side,
+        vectors={strategy: rows[:count][places] for strategy, rows in stacked.items()},
+        other_vectors={strategy: rows[count:] for strategy, rows in stacked.items()},
+    )
+
+
+def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, executor: str) -> ParityReport:
+    """Hold a candidate against the reference, and against itself on the same texts asked for in other ways.
+
+    Args:
+        run: the reference's vectors.
+        strategy: which of them.
+        dtype: the candidate's precision, which decides the limits.
+        embed: the candidate.
+        executor: what computes it, for the report.
+    """
+    texts, limits, wanted = run.tokens.texts, LIMITS[dtype], run.vectors[strategy]
+    dim = wanted.shape[1]
+    got = np.empty_like(wanted)
+    for batch in run.batches:
+        got[list(batch.rows)] = _embed(embed, batch, dim)
+    found = compare(wanted, got, limits.tie)
+    checks = [
+        none_of("unusable_rows", found.unusable.tolist(), texts),
+        at_least("cosine", found.cosine.tolist(), limits.cosine, texts),
+        at_most("difference", found.difference.tolist(), limits.difference, texts),
+        at_least("neighbours", found.neighbours.tolist(), limits.neighbours, texts),
+    ]
+    for name, make in (("alone", variants.alone), ("padded", variants.padded), ("reordered", variants.reordered)):
+        batches = make(run.tokens)
+        rows = [row for batch in batches for row in batch.rows]
+        checks.append(_same(f"{name}_cosine", embed, batches, got[rows], limits.same_text, texts))
+    other = run.other_vectors[strategy]
+    checks.append(_same("other_side_cosine", embed, run.other_side, other, limits.cosine, texts))
+    return ParityReport(
+        strategy=strategy_name(strategy),
+        dtype=dtype.value,
+        executor=executor,
+        passed=all(c.passed for c in checks),
+        n_texts=len(texts),
+        dim=dim,
+        checks=tuple(checks),
+        worst=worst_texts(found.cosine.tolist(), texts),
+    )
+
+
+def _same(
+    name: str, embed: Embed, batches: Sequence[Batch], wanted: Matrix, limit: float, texts: Sequence[str]
+) -> Check:
+    """The smallest cosine between the candidate's vectors of some batches and the vectors they must equal."""
+    got = np.concatenate([_embed(embed, batch, wanted.shape[1]) for batch in batches])
+    return at_least(name, cosines(wanted, got).tolist(), limit, [texts[row] for b in batches for row in b.rows])
+
+
+def _embed(embed: Embed, batch: Batch, dim: int) -> Matrix:
+    """The candidate's vectors, float32 [batch, dim]; NaN in the rows that it refuses to return.
+
+    Raises:
+        CheckFailed: vectors of another shape.
+    """
+    try:
+        vectors = embed(batch.input_ids, batch.attention_mask)
+    except CheckFailed:
+        return _embed_singly(embed, batch, dim)
+    if vectors.shape != (len(batch.rows), dim):
+        raise CheckFailed(
+            f"the candidate gave vectors of shape {list(vectors.shape)}; expected {[len(batch.rows), dim]}, as PyTorch "
+            "gives. Its pooling or its head differs from the checkpoint's."
+        )
+    return vectors
+
+
+def _embed_singly(embed: Embed, batch: Batch, dim: int) -> Matrix:
+    """The rows of a refused batch one by one, padded as in the batch, to see which of them are to blame."""
+    nothing = np.full((len(batch.rows), dim), np.nan, dtype=np.float32)
+    if len(batch.rows) == 1:
+        return nothing
+    singles = (
+        Batch(batch.input_ids[i : i + 1], batch.attention_mask[i : i + 1], (row,)) for i, row in enumerate(batch.rows)
+    )
+    vectors = np.concatenate([_embed(embed, single, dim) for single in singles])
+    # Refused together and usable one by one: then the company breaks them, and none may count.
+    return vectors if unusable(vectors).any() else nothing

@@ -1,0 +1,91 @@
+"""What came of the checks: values for the manifest and for scripts, and a message for people."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from poolfold.tokenise import shorten
+
+_WORST = 5
+
+
+@dataclass(frozen=True)
+class Check:
+    """One check, and the row that came out worst.
+
+    bound: ">=" or "<=": on which side of `limit` the value must lie.
+    limit: None where the value is reported and not judged.
+    text: the beginning of the text whose row gave the value; empty where there is none.
+    """
+
+    name: str
+    value: float
+    bound: str
+    limit: float | None
+    passed: bool
+    text: str
+
+
+@dataclass(frozen=True)
+class WorstText:
+    """A text, shortened, and the cosine of its vector with PyTorch's."""
+
+    text: str
+    cosine: float
+
+
+@dataclass(frozen=True)
+class ParityReport:
+    """All checks of one candidate. Every number is finite, so that the whole is plain JSON.
+
+    executor: what computed the vectors, for example "onnxruntime cpu".
+    worst: the texts with the smallest cosines, the worst first.
+    """
+
+    strategy: str
+    dtype: str
+    executor: str
+    passed: bool
+    n_texts: int
+    dim: int
+    checks: tuple[Check, ...]
+    worst: tuple[WorstText, ...]
+
+
+def at_least(name: str, values: Sequence[float], limit: float, texts: Sequence[str]) -> Check:
+    """A check on the smallest of the values, one for each text."""
+    row = min(range(len(values)), key=lambda i: values[i])
+    value = float(values[row])
+    return Check(name, value, ">=", limit, value >= limit, shorten(texts[row]))
+
+
+def at_most(name: str, values: Sequence[float], limit: float | None, texts: Sequence[str]) -> Check:
+    """A check on the largest of the values, one for each text."""
+    row = max(range(len(values)), key=lambda i: values[i])
+    value = float(values[row])
+    return Check(name, value, "<=", limit, limit is None or value <= limit, shorten(texts[row]))
+
+
+def none_of(name: str, rows: Sequence[bool], texts: Sequence[str]) -> Check:
+    """A check that no row is marked; the value is how many are, the text that of the first."""
+    marked = [row for row, is_marked in enumerate(rows) if is_marked]
+    return Check(name, float(len(marked)), "<=", 0.0, not marked, shorten(texts[marked[0]]) if marked else "")
+
+
+def worst_texts(cosines: Sequence[float], texts: Sequence[str]) -> tuple[WorstText, ...]:
+    """The texts with the smallest cosines, the worst first."""
+    rows = sorted(range(len(texts)), key=lambda i: cosines[i])[:_WORST]
+    return tuple(WorstText(shorten(texts[row]), float(cosines[row])) for row in rows)
+
+
+def explain(report: ParityReport) -> str:
+    """The checks that failed, with their values, limits and texts; the message of a CheckFailed."""
+    failed = [
+        f"{c.name} {c.value:.7g}, limit {c.bound} {c.limit:.7g} ({c.text})" for c in report.checks if not c.passed
+    ]
+    worst = ", ".join(f"{w.text} {w.cosine:.7f}" for w in report.worst)
+    return (
+        f"{report.strategy} {report.dtype} on {report.executor} does not give PyTorch's vectors: {'; '.join(failed)}. "
+        f"Smallest cosines: {worst}."
+    )

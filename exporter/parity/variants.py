@@ -1,0 +1,67 @@
+"""The same rows asked for in other ways, none of which may change a vector.
+
+Which rows is a seeded choice of a few, so that the cost stays bounded however many texts a user adds; it always holds
+the shortest row and a long one. Padding goes as far as the model allows.
+"""
+
+from __future__ import annotations
+
+import random
+
+from exporter.parity.tokens import Batch, Tokens, make_batch
+
+_ALONE = 12
+_PADDED = 3
+_REORDERED = 8
+_OTHER_SIDE = 16
+_OTHER_SIDE_BATCH = 8
+
+
+def alone(tokens: Tokens) -> tuple[Batch, ...]:
+    """A text in a batch of its own, without any padding."""
+    return tuple(make_batch(tokens, [row]) for row in _some(tokens, _ALONE))
+
+
+def padded(tokens: Tokens) -> tuple[Batch, ...]:
+    """The tokeniser's padding in several amounts: one token, an odd number, as much again, and up to the limit.
+
+    Empty where even the shortest row is as long as the limit.
+    """
+    rows = _some(tokens, _PADDED)
+    widest = max(len(tokens.rows[row]) for row in rows)
+    lengths = sorted({min(n, tokens.max_seq_length) for n in (widest + 1, widest + 7, 2 * widest)} - {widest})
+    # The limit may be thousands of tokens, so a single row goes that far.
+    longest = [row for row in rows if len(tokens.rows[row]) < tokens.max_seq_length][-1:]
+    return (
+        *(make_batch(tokens, rows, length=length) for length in lengths),
+        *(make_batch(tokens, [row], length=tokens.max_seq_length) for row in longest),
+    )
+
+
+def reordered(tokens: Tokens) -> tuple[Batch, ...]:
+    """Rows of mixed lengths in one batch, longest first, and shuffled."""
+    rows = _some(tokens, _REORDERED)
+    shuffled = random.Random(1).sample(rows, len(rows))
+    return make_batch(tokens, rows[::-1]), make_batch(tokens, shuffled)
+
+
+def other_side(tokens: Tokens) -> tuple[Batch, ...]:
+    """Rows of mixed lengths, padded on the side where the tokeniser does not pad."""
+    rows = _some(tokens, _OTHER_SIDE)
+    side = "right" if tokens.padding_side == "left" else "left"
+    count = -(-len(rows) // _OTHER_SIDE_BATCH)
+    batches = []
+    for start in range(count):
+        group = rows[start::count]
+        length = min(max(len(tokens.rows[row]) for row in group) + 1, tokens.max_seq_length)
+        batches.append(make_batch(tokens, group, length=length, side=side))
+    return tuple(batches)
+
+
+def _some(tokens: Tokens, count: int) -> list[int]:
+    """At most `count` rows, shortest first: the shortest of all, one longer than most, and others by chance."""
+    by_length = sorted(range(len(tokens.rows)), key=lambda row: len(tokens.rows[row]))
+    fixed = {by_length[0], by_length[len(by_length) * 19 // 20]}
+    others = [row for row in by_length[:-1] if row not in fixed]
+    chosen = random.Random(0).sample(others, min(count - len(fixed), len(others)))
+    return sorted([*fixed, *chosen], key=lambda row: (len(tokens.rows[row]), row))
