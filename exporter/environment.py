@@ -1,0 +1,88 @@
+"""The machine and the versions that stand beside every number poolfold reports.
+
+Reads what the system says and the installed distributions' metadata; imports none of the libraries that it names.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+from importlib import metadata
+from pathlib import Path
+
+import psutil
+
+_DISTRIBUTIONS = (
+    "poolfold",
+    "torch",
+    "transformers",
+    "onnx",
+    "onnx-ir",
+    "onnxscript",
+    "onnxruntime",
+    "onnxruntime-gpu",
+    "tensorrt-rtx-cu13",
+    "tokenizers",
+    "numpy",
+)
+
+
+def environment() -> dict[str, str | int | dict[str, str]]:
+    """What a reader needs to judge a number or to repeat it; ready for JSON.
+
+    Returns:
+        `python`, `platform`, `cpu` (model name), `cores` (see `cores`), `logical_cpus`, `memory_bytes` (physical), and
+        `versions`: distribution name -> version, of those that are installed.
+    """
+    return {
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "cpu": _cpu_model(),
+        "cores": cores(),
+        "logical_cpus": psutil.cpu_count() or 1,
+        "memory_bytes": psutil.virtual_memory().total,
+        "versions": _versions(),
+    }
+
+
+def cores() -> int:
+    """Cores this process may keep busy: physical ones, within its CPU affinity and its cgroup's quota; at least 1."""
+    limits: list[int | None] = [psutil.cpu_count(logical=False), psutil.cpu_count(), _cgroup_cpus()]
+    if hasattr(os, "sched_getaffinity"):  # Linux alone has it
+        limits.append(len(os.sched_getaffinity(0)))
+    return max(1, min(limit for limit in limits if limit is not None))
+
+
+def load_average() -> float | None:
+    """Processes that ran or waited for a core over the last minute; None where the system does not say."""
+    return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+
+
+def _cgroup_cpus(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
+    """Whole cores in the quota of a container (cgroup v2), at least 1; None without a quota."""
+    try:
+        quota, period = cpu_max.read_text().split()
+    except (OSError, ValueError):
+        return None
+    return None if quota == "max" else max(1, int(quota) // int(period))
+
+
+def _cpu_model() -> str:
+    """The processor's model name, as exactly as the system gives it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, None) or platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    """Versions of the distributions that are installed."""
+    versions = {}
+    for name in _DISTRIBUTIONS:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

@@ -1,0 +1,56 @@
+"""In a worker: load the PyTorch reference of one strategy.
+
+Importing this module imports torch and transformers, so that memory before the load counts them; see `worker`.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from transformers import AutoModel, AutoTokenizer  # noqa: F401
+
+from exporter.checkpoint.read import read_spec
+from exporter.measure.protocol import Embed
+from exporter.reference import Reference, load_backbone
+from exporter.spec import Source
+from graphs.head import Truncate
+from graphs.strategy import parse_strategy
+
+
+def load(
+    name: str,
+    folder: str,
+    revision: str | None,
+    allow_pickle: bool,
+    trust_remote_code: bool,
+    strategy: str,
+    dimensions: int | None,
+    threads: int,
+) -> Embed:
+    """The reference's `embed` for one strategy, with `threads` threads inside an operator.
+
+    Args:
+        name: of the source, as `folder` and `revision`.
+        folder: where the checkpoint lies.
+        revision: a commit sha, or None for a folder.
+        allow_pickle: as the checkpoint was first read.
+        trust_remote_code: as the checkpoint was first read.
+        strategy: its name.
+        dimensions: keep only so many values of each vector; None keeps all.
+        threads: torch's intra-op threads.
+    """
+    torch.set_num_threads(threads)
+    source = Source(name=name, folder=Path(folder), revision=revision)
+    spec = read_spec(source, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    head = spec.head if dimensions is None else (*spec.head, Truncate(dimensions))
+    reference = Reference(load_backbone(spec), head)
+    modes = parse_strategy(strategy)
+
+    def embed(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        vectors: npt.NDArray[np.float32] = reference.embed(input_ids, attention_mask, (modes,))[modes]
+        return vectors
+
+    return embed

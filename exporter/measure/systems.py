@@ -1,0 +1,58 @@
+"""What is timed: a name, and the function that loads it in a worker.
+
+Values only: nothing here imports torch, a runtime or an artifact's loader, and arguments are plain JSON, since they
+travel to another process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.spec import ModelSpec
+from graphs.strategy import Strategy, strategy_name
+
+PYTORCH = "pytorch"
+
+
+@dataclass(frozen=True)
+class System:
+    """Something that turns a batch into vectors.
+
+    load: `module:function`. Importing the module imports the libraries; the function, called with `arguments` and
+        `threads`, loads the model and returns `embed(input_ids, attention_mask) -> float32 [batch, dim]`.
+    baseline: the name of the system that this one is compared with; its own where it is the baseline.
+    """
+
+    name: str
+    strategy: str
+    dtype: str
+    runtime: str
+    load: str
+    arguments: Mapping[str, object]
+    baseline: str
+
+
+def pytorch_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) -> System:
+    """The reference: the checkpoint's PyTorch model in fp32, pooled by one strategy."""
+    name = f"{strategy_name(strategy)} fp32 {PYTORCH}"
+    arguments = {
+        "name": spec.source.name,
+        "folder": str(spec.source.folder),
+        "revision": spec.source.revision,
+        "allow_pickle": spec.allow_pickle,
+        "trust_remote_code": spec.trust_remote_code,
+        "strategy": strategy_name(strategy),
+        "dimensions": dimensions,
+    }
+    load = "exporter.measure.load_pytorch:load"
+    return System(name, strategy_name(strategy), "fp32", PYTORCH, load, arguments, baseline=name)
+
+
+def artifact_system(directory: Path, strategy: Strategy, dtype: str, target: str = "onnxruntime") -> System:
+    """A graph of an artifact, through the loader that ships; compared with PyTorch's fp32 of the same strategy."""
+    name = strategy_name(strategy)
+    arguments = {"directory": str(directory), "strategy": name, "dtype": dtype, "target": target}
+    load = "exporter.measure.load_artifact:load"
+    return System(f"{name} {dtype} {target}", name, dtype, target, load, arguments, baseline=f"{name} fp32 {PYTORCH}")

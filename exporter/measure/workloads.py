@@ -1,0 +1,90 @@
+"""The batches that are timed: short, 128-token and longest rows, alone and by 32, and ragged rows with padding.
+
+Token ids are random: a model's speed depends on shapes and padding, not on what the tokens say. Knows no runtime.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from poolfold.manifest import Text
+
+_SHORT, _USUAL, _BATCH = 16, 128, 32
+_BATCH_TOKENS = 32 * 512
+"""A longer batch takes fewer rows: 32 rows of 8192 tokens would measure the machine's memory, not the model."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A batch: `input_ids` and `attention_mask`, int64 [batch, seq]."""
+
+    name: str
+    input_ids: npt.NDArray[np.int64]
+    attention_mask: npt.NDArray[np.int64]
+
+    @property
+    def batch(self) -> int:
+        """Rows."""
+        return int(self.input_ids.shape[0])
+
+    @property
+    def seq_len(self) -> int:
+        """Columns, padding included."""
+        return int(self.input_ids.shape[1])
+
+    @property
+    def real_tokens(self) -> int:
+        """Tokens that are not padding."""
+        return int(self.attention_mask.sum())
+
+
+def workloads(text: Text, vocab_size: int, tokenizer_json: str, *, seed: int = 0) -> tuple[Workload, ...]:
+    """The batches for a model, smallest first.
+
+    Shapes past `text.max_seq_length` are cut to it, and named after the shape they have; no shape comes twice. Rows
+    are padded with `text.pad_token_id` on `text.padding_side`. Real tokens are drawn from the embedding table without
+    the tokeniser's special tokens: a pad id among them would shift the positions of RoBERTa-like models.
+
+    Args:
+        text: the model's limit and padding.
+        vocab_size: rows of the embedding table.
+        tokenizer_json: the tokeniser, which names its special tokens.
+        seed: of the token ids and of the ragged lengths.
+    """
+    rng = np.random.default_rng(seed)
+    limit = text.max_seq_length
+    added = json.loads(tokenizer_json).get("added_tokens", [])
+    special = [text.pad_token_id, *(token["id"] for token in added if token["special"])]
+    ordinary = np.setdiff1d(np.arange(vocab_size, dtype=np.int64), special)
+
+    def batch(name: str, lengths: npt.NDArray[np.int64], seq_len: int) -> Workload:
+        columns = np.arange(seq_len)
+        if text.padding_side == "left":
+            columns = columns[::-1]
+        mask = (columns[None, :] < lengths[:, None]).astype(np.int64)
+        ids = np.where(mask == 1, rng.choice(ordinary, size=mask.shape), text.pad_token_id)
+        return Workload(name, ids, mask)
+
+    longest = min(_BATCH, max(1, _BATCH_TOKENS // limit))
+    shapes = {(rows, min(seq_len, limit)) for rows in (1, _BATCH) for seq_len in (_SHORT, _USUAL)}
+    shapes |= {(1, limit), (longest, limit)}
+    found = [batch(f"{rows}x{seq_len}", np.full(rows, seq_len), seq_len) for rows, seq_len in sorted(shapes)]
+    seq_len = min(_USUAL, limit)
+    ragged = batch(f"{_BATCH}x{seq_len} ragged", ragged_lengths(rng, _BATCH, seq_len), seq_len)
+    if ragged.real_tokens < ragged.input_ids.size:
+        found.append(ragged)
+    return tuple(sorted(found, key=lambda w: (w.batch * w.seq_len, w.seq_len, w.name)))
+
+
+def ragged_lengths(rng: np.random.Generator, rows: int, seq_len: int) -> npt.NDArray[np.int64]:
+    """Log-normal row lengths, int64 [rows] in [1, seq_len]: about half of rows * seq_len, the longest fills the row.
+
+    Lengths of real sentences are close to log-normal: many short rows that wait for a few long ones.
+    """
+    lengths = rng.lognormal(mean=np.log(0.45 * seq_len), sigma=0.6, size=rows)
+    lengths[np.argmax(lengths)] = seq_len
+    return np.clip(np.rint(lengths), 1, seq_len).astype(np.int64)

@@ -1,0 +1,39 @@
+import os
+import sys
+
+import pytest
+
+from bench.process_cost import run
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process costs are measured on Linux")
+MIB = 1 << 20
+FILLED = "b = bytearray(%d << 20)\nfor i in range(0, len(b), 4096): b[i] = 1\n"
+
+
+def cost(tmp_path, code):
+    return run([sys.executable, "-c", code], os.environ, tmp_path / "log")
+
+
+def test_memory_of_the_process_counts(tmp_path):
+    # Both above what this test process holds, which a new process counts until it becomes its own program.
+    small, big = cost(tmp_path, FILLED % 600), cost(tmp_path, FILLED % 800)
+    assert 195 * MIB < big.peak_process_bytes - small.peak_process_bytes < 205 * MIB
+    assert big.peak_tree_bytes >= big.peak_process_bytes
+
+
+def test_children_side_by_side_count_together_for_the_tree_alone(tmp_path):
+    inner = FILLED % 600 + "import time; time.sleep(2)"
+    code = f"import subprocess, sys; command = [sys.executable, '-c', {inner!r}]\n"
+    code += "for child in [subprocess.Popen(command), subprocess.Popen(command)]: child.wait()"
+    found = cost(tmp_path, code)
+    assert found.peak_tree_bytes > 1200 * MIB
+    assert 600 * MIB < found.peak_process_bytes < 1200 * MIB
+
+
+def test_wall_time_covers_the_whole_process(tmp_path):
+    assert cost(tmp_path, "import time; time.sleep(0.5)").wall_s > 0.5
+
+
+def test_a_command_that_fails_is_an_error_with_the_end_of_its_output(tmp_path):
+    with pytest.raises(RuntimeError, match=r"(?s)ended with code 3, expected 0\..*said before"):
+        cost(tmp_path, "import sys; print('said before', flush=True); sys.exit(3)")

@@ -1,0 +1,104 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from exporter.checkpoint.read import read_spec
+from exporter.console import Console
+from exporter.measure import load_artifact, load_pytorch
+from exporter.measure.interleave import measure
+from exporter.measure.memory import reset_peak
+from exporter.measure.systems import artifact_system, pytorch_system
+from exporter.measure.workloads import workloads
+from exporter.pipeline import ExportOptions, export_model
+from exporter.spec import DType, Source
+from graphs.strategy import parse_strategy
+from poolfold.errors import CheckFailed
+from tests.models import tiny_checkpoint
+
+MEAN = parse_strategy("mean")
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("measure")
+    checkpoint, artifact = tiny_checkpoint(folder / "checkpoint"), folder / "artifact"
+    options = ExportOptions(
+        model=str(checkpoint),
+        output=artifact,
+        pooling=("mean",),
+        dtypes=(DType.FP32, DType.FP16),
+        targets=("onnxruntime",),
+        batch=(1, 8, 64),
+        seq_len=None,
+        texts=(),
+        dimensions=None,
+        revision=None,
+        force=False,
+        skip_latency=True,
+        threads=1,
+        allow_pickle=False,
+        trust_remote_code=False,
+    )
+    export_model(options, Console(quiet=True))
+    return read_spec(Source(str(checkpoint), checkpoint, None)), artifact
+
+
+def test_graphs_of_an_artifact_are_measured_beside_pytorch(exported):
+    spec, artifact = exported
+    systems = [
+        pytorch_system(spec, MEAN, dimensions=None),
+        artifact_system(artifact, MEAN, "fp32"),
+        artifact_system(artifact, MEAN, "fp16"),
+    ]
+    loads = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)
+    found = measure(systems, loads, threads=1, budget_s=3, progress=lambda *_: None)
+
+    assert [s.name for s in found.systems] == ["mean fp32 pytorch", "mean fp32 onnxruntime", "mean fp16 onnxruntime"]
+    assert {(t.system, t.workload) for t in found.timings} == {(s.name, w.name) for s in systems for w in loads}
+    for timing in found.timings:
+        assert min(timing.windows_ms) > 0
+        assert timing.speedup.median > 0
+    assert {w.name: w.real_tokens for w in found.workloads} == {w.name: w.real_tokens for w in loads}
+    assert json.loads(json.dumps(dataclasses.asdict(found), allow_nan=False))["threads"] == 1
+    if reset_peak():
+        for memory in found.memory:
+            assert memory.peak_bytes - memory.before_load_bytes == memory.increase_bytes > 0
+        pytorch, fp32, _ = found.memory
+        assert pytorch.before_load_bytes > fp32.before_load_bytes, "torch alone is bigger than the light runtime"
+
+
+def test_both_sides_compute_the_same_vectors(exported):
+    spec, artifact = exported
+    reference = pytorch_system(spec, MEAN, dimensions=None)
+    short = pytorch_system(spec, MEAN, dimensions=8)
+    graph = artifact_system(artifact, MEAN, "fp32")
+    ragged = next(w for w in workloads(spec.text, spec.vocab_size, spec.tokenizer_json) if "ragged" in w.name)
+    threads = torch.get_num_threads()
+
+    expected = load_pytorch.load(**reference.arguments, threads=threads)(ragged.input_ids, ragged.attention_mask)
+    vectors = load_artifact.load(**graph.arguments, threads=threads)(ragged.input_ids, ragged.attention_mask)
+    truncated = load_pytorch.load(**short.arguments, threads=threads)(ragged.input_ids, ragged.attention_mask)
+    np.testing.assert_allclose(vectors, expected, atol=1e-5)
+    np.testing.assert_array_equal(truncated, expected[:, :8])
+    assert np.abs(expected - expected[::-1]).max() > 1e-2, "the premise needs rows that differ"
+
+
+def test_an_artifact_that_was_changed_is_not_measured(exported, tmp_path):
+    spec, artifact = exported
+    system = artifact_system(artifact, MEAN, "fp32")
+    stray = artifact / "stray.txt"
+    stray.write_text("not in the manifest")
+    try:
+        with pytest.raises(CheckFailed, match=r"measuring mean fp32 onnxruntime: .*stray\.txt"):
+            measure(
+                [dataclasses.replace(system, baseline=system.name)],
+                workloads(spec.text, spec.vocab_size, spec.tokenizer_json)[:1],
+                threads=1,
+                budget_s=1,
+                progress=lambda *_: None,
+            )
+    finally:
+        stray.unlink()
