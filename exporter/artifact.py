@@ -1,0 +1,132 @@
+"""The artifact's own shape: which file lies where, and the manifest that describes them all.
+
+Knows paths and values only: what the graphs contain, how engines are built and how vectors are checked is elsewhere.
+"""
+
+from __future__ import annotations
+
+import datetime
+import shutil
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exporter.environment import environment
+from exporter.spec import DType, ModelSpec
+from graphs.head import Dense, Head, Truncate
+from graphs.strategy import Strategy, strategy_name
+from poolfold import manifest as m
+from poolfold.verify import describe
+
+# Copied for people and for other servers; poolfold itself reads tokenizer.json and the manifest only.
+_COPIED = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
+
+
+def graph_path(strategy: Strategy, dtype: DType) -> str:
+    """Where a graph lies, relative to the artifact."""
+    return f"onnx/{strategy_name(strategy)}_{dtype}.onnx"
+
+
+def weights_path(dtype: DType) -> str:
+    """Where the weights lie that all graphs of a dtype share."""
+    return f"onnx/weights_{dtype}.bin"
+
+
+def engine_path(target: str, strategy: Strategy, dtype: DType) -> str:
+    """Where an engine lies."""
+    return f"engines/{target}/{strategy_name(strategy)}_{dtype}.engine"
+
+
+def write_model_files(directory: Path, spec: ModelSpec) -> None:
+    """Write the tokeniser and the checkpoint's own small files."""
+    (directory / "tokenizer.json").write_text(spec.tokenizer_json, encoding="utf-8")
+    for name in _COPIED:
+        if (spec.transformer / name).is_file():
+            shutil.copyfile(spec.transformer / name, directory / name)
+
+
+def write_report(directory: Path, name: str, report: Any) -> None:
+    """Write DIR/reports/<name>.json, whole, beside the summary that the manifest carries."""
+    path = directory / "reports" / f"{name}.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=2) + b"\n")
+
+
+def describe_model(spec: ModelSpec, head: Head) -> m.Model:
+    """The manifest's view of a checkpoint."""
+    modules = ("transformer", "pooling", *(type(part).__name__.lower() for part in head))
+    dimensions = next((part.dimensions for part in head if isinstance(part, Truncate)), None)
+    return m.Model(
+        source=spec.source.name,
+        revision=spec.source.revision,
+        model_type=spec.model_type,
+        hidden_size=spec.hidden_size,
+        num_layers=spec.num_layers,
+        vocab_size=spec.vocab_size,
+        trained_strategy=None if spec.trained is None else strategy_name(spec.trained),
+        modules=modules,
+        dimensions=dimensions,
+        similarity=spec.similarity,
+        text=spec.text,
+    )
+
+
+def describe_strategies(spec: ModelSpec, strategies: Iterable[Strategy], head: Head) -> tuple[m.Strategy, ...]:
+    """The manifest's view of the strategies."""
+    return tuple(
+        m.Strategy(name=strategy_name(s), trained=s == spec.trained, dim=embedding_dim(spec, s, head))
+        for s in strategies
+    )
+
+
+def embedding_dim(spec: ModelSpec, strategy: Strategy, head: Head) -> int:
+    """How many values a vector has, behind the pooling and the head."""
+    dim = len(strategy) * spec.hidden_size
+    for part in head:
+        match part:
+            case Dense():
+                dim = len(part.weight)
+            case Truncate():
+                dim = min(dim, part.dimensions)
+    return dim
+
+
+def write_manifest(
+    directory: Path,
+    *,
+    model: m.Model,
+    strategies: tuple[m.Strategy, ...],
+    graphs: Sequence[m.Graph],
+    engines: Sequence[m.Engine],
+    parity: Sequence[Mapping[str, Any]] = (),
+    latency: Sequence[Mapping[str, Any]] = (),
+    known: Mapping[str, m.File] | None = None,
+) -> m.Manifest:
+    """Describe every file in the directory and write its manifest.
+
+    Args:
+        known: files whose hash is known already and whose bytes have not changed since.
+    """
+    known = known or {}
+    paths = sorted(p for p in directory.rglob("*") if p.is_file() and p != directory / m.MANIFEST_NAME)
+    names = [(p, p.relative_to(directory).as_posix()) for p in paths]
+    manifest = m.Manifest(
+        schema_version=m.SCHEMA_VERSION,
+        poolfold_version=version("poolfold"),
+        created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        command=("poolfold", *sys.argv[1:]),
+        model=model,
+        strategies=strategies,
+        graphs=tuple(graphs),
+        engines=tuple(engines),
+        files=tuple(known.get(name) or describe(directory, path) for path, name in names),
+        parity=tuple(parity),
+        latency=tuple(latency),
+        environment=environment(),
+    )
+    (directory / m.MANIFEST_NAME).write_bytes(m.dumps(manifest))
+    return manifest

@@ -1,0 +1,73 @@
+"""An artifact's graphs against PyTorch, on every workload: which systems, and what the manifest says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exporter.measure.interleave import Progress, measure
+from exporter.measure.report import LatencyReport
+from exporter.measure.systems import System, artifact_system, pytorch_system
+from exporter.measure.workloads import workloads
+from exporter.spec import ModelSpec
+from graphs.strategy import Strategy, parse_strategy
+from poolfold.manifest import Manifest
+
+ROUNDED = 4
+
+
+def measure_artifact(
+    directory: Path,
+    manifest: Manifest,
+    spec: ModelSpec,
+    *,
+    budget_s: float,
+    threads: int | None,
+    progress: Progress,
+) -> LatencyReport:
+    """Time every ONNX graph of an artifact beside the PyTorch model of its strategy.
+
+    Args:
+        directory: the artifact, complete, manifest included.
+        budget_s: about how long the timed part may take.
+        threads: of every system alike; None for one a core.
+    """
+    systems: list[System] = []
+    for strategy in manifest.strategies:
+        modes: Strategy = parse_strategy(strategy.name)
+        systems.append(pytorch_system(spec, modes, manifest.model.dimensions))
+        systems += [
+            artifact_system(directory, modes, graph.dtype)
+            for graph in manifest.graphs
+            if graph.strategy == strategy.name
+        ]
+    batches = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)
+    return measure(systems, batches, threads=threads, budget_s=budget_s, progress=progress)
+
+
+def summarise_latency(report: LatencyReport) -> Sequence[Mapping[str, Any]]:
+    """One row for each system and workload, small enough for the manifest.
+
+    `speedup` is PyTorch's time over this one's, the median of the rounds' ratios; `increase_mib` is what the model and
+    the largest batch add to the process, None where the machine does not tell.
+    """
+    memory = {entry.system: entry.increase_bytes for entry in report.memory}
+    systems = {system.name: system for system in report.systems}
+    return [
+        {
+            "strategy": systems[timing.system].strategy,
+            "dtype": systems[timing.system].dtype,
+            "runtime": systems[timing.system].runtime,
+            "workload": timing.workload,
+            "threads": report.threads,
+            "median_ms": round(timing.latency_ms.median, ROUNDED),
+            "q1_ms": round(timing.latency_ms.q1, ROUNDED),
+            "q3_ms": round(timing.latency_ms.q3, ROUNDED),
+            "speedup": round(timing.speedup.median, ROUNDED),
+            "sentences_per_s": round(timing.sentences_per_s, 1),
+            "tokens_per_s": round(timing.tokens_per_s, 1),
+            "increase_mib": None if memory[timing.system] is None else round((memory[timing.system] or 0) / 2**20, 1),
+        }
+        for timing in report.timings
+    ]

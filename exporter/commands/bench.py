@@ -1,0 +1,60 @@
+"""`poolfold bench`: an artifact's graphs against PyTorch, interleaved."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from exporter.artifact_latency import measure_artifact
+from exporter.baseline import find_baseline
+from exporter.console import Console
+from exporter.validation import refuse_unrunnable
+from poolfold.verify import verify
+
+
+def run(
+    *,
+    directory: Path,
+    target: str,
+    seconds: int,
+    model: str | None,
+    threads: int | None,
+    allow_pickle: bool,
+    trust_remote_code: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Print one row for each system and workload."""
+    console = Console(as_json=as_json, quiet=quiet)
+    manifest = verify(directory)
+    refuse_unrunnable(directory, manifest, target)
+    baseline = find_baseline(manifest, model, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    with console.stage("bench") as stage:
+        report = measure_artifact(
+            directory, manifest, baseline.spec, budget_s=seconds, threads=threads, progress=stage.progress
+        )
+        stage.outcome = f"{len(report.systems)} systems, {len(report.workloads)} workloads, {report.threads} threads"
+    for name, why in report.left_out.items():
+        console.warn(f"{name} was left out: {why}. Give it more time with --seconds.")
+    memory = {entry.system: entry.increase_bytes for entry in report.memory}
+    console.table(
+        f"{directory}, {report.threads} threads: median [quartiles] of the rounds; x is PyTorch's time over this one's",
+        ("system", "batch x tokens", "ms", "x", "sentences/s", "real tokens/s", "MiB added"),
+        [
+            (
+                timing.system,
+                timing.workload,
+                f"{timing.latency_ms.median:.2f} [{timing.latency_ms.q1:.2f}, {timing.latency_ms.q3:.2f}]",
+                f"{timing.speedup.median:.2f} [{timing.speedup.q1:.2f}, {timing.speedup.q3:.2f}]",
+                f"{timing.sentences_per_s:.0f}",
+                f"{timing.tokens_per_s:.0f}",
+                _mib(memory[timing.system]),
+            )
+            for timing in report.timings
+        ],
+    )
+    console.json({"directory": str(directory), **dataclasses.asdict(report)})
+
+
+def _mib(size: int | None) -> str:
+    return "-" if size is None else f"{size / 2**20:.0f}"

@@ -1,0 +1,84 @@
+"""`poolfold embed`: the texts of a file -> a NumPy file of vectors."""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import poolfold
+from exporter.console import Console
+from exporter.texts import read_texts
+from poolfold.errors import InputError
+
+
+def run(
+    *,
+    directory: Path,
+    source: Path,
+    output: Path,
+    strategy: str | None,
+    target: str,
+    dtype: str | None,
+    batch_size: int,
+    prompt_name: str | None,
+    threads: int | None,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write float32 [texts, dim]; the file appears whole or not at all."""
+    console = Console(as_json=as_json, quiet=quiet)
+    texts = read_texts(source)
+    _require_writable(output)
+    with poolfold.load(directory, strategy=strategy, target=target, dtype=dtype, threads=threads) as encoder:
+        with console.stage("embed") as stage:
+            vectors = encoder.encode(
+                texts,
+                batch_size=batch_size,
+                prompt_name=prompt_name,
+                progress=lambda done: stage.progress(done, len(texts), f"{done} of {len(texts)} texts"),
+            )
+            stage.outcome = f"{len(vectors)} texts, {encoder.strategy} {encoder.dtype} on {encoder.target}"
+        _save(output, vectors)
+        console.line(f"{output}: float32 {list(vectors.shape)}")
+        console.json(
+            {
+                "output": str(output),
+                "texts": len(vectors),
+                "dim": encoder.dim,
+                "strategy": encoder.strategy,
+                "dtype": encoder.dtype,
+                "target": encoder.target,
+            }
+        )
+
+
+def _require_writable(output: Path) -> None:
+    """Find out before the work, not after it."""
+    if output.is_dir():
+        raise InputError(f"{output} is a directory; expected a file name such as vectors.npy.")
+    if not output.parent.is_dir():
+        raise InputError(f"{output.parent} is not a directory. Make it first, or write elsewhere with -o.")
+    if not os.access(output.parent, os.W_OK):
+        raise InputError(f"{output.parent} is not writable. Write elsewhere with -o.")
+
+
+def _save(output: Path, vectors: npt.NDArray[np.float32]) -> None:
+    """Write beside the output, then rename."""
+    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.save(file, vectors, allow_pickle=False)
+        umask = os.umask(0o022)
+        os.umask(umask)
+        Path(name).chmod(0o666 & ~umask)
+        Path(name).replace(output)
+    except BaseException as error:
+        Path(name).unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise InputError(f"No room to write {output} ({error.strerror}). Free some, or write elsewhere.") from None
+        raise

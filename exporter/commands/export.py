@@ -1,0 +1,37 @@
+"""`poolfold export`: the whole flow, then one table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from exporter.console import Console
+from exporter.pipeline import ExportOptions, export_model
+from exporter.spec import DType
+from exporter.texts import read_texts
+from exporter.verdict import as_json as artifact_json
+from exporter.verdict import print_table
+
+
+def run(
+    *,
+    dtype: tuple[str, ...],
+    target: tuple[str, ...],
+    texts: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Export, and say what came of it."""
+    console = Console(as_json=as_json, quiet=quiet)
+    manifest = export_model(
+        ExportOptions(
+            dtypes=tuple(DType(name) for name in dict.fromkeys(dtype)),
+            targets=tuple(dict.fromkeys(target)),
+            texts=read_texts(texts) if texts else (),
+            **options,
+        ),
+        console,
+    )
+    print_table(manifest, options["output"], console)
+    console.json(artifact_json(manifest, options["output"]))

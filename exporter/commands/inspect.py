@@ -1,0 +1,80 @@
+"""`poolfold inspect`: what a checkpoint, an artifact or a graph is."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+from exporter.console import Console
+from exporter.verdict import as_json as artifact_json
+from exporter.verdict import print_table
+from poolfold.errors import InputError
+from poolfold.manifest import MANIFEST_NAME
+from poolfold.verify import verify
+
+
+def run(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool, as_json: bool) -> None:
+    """Tell the three kinds of subject apart by what lies there."""
+    console = Console(as_json=as_json)
+    path = Path(subject)
+    if path.is_file() or path.suffix == ".onnx":
+        _graph(path, console)
+    elif (path / MANIFEST_NAME).is_file():
+        manifest = verify(path)
+        print_table(manifest, path, console)
+        console.json(artifact_json(manifest, path))
+    else:
+        _checkpoint(subject, revision, allow_pickle, trust_remote_code, console)
+
+
+def _graph(path: Path, console: Console) -> None:
+    from graphs.summary import summarise
+    from graphs.weights import load_graph
+
+    if path.suffix != ".onnx":
+        raise InputError(f"{path} is a file, and not an .onnx graph. Expected a checkpoint, an artifact or FILE.onnx.")
+    summary = summarise(load_graph(path))
+    console.line(f"{path}: opset {summary.opset}, {summary.nodes} nodes")
+    for kind, tensors in (("input", summary.inputs), ("output", summary.outputs)):
+        for tensor in tensors:
+            shape = "unknown" if tensor.shape is None else ", ".join("?" if d is None else str(d) for d in tensor.shape)
+            console.line(f"  {kind:<7} {tensor.name}: {tensor.dtype} [{shape}]")
+    sizes = ", ".join(f"{dtype} {size / 2**20:.2f} MiB" for dtype, size in summary.initializer_bytes.items())
+    dtypes = ", ".join(f"{dtype} {count}" for dtype, count in summary.node_output_dtypes.items())
+    console.line(f"  weights {sizes}")
+    console.line(f"  tensors {dtypes}")
+    console.line(
+        f"  attention: {summary.attention_ops} of {summary.attention_layers} layers are one Attention operator"
+    )
+    console.table("Operators", ("operator", "count"), [(op, str(count)) for op, count in summary.ops.items()])
+    console.json({"path": str(path), **dataclasses.asdict(summary)})
+
+
+def _checkpoint(subject: str, revision: str | None, allow_pickle: bool, remote: bool, console: Console) -> None:
+    import msgspec
+
+    from exporter.artifact import describe_model, embedding_dim
+    from exporter.checkpoint.read import read_spec
+    from exporter.checkpoint.source import resolve_source
+
+    source = resolve_source(subject, revision, allow_pickle=allow_pickle)
+    spec = read_spec(source, allow_pickle=allow_pickle, trust_remote_code=remote)
+    model = describe_model(spec, spec.head)
+    described: dict[str, Any] = msgspec.to_builtins(model)
+    described["dim"] = embedding_dim(spec, spec.trained, spec.head) if spec.trained else None
+    rows = {
+        "source": model.source,
+        "revision": model.revision or "-",
+        "transformer": f"{model.model_type}, {model.num_layers} layers, hidden size {model.hidden_size}",
+        "vocabulary": f"{model.vocab_size} rows in the embedding table",
+        "trained with": model.trained_strategy or "not said: name a strategy with --pooling",
+        "modules": " -> ".join(model.modules),
+        "dimensions": str(described["dim"] or "-"),
+        "longest text": f"{model.text.max_seq_length} tokens, padded on the {model.text.padding_side}",
+        "lower case": "yes" if model.text.lower_case else "as the tokeniser does",
+        "prompts": ", ".join(f"{name}: {prompt!r}" for name, prompt in model.text.prompts.items()) or "none",
+        "similarity": model.similarity,
+    }
+    console.table(subject, ("what", "is"), list(rows.items()))
+    console.json(described)

@@ -1,0 +1,118 @@
+"""The only place that writes to the terminal: results to stdout, narration to stderr.
+
+On a terminal a running stage shows a progress bar; elsewhere each stage is one line when it ends. With `--json` stdout
+holds one JSON object and nothing else.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+
+class Stage:
+    """A running stage: how far it got, and what there is to say when it ends."""
+
+    def __init__(self, console: Console, bar: Any, task: Any) -> None:
+        self._console, self._bar, self._task = console, bar, task
+        self.outcome = ""
+
+    def progress(self, done: float, total: float, detail: str = "") -> None:
+        """Move the bar, on a terminal; say nothing elsewhere."""
+        if self._bar is not None:
+            self._bar.update(self._task, completed=done, total=total, detail=detail)
+
+    def warn(self, message: str) -> None:
+        """Say what the user should know although the work goes on."""
+        self._console.warn(message)
+
+
+class Console:
+    """Writes results and narration. `quiet` leaves warnings and errors only."""
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
+        self.as_json, self._quiet = as_json, quiet
+        self._bar: Any = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[Stage]:
+        """Narrate one stage; set `outcome` on the yielded stage before the block ends."""
+        started = time.perf_counter()
+        if self._quiet or not sys.stderr.isatty():
+            stage = Stage(self, None, None)
+            yield stage
+        else:
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+            columns = (SpinnerColumn(), TextColumn("{task.description:<10}"), BarColumn(24), TimeElapsedColumn())
+            with Progress(*columns, TextColumn("{task.fields[detail]}"), console=_stderr(), transient=True) as bar:
+                stage = Stage(self, bar, bar.add_task(name, total=None, detail=""))
+                self._bar = bar
+                try:
+                    yield stage
+                finally:
+                    self._bar = None
+        if not self._quiet:
+            _stderr().print(
+                f"{name:<10} {stage.outcome}  ({time.perf_counter() - started:.1f} s)",
+                markup=False, highlight=False, soft_wrap=True,
+            )  # fmt: skip
+
+    def warn(self, message: str) -> None:
+        """Print a warning on stderr."""
+        (self._bar.console if self._bar is not None else _stderr()).print(
+            f"[yellow]warning[/yellow]: {_escape(message)}", highlight=False, soft_wrap=True
+        )
+
+    def error(self, message: str) -> None:
+        """Print an error on stderr."""
+        _stderr().print(f"[red]error[/red]: {_escape(message)}", highlight=False, soft_wrap=True)
+
+    def line(self, text: str) -> None:
+        """Print a line of the result, unless the result is JSON."""
+        if not self.as_json:
+            sys.stdout.write(text + "\n")
+
+    def json(self, value: Mapping[str, Any]) -> None:
+        """Print the result as one JSON object, if JSON was asked for."""
+        if self.as_json:
+            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+        """Print a table of the result, unless the result is JSON. Cells that read as numbers align right."""
+        if self.as_json:
+            return
+        import rich.box
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        for index, name in enumerate(header):
+            numeric = all(row[index][:1].isdigit() or row[index] in ("", "-") for row in rows)
+            table.add_column(name, justify="right" if numeric else "left", no_wrap=index < 2, overflow="fold")
+        for row in rows:
+            table.add_row(*(_escape(cell) for cell in row))
+        _stdout().print(table)
+
+
+def _stdout() -> Any:
+    import rich.console
+
+    # A pipe has no width: leave room for whole rows instead of folding them at 80 columns.
+    width = None if sys.stdout.isatty() else 200
+    return rich.console.Console(file=sys.stdout, highlight=False, width=width)
+
+
+def _stderr() -> Any:
+    import rich.console
+
+    return rich.console.Console(file=sys.stderr)
+
+
+def _escape(text: str) -> str:
+    import rich.markup
+
+    return rich.markup.escape(text)

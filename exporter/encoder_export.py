@@ -1,0 +1,130 @@
+"""The encoder, exported once: a PyTorch transformer -> an fp32 ONNX graph that ends in last_hidden_state.
+
+Pooling is folded in later, on the graph, so that a further strategy costs milliseconds instead of another export.
+The tracing batch is ragged and padded: an all-ones mask lets a tracer drop the mask, and the graph is then wrong for
+every real batch.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import onnx_ir as ir
+import torch
+
+from exporter.spec import ModelSpec
+from poolfold.errors import CheckpointError
+
+OPSET = 23
+"""The first opset with `Attention` and `RMSNormalization` as single operators; TensorRT fuses the former by itself."""
+
+INPUTS = ("input_ids", "attention_mask")
+HIDDEN = "last_hidden_state"
+_SHORTEST_TRACE = 4
+
+
+class _LastHiddenState(torch.nn.Module):
+    """The two-input form of a transformer: token_type_ids, positions and caches fold to their defaults."""
+
+    def __init__(self, backbone: torch.nn.Module) -> None:
+        super().__init__()
+        self.backbone = backbone
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """int64 [batch, seq], int64 [batch, seq] -> float32 [batch, seq, hidden]."""
+        output = self.backbone(input_ids=input_ids, attention_mask=attention_mask)
+        hidden: torch.Tensor = output.last_hidden_state
+        return hidden
+
+
+def export_encoder(backbone: torch.nn.Module, spec: ModelSpec) -> ir.Model:
+    """Trace the transformer into a graph.
+
+    Args:
+        backbone: the transformer, fp32, in evaluation mode.
+        spec: what the checkpoint says it is.
+
+    Returns:
+        A model with inputs input_ids, attention_mask int64 [batch, seq] and output last_hidden_state float32
+        [batch, seq, hidden]. Its weights share memory with `backbone` where the tracer allows it.
+
+    Raises:
+        CheckpointError: the architecture cannot be traced, or its graph does not depend on both inputs.
+    """
+    wrapper = _LastHiddenState(backbone).eval()
+    axes: Any = {0: "batch", 1: "seq"}
+    with _quiet():
+        try:
+            program = torch.onnx.export(
+                wrapper,
+                _tracing_batch(spec),
+                dynamo=True,
+                opset_version=OPSET,
+                input_names=list(INPUTS),
+                output_names=[HIDDEN],
+                dynamic_shapes=(axes, axes),
+                # torch's own optimiser writes a RotaryEmbedding that ONNX Runtime refuses at batch > 1; graphs.cleanup
+                # does what is needed of the rest.
+                optimize=False,
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise CheckpointError(
+                f"{spec.source.name}: torch.onnx.export cannot trace a {spec.model_type!r} transformer "
+                f"({_first_line(error)}). It is not supported by this release."
+            ) from error
+    if program is None:
+        raise CheckpointError(f"{spec.source.name}: torch.onnx.export returned no graph for {spec.model_type!r}.")
+    model: ir.Model = program.model
+    _require_contract(model, spec)
+    return model
+
+
+def _tracing_batch(spec: ModelSpec) -> tuple[torch.Tensor, torch.Tensor]:
+    """A small ragged batch: int64 [3, seq] ids, int64 [3, seq] mask with padding on the model's own side."""
+    seq = max(_SHORTEST_TRACE, min(9, spec.text.max_seq_length - 1))
+    ids = torch.arange(3 * seq).reshape(3, seq) % max(1, min(spec.vocab_size, 100) - 5) + min(5, spec.vocab_size - 1)
+    mask = torch.ones_like(ids)
+    mask[1, seq - 2 :] = 0
+    mask[2, 1:] = 0
+    if spec.text.padding_side == "left":
+        mask = mask.flip(1)
+    return ids.where(mask.bool(), spec.text.pad_token_id), mask
+
+
+def _require_contract(model: ir.Model, spec: ModelSpec) -> None:
+    """Both inputs must be there and be read: a dropped mask gives wrong vectors for every padded batch."""
+    names = {value.name: value for value in model.graph.inputs}
+    for name in INPUTS:
+        if name not in names or not names[name].uses():
+            raise CheckpointError(
+                f"{spec.source.name}: the exported {spec.model_type!r} graph does not read {name}, so padded batches "
+                "would give wrong vectors. This architecture is not supported by this release."
+            )
+
+
+def _first_line(error: BaseException) -> str:
+    """The innermost cause in one line; the exporter wraps it in pages of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the tracer's advice to its developers off a user's terminal."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch._export", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

@@ -1,0 +1,179 @@
+"""Publishing: an artifact appears whole, by one rename, or not at all.
+
+Work happens in a hidden directory beside the destination, on the same file system, so that the last step is a rename.
+A small watcher process waits for the exporter to end and removes that directory, so that even `kill -9` leaves nothing;
+should the watcher be killed too, the next export to the same place clears what is left.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+from poolfold.errors import InputError
+
+_NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextlib.contextmanager
+def staging(destination: Path, *, force: bool) -> Iterator[Path]:
+    """Yield an empty directory; publish it as `destination` if the block ends well, remove it otherwise.
+
+    Args:
+        destination: the artifact's place; its missing parents are made.
+        force: replace a non-empty directory there. It is replaced only after everything has succeeded.
+
+    Raises:
+        InputError: the destination is not empty, is a file, or cannot be written; the disk is full.
+    """
+    destination = Path(os.path.abspath(destination))  # noqa: PTH100 - resolve() would follow a link that -o names
+    with _disk_errors(destination), _made_parents(destination.parent):
+        _require_free(destination, force)
+        _sweep(destination)
+        stage = destination.parent / f".{destination.name}.poolfold-{secrets.token_hex(4)}"
+        stage.mkdir()
+        with _owned(stage):
+            yield stage
+            _require_free(destination, force)
+            _swap(stage, destination)
+
+
+def _require_free(destination: Path, force: bool) -> None:
+    """Refuse a destination that would lose something."""
+    if destination.is_symlink() and not destination.exists():
+        raise InputError(f"{destination} is a dangling symbolic link. Remove it or choose another directory with -o.")
+    if destination.exists() and not destination.is_dir():
+        raise InputError(f"{destination} is a file; expected a new or empty directory. Choose another with -o.")
+    if destination.is_dir() and not force and any(destination.iterdir()):
+        raise InputError(f"{destination} is not empty. Choose another with -o, or pass --force to replace it.")
+
+
+@contextlib.contextmanager
+def _disk_errors(destination: Path) -> Iterator[None]:
+    """Say in a user's words why something could not be written."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _NO_ROOM:
+            raise InputError(
+                f"No room to write {error.filename or destination} ({error.strerror}). Nothing was published. "
+                "Free some space or choose another directory with -o."
+            ) from error
+        if error.errno in _NOT_ALLOWED:
+            raise InputError(
+                f"Cannot write {error.filename or destination} ({error.strerror}). "
+                "Choose a directory that you may write to with -o."
+            ) from error
+        raise
+
+
+@contextlib.contextmanager
+def _made_parents(parent: Path) -> Iterator[None]:
+    """Make missing parent directories; take them away again if the block fails."""
+    missing = [p for p in (parent, *parent.parents) if not p.exists()]
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise InputError(f"{parent} is not a directory. Choose another place with -o.") from None
+    try:
+        yield
+    except BaseException:
+        for path in missing:
+            with contextlib.suppress(OSError):
+                path.rmdir()
+        raise
+
+
+@contextlib.contextmanager
+def _owned(stage: Path) -> Iterator[None]:
+    """Hold the staging directory: locked against a sweep, watched against a kill, removed at the end."""
+    lock = os.open(stage, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    # The watcher's standard input closes when this process ends, however it ends. A session of its own keeps Ctrl-C
+    # and a kill of the process group from reaching it.
+    watcher = subprocess.Popen(
+        ["/bin/sh", "-c", 'cat > /dev/null; rm -rf -- "$1"', "poolfold-watcher", str(stage)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        yield
+    finally:
+        os.close(lock)
+        shutil.rmtree(stage, ignore_errors=True)
+        assert watcher.stdin is not None
+        watcher.stdin.close()
+        watcher.wait()
+
+
+def _swap(stage: Path, destination: Path) -> None:
+    """Put the staged directory in the destination's place, by one rename wherever the system offers it."""
+    stage.chmod(0o777 & ~_umask())
+    for file in (p for p in stage.rglob("*") if p.is_file()):
+        _flush(file)
+    destination = destination.resolve()
+    if not destination.exists() or not any(destination.iterdir()):
+        stage.replace(destination)
+    elif not _exchange(stage, destination):
+        # Two renames: a kill between them leaves no directory there, and the old one under its hidden name.
+        old = stage.with_name(stage.name + ".old")
+        destination.replace(old)
+        stage.replace(destination)
+        shutil.rmtree(old, ignore_errors=True)
+    _flush(destination.parent)
+
+
+def _exchange(stage: Path, destination: Path) -> bool:
+    """Swap two directories atomically (Linux, renameat2 with RENAME_EXCHANGE); False where that is not to be had.
+
+    The old artifact is then under the staging name, where the caller removes it.
+    """
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    if renameat2 is None:
+        return False
+    at_fdcwd, rename_exchange = -100, 2
+    return bool(renameat2(at_fdcwd, os.fsencode(stage), at_fdcwd, os.fsencode(destination), rename_exchange) == 0)
+
+
+def _flush(path: Path) -> None:
+    """Have the disk hold what the page cache holds: a rename must not outlive the bytes it publishes."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _umask() -> int:
+    """The process's file mode mask, in octal digits."""
+    current = os.umask(0o077)
+    os.umask(current)
+    return current
+
+
+def _sweep(destination: Path) -> None:
+    """Remove staging directories of earlier exports to this place whose process is gone."""
+    for left in destination.parent.glob(f".{destination.name}.poolfold-*"):
+        try:
+            handle = os.open(left, os.O_RDONLY)
+        except OSError:
+            continue
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            continue
+        else:
+            shutil.rmtree(left, ignore_errors=True)
+        finally:
+            os.close(handle)

@@ -1,0 +1,93 @@
+"""What the user asked for, held against what the checkpoint is: strategies, dimensions, profiles, targets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from exporter.artifact import embedding_dim
+from exporter.spec import DType, ModelSpec
+from graphs.head import Dense, Head, Truncate
+from graphs.strategy import PoolingMode, Strategy, parse_strategy, strategy_name
+from poolfold.errors import CheckpointError, InputError
+from poolfold.manifest import Profile, Range
+
+TRAINED = "trained"
+
+
+def choose_strategies(spec: ModelSpec, names: Sequence[str]) -> tuple[Strategy, ...]:
+    """Read `--pooling`; `trained` is what the checkpoint says. Named twice counts once.
+
+    Raises:
+        CheckpointError: `trained` was asked for, and the checkpoint does not say.
+        InputError: an unknown strategy, or one whose vectors the checkpoint's dense layers cannot take.
+    """
+    strategies: list[Strategy] = []
+    for name in names:
+        if name == TRAINED and spec.trained is None:
+            raise CheckpointError(
+                f"{spec.source.name} does not say which pooling it was trained with: it has no modules.json. "
+                f"Name one with --pooling: {', '.join(PoolingMode)}."
+            )
+        try:
+            strategy = spec.trained if name == TRAINED and spec.trained else parse_strategy(name)
+        except ValueError as error:
+            raise InputError(f"--pooling: {error}.") from None
+        _require_head_fits(spec, strategy)
+        if strategy not in strategies:
+            strategies.append(strategy)
+    return tuple(strategies)
+
+
+def _require_head_fits(spec: ModelSpec, strategy: Strategy) -> None:
+    """A dense layer takes as many values as the trained pooling gives, and no other number."""
+    dense = next((part for part in spec.head if isinstance(part, Dense)), None)
+    got = len(strategy) * spec.hidden_size
+    if dense is not None and dense.weight.shape[1] != got:
+        raise InputError(
+            f"--pooling {strategy_name(strategy)} gives {got} values, and the checkpoint's dense layer takes "
+            f"{dense.weight.shape[1]}. Choose a strategy with that many values, such as "
+            f"{strategy_name(spec.trained or strategy)}."
+        )
+
+
+def choose_head(spec: ModelSpec, strategies: Sequence[Strategy], dimensions: int | None) -> Head:
+    """The checkpoint's head, cut to `--dimensions` behind everything else, as sentence-transformers does.
+
+    Raises:
+        InputError: more dimensions than the vectors have.
+    """
+    if dimensions is None:
+        return spec.head
+    least = min(embedding_dim(spec, strategy, spec.head) for strategy in strategies)
+    if dimensions > least:
+        raise InputError(f"--dimensions {dimensions} is more than the {least} values that a vector has.")
+    return (*spec.head, Truncate(dimensions))
+
+
+def choose_profile(spec: ModelSpec, batch: tuple[int, int, int], seq_len: tuple[int, int, int] | None) -> Profile:
+    """Read `--batch` and `--seq-len`; without the latter, every length up to the model's limit.
+
+    Raises:
+        InputError: lengths beyond the model's limit.
+    """
+    limit = spec.text.max_seq_length
+    low, opt, high = seq_len or (1, min(128, limit), limit)
+    if high > limit:
+        raise InputError(f"--seq-len {low}:{opt}:{high} goes beyond the model's limit of {limit} tokens.")
+    return Profile(batch=Range(min=batch[0], opt=batch[1], max=batch[2]), seq_len=Range(min=low, opt=opt, max=high))
+
+
+def engine_dtypes(targets: Sequence[str], dtypes: Sequence[DType]) -> tuple[DType, ...]:
+    """The precisions to build engines of: fp16, since TensorRT-RTX has no fused attention in fp32.
+
+    Raises:
+        InputError: an engine was asked for, and fp16 was not.
+    """
+    if "tensorrt-rtx" not in targets:
+        return ()
+    if DType.FP16 not in dtypes:
+        raise InputError(
+            "--target tensorrt-rtx needs --dtype fp16: TensorRT-RTX builds attention in half precision only. "
+            "Add --dtype fp16."
+        )
+    return (DType.FP16,)

@@ -1,0 +1,31 @@
+"""A user's own texts: a UTF-8 file with one text a line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from poolfold.errors import InputError
+
+
+def read_texts(path: Path) -> tuple[str, ...]:
+    """Read the lines of a file; an empty line is an empty text, so that line n stays row n.
+
+    Raises:
+        InputError: no such file, not UTF-8 (the line is named), or unreadable.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist. Give a UTF-8 file with one text a line.") from None
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}). Give a UTF-8 file with one text a line.") from None
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise InputError(f"{path}, line {line}: not UTF-8 ({error.reason}). Convert the file to UTF-8.") from None
+    # Not str.splitlines: it also breaks at form feeds and Unicode separators, which are part of a text.
+    lines = text.replace("\r\n", "\n").split("\n")
+    if lines[-1] == "":
+        lines.pop()
+    return tuple(lines)

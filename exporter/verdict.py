@@ -1,0 +1,98 @@
+"""What came of an export or a check, as one table for people and one object for scripts. Reads the manifest only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from exporter.console import Console
+from poolfold.manifest import Manifest, Strategy
+
+_SHOWN = ("1x128", "32x128", "32x128 ragged")
+"""Workloads in the table; reports/latency.json has them all."""
+
+
+def as_json(manifest: Manifest, directory: Path) -> Mapping[str, Any]:
+    """The manifest without its list of files, and where it lies."""
+    fields: dict[str, Any] = msgspec.to_builtins(manifest)
+    del fields["files"]
+    return {"directory": str(directory), **fields}
+
+
+def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
+    """One row for each graph and engine, and one for each PyTorch model they were measured against."""
+    workloads = [name for name in _SHOWN if any(row["workload"] == name for row in manifest.latency)]
+    header = ["strategy", "dtype", "runs on", "trained", "checked", "cosine >=", "top-10", *_latency_header(workloads)]
+    rows: list[list[str]] = []
+    for strategy in manifest.strategies:
+        rows += _strategy_rows(manifest, strategy, workloads)
+    model = manifest.model
+    dims = "/".join(str(dim) for dim in dict.fromkeys(strategy.dim for strategy in manifest.strategies))
+    console.table(f"{directory}: {model.model_type}, {model.num_layers} layers, {dims} dimensions", header, rows)
+    if manifest.latency:
+        console.line(
+            f"Milliseconds for batch x tokens, {manifest.latency[0]['threads']} threads, median; (x) is PyTorch's time "
+            "over this one's, interleaved in one run. MiB: what model and largest batch add to the process."
+        )
+    for line in _remarks(manifest):
+        console.line(line)
+
+
+def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[str]) -> list[list[str]]:
+    """PyTorch where it was measured, then the graphs, then the engines."""
+    name, trained = strategy.name, "yes" if strategy.trained else "no"
+    rows = []
+    if manifest.latency:
+        cells = _latency_cells(manifest, name, "fp32", "pytorch", workloads)
+        rows.append([name, "fp32", "pytorch", trained, "reference", "", "", *cells])
+    for graph in (g for g in manifest.graphs if g.strategy == name):
+        parity = _parity_cells(manifest, name, graph.dtype)
+        cells = _latency_cells(manifest, name, graph.dtype, "onnxruntime", workloads)
+        rows.append([name, graph.dtype, "onnxruntime", trained, graph.status, *parity, *cells])
+    for engine in (e for e in manifest.engines if e.strategy == name):
+        fused = f"{engine.status}, {engine.attention_fused}/{engine.attention_layers} attention fused"
+        rows.append([name, engine.dtype, engine.target, trained, fused, *[""] * (2 + len(_latency_header(workloads)))])
+    return rows
+
+
+def _latency_header(workloads: Sequence[str]) -> list[str]:
+    return [*workloads, "MiB"] if workloads else []
+
+
+def _latency_cells(manifest: Manifest, strategy: str, dtype: str, runtime: str, workloads: Sequence[str]) -> list[str]:
+    found = {
+        row["workload"]: row
+        for row in manifest.latency
+        if (row["strategy"], row["dtype"], row["runtime"]) == (strategy, dtype, runtime)
+    }
+    if not workloads:
+        return []
+    cells = [f"{found[w]['median_ms']:.1f} ({found[w]['speedup']:.2f}x)" if w in found else "-" for w in workloads]
+    memory = next((row["increase_mib"] for row in found.values()), None)
+    return [*cells, "-" if memory is None else f"{memory:.0f}"]
+
+
+def _parity_cells(manifest: Manifest, strategy: str, dtype: str) -> list[str]:
+    """The worse of a graph's own figures and its rehearsal's."""
+    checks = [r["checks"] for r in manifest.parity if (r["strategy"], r["dtype"]) == (strategy, dtype)]
+    if not checks:
+        return ["-", "-"]
+    cosine = min(entry["cosine"]["value"] for entry in checks)
+    neighbours = min(entry["neighbours"]["value"] for entry in checks)
+    return [f"{cosine:.7f}", f"{neighbours:.3f}"]
+
+
+def _remarks(manifest: Manifest) -> list[str]:
+    """What a reader of the table must know besides."""
+    lines = []
+    if any(graph.dtype == "fp16" for graph in manifest.graphs):
+        lines.append(
+            "fp16 is also checked on its rehearsal, the graph in fp32 with every fp16 tensor rounded; the smaller figure "
+            "is shown. ONNX Runtime's CPU provider computes fp16 mostly in fp32: its times say nothing of a GPU."
+        )
+    if any(engine.status == "built" for engine in manifest.engines):
+        lines.append("built: made for its target, and not run on this machine; its vectors have not been checked.")
+    return lines

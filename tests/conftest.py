@@ -1,0 +1,67 @@
+"""Artifacts that many tests read and none changes, each exported once a session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from exporter.console import Console
+from exporter.pipeline import ExportOptions, export_model
+from exporter.spec import DType
+from poolfold.manifest import Manifest
+from tests.models import DenseLayer, tiny_checkpoint
+
+EVERY_MODE = ("cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
+
+Export = Callable[..., Manifest]
+
+
+def export(model: Path | str, output: Path, **changes: Any) -> Manifest:
+    """`poolfold export` without a terminal: every option at its default, fp32, no latency stage."""
+    options: dict[str, Any] = {
+        "pooling": ("trained",),
+        "dtypes": (DType.FP32,),
+        "targets": ("onnxruntime",),
+        "batch": (1, 4, 8),
+        "seq_len": None,
+        "texts": (),
+        "dimensions": None,
+        "revision": None,
+        "force": False,
+        "skip_latency": True,
+        "threads": 1,
+        "allow_pickle": False,
+        "trust_remote_code": False,
+    }
+    return export_model(ExportOptions(model=str(model), output=output, **(options | changes)), Console(quiet=True))
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT trained with mean, normalised, with prompts."""
+    prompts = {"query": "search for: ", "document": ""}
+    return tiny_checkpoint(tmp_path_factory.mktemp("checkpoint") / "tiny", pooling="mean", prompts=prompts)
+
+
+@pytest.fixture(scope="session")
+def artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That checkpoint exported: cls and mean, fp32 and fp16, with engines."""
+    output = tmp_path_factory.mktemp("artifact") / "tiny"
+    export(
+        checkpoint,
+        output,
+        pooling=("mean", "cls"),
+        dtypes=(DType.FP32, DType.FP16),
+        targets=("onnxruntime", "tensorrt-rtx"),
+    )
+    return output
+
+
+@pytest.fixture(scope="session")
+def dense_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT with two dense layers behind a mean pooling, old dialect."""
+    dense = (DenseLayer(48, activation="Tanh"), DenseLayer(24, activation="Identity", bias=False))
+    return tiny_checkpoint(tmp_path_factory.mktemp("dense") / "tiny", pooling="mean", dialect="old", dense=dense)
