@@ -143,5 +143,5 @@ def pad(
 
 
 def shorten(text: str) -> str:
-    """The beginning of a text, quoted, for a message."""
-    return ascii(text) if len(text) <= 40 else f"{text[:40]!a}..."
+    """The beginning of a text, quoted, for a message; what does not print is escaped."""
+    return repr(text) if len(text) <= 40 else f"{text[:40]!r}..."

@@ -1,0 +1,75 @@
+"""The wheel without extras: what production installs. A real virtual environment, with nothing of the exporter's."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import venv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import poolfold
+
+ROOT = Path(__file__).parent.parent
+HEAVY = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "safetensors", "psutil")
+
+
+@pytest.fixture(scope="session")
+def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The bin folder of an environment that holds `pip install poolfold` and nothing else."""
+    folder = tmp_path_factory.mktemp("light") / "venv"
+    venv.create(folder, with_pip=True)
+    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
+    subprocess.run([*pip, ROOT], check=True)
+    return folder / "bin"
+
+
+def run(light: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([str(a) for a in (light / arguments[0], *arguments[1:])], capture_output=True, text=True)
+
+
+def test_it_verifies_embeds_and_lists_targets(light: Path, artifact: Path, tmp_path: Path) -> None:
+    for name in HEAVY:
+        assert run(light, "python", "-c", f"import {name}").returncode != 0, f"{name} came along"
+    assert run(light, "poolfold", "verify", artifact).returncode == 0
+    (tmp_path / "texts.txt").write_text("one\ntwo words\n\n")
+    done = run(light, "poolfold", "embed", artifact, "-i", tmp_path / "texts.txt", "-o", tmp_path / "vectors.npy")
+    assert done.returncode == 0, done.stderr
+    expected = poolfold.load(artifact).encode(["one", "two words", ""])
+    np.testing.assert_allclose(np.load(tmp_path / "vectors.npy"), expected, atol=1e-6)
+    done = run(light, "poolfold", "targets", "--json")
+    assert done.returncode == 0, done.stderr
+    targets = {target["name"]: target for target in json.loads(done.stdout)["targets"]}
+    assert targets["onnxruntime"]["available"]
+    assert not targets["tensorrt-rtx"]["available"]
+    assert "poolfold[tensorrt-rtx]" in targets["tensorrt-rtx"]["reason"]
+
+
+def test_it_encodes_from_python(light: Path, artifact: Path) -> None:
+    code = "import poolfold, sys; print(poolfold.load(sys.argv[1]).encode(['one', 'two words']).shape)"
+    done = run(light, "python", "-W", "error", "-c", code, artifact)
+    assert (done.stdout, done.stderr) == ("(2, 32)\n", "")
+
+
+@pytest.mark.parametrize("command", ["export", "validate", "bench", "inspect"])
+def test_other_commands_name_the_extra(
+    light: Path, command: str, checkpoint: Path, artifact: Path, tmp_path: Path
+) -> None:
+    arguments = [checkpoint, "-o", tmp_path / "out"] if command == "export" else [artifact]
+    if command == "inspect":
+        arguments = [checkpoint]
+    done = run(light, "poolfold", command, *arguments)
+    assert done.returncode == 3, done.stderr
+    assert "pip install 'poolfold[export]'" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+    assert run(light, "poolfold", command, "--help").returncode == 0
+
+
+def test_help_and_import_load_nothing_heavy() -> None:
+    code = "import sys; import poolfold, exporter.cli; print(*sorted(name for name in sys.modules if '.' not in name))"
+    loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
+    assert "poolfold" in loaded
+    assert not loaded & {*HEAVY, "onnxruntime", "tokenizers", "huggingface_hub", "tensorrt_rtx", "rich"}
