@@ -7,8 +7,8 @@ from pathlib import Path
 
 from exporter.artifact import describe_model
 from exporter.checkpoint.read import read_spec
-from exporter.request import choose_head
 from exporter.checkpoint.source import resolve_source
+from exporter.request import choose_head
 from exporter.spec import ModelSpec
 from graphs.head import Head
 from graphs.strategy import Strategy, parse_strategy

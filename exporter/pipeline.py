@@ -13,6 +13,8 @@ import onnx_ir as ir
 from exporter import artifact
 from exporter.artifact_latency import measure_artifact, summarise_latency
 from exporter.checkpoint.read import read_spec
+from exporter.checkpoint.source import resolve_source
+from exporter.checkpoint.weights import check_weights
 from exporter.console import Console
 from exporter.encoder_export import export_encoder
 from exporter.engines import build_engines
@@ -26,10 +28,8 @@ from exporter.ranges import Ranges, measure_ranges
 from exporter.recipes import Kitchen
 from exporter.reference import Reference, load_backbone
 from exporter.request import choose_head, choose_profile, choose_strategies, engine_dtypes
-from exporter.checkpoint.source import resolve_source
 from exporter.spec import DType, ModelSpec
 from exporter.validation import check_graphs, require_passed, summarise_parity
-from exporter.checkpoint.weights import check_weights
 from graphs.cleanup import cleanup
 from graphs.head import Head
 from graphs.strategy import Strategy, strategy_name

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import torch
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedConfig
 
-from exporter.quiet import quiet_transformers
-from exporter.spec import ModelSpec
 from exporter.checkpoint.transformer_config import load_config
 from exporter.checkpoint.weights import weight_files
+from exporter.quiet import quiet_transformers
+from exporter.spec import ModelSpec
 from graphs.head import Activation, Dense, Head, Normalize, Truncate
 from graphs.strategy import PoolingMode, Strategy
 from poolfold.errors import CheckpointError, InputError

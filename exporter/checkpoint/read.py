@@ -10,17 +10,17 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporter.checkpoint.json_object import read_optional_object
 from exporter.checkpoint.dense_config import read_dense
+from exporter.checkpoint.json_object import read_optional_object
 from exporter.checkpoint.library_config import LibraryConfig, read_library_config
 from exporter.checkpoint.modules_json import Module, ModuleKind, check_names, read_modules
 from exporter.checkpoint.pooling_config import PoolingConfig, read_pooling
 from exporter.checkpoint.sequence_limit import max_seq_length
-from exporter.spec import ModelSpec, Source
 from exporter.checkpoint.tokenizer import read_tokenizer
 from exporter.checkpoint.transformer_config import load_config, size
 from exporter.checkpoint.transformer_settings import read_transformer_settings
 from exporter.checkpoint.weights import tensor_shapes, weight_files
+from exporter.spec import ModelSpec, Source
 from graphs.head import Dense, Head, Normalize, Truncate
 from graphs.strategy import strategy_name
 from poolfold.errors import CheckpointError

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.baseline import find_baseline
+from exporter.checkpoint.weights import check_weights
 from exporter.console import Console
 from exporter.parity.checks import run_reference
 from exporter.parity.corpus import corpus
@@ -12,7 +13,6 @@ from exporter.parity.tokens import tokenise
 from exporter.reference import Reference, load_backbone
 from exporter.texts import read_texts
 from exporter.validation import check_graphs, refuse_unrunnable, require_passed, summarise_parity
-from exporter.checkpoint.weights import check_weights
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 

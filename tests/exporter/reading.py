@@ -10,8 +10,8 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from exporter.checkpoint.read import read_spec
-from exporter.reference import Reference, load_backbone
 from exporter.checkpoint.source import resolve_source
+from exporter.reference import Reference, load_backbone
 from exporter.spec import ModelSpec
 
 TEXTS = (
