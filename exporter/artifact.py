@@ -101,7 +101,7 @@ def write_manifest(
     model: m.Model,
     strategies: tuple[m.Strategy, ...],
     graphs: Sequence[m.Graph],
-    engines: Sequence[m.Engine],
+    engines: Sequence[m.Engine] = (),
     parity: Sequence[Mapping[str, Any]] = (),
     latency: Sequence[Mapping[str, Any]] = (),
     known: Mapping[str, m.File] | None = None,

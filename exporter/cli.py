@@ -5,11 +5,13 @@ Only click is imported here, so that `--help` is instant and a light install can
 
 from __future__ import annotations
 
+import errno
+import gc
 import os
 import sys
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -22,12 +24,13 @@ EXIT_USAGE = 2
 EXIT_UNAVAILABLE = 3
 
 # Which extra brings a library that a light install lacks.
-_EXTRAS = {
-    **dict.fromkeys(
-        ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "huggingface_hub", "safetensors", "psutil"), "export"
-    ),
-    "tensorrt_rtx": "tensorrt-rtx",
-}
+_OF_EXPORT = (
+    *("torch", "transformers", "onnx", "onnx_ir", "onnxscript"),
+    *("huggingface_hub", "safetensors", "psutil", "tqdm"),
+)
+_EXTRAS = {**dict.fromkeys(_OF_EXPORT, "export"), "tensorrt_rtx": "tensorrt-rtx"}
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 _EXIT_CODES = """\b
 Exit codes: 0 done and every check passed; 1 it ran and a check failed; 2 bad input or usage; 3 target not available
@@ -215,7 +218,24 @@ def targets(**options: Any) -> None:
 
 def main() -> None:
     """Run the command line; every way out has its exit code."""
-    sys.exit(run_command(sys.argv[1:]))
+    # A command is short and what it makes lives to the end: looking for garbage often only costs time.
+    gc.set_threshold(100_000, 50, 100)
+    code = run_command(sys.argv[1:])
+    sys.stderr.flush()
+    # All is written and every process ended; taking the libraries down in order would take a noticeable while.
+    os._exit(code if _flushed(sys.stdout) else EXIT_USAGE)
+
+
+def _flushed(stream: TextIO) -> bool:
+    """Whether everything written to the stream went out, or its reader is gone and wants no more."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        return True
+    except OSError as error:
+        sys.stderr.write(f"error: the result could not be written ({error.strerror}).\n")
+        return False
+    return True
 
 
 def run_command(arguments: list[str]) -> int:
@@ -223,7 +243,6 @@ def run_command(arguments: list[str]) -> int:
 
     Takes what follows `poolfold` on the command line; never raises, but for what ends the interpreter itself.
     """
-    console = Console()
     try:
         cli.main(arguments, prog_name="poolfold", standalone_mode=False)
     except click.exceptions.Exit as exit_:
@@ -232,33 +251,35 @@ def run_command(arguments: list[str]) -> int:
         error.show()
         return EXIT_USAGE
     except (click.Abort, KeyboardInterrupt):
-        console.error("interrupted; nothing was published.")
+        Console().error("interrupted; nothing was published.")
         return EXIT_INTERRUPTED
     except PoolfoldError as error:
-        console.error(str(error))
+        Console().error(str(error))
         return error.exit_code
-    except ModuleNotFoundError as error:
-        extra = _EXTRAS.get((error.name or "").partition(".")[0])
-        if extra is None:
-            return _bug(console, error)
-        console.error(
-            f"`poolfold {arguments[0]}` needs {error.name}, which this install lacks. "
-            f"Install it with: pip install 'poolfold[{extra}]'"
-        )
-        return EXIT_UNAVAILABLE
-    except BrokenPipeError:
-        # The reader of our stdout went away (`| head`): say no more, not even at interpreter exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except Exception as error:
-        return _bug(console, error)
+        return _explain(error, arguments)
     return 0
 
 
-def _bug(console: Console, error: Exception) -> int:
-    """One line for the user; the traceback only where it was asked for."""
+def _explain(error: Exception, arguments: list[str]) -> int:
+    """Say what went wrong outside poolfold's own errors, and give its exit code."""
+    extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
+    match error:
+        # The reader of our stdout went away (`| head`): no more needs to be said.
+        case BrokenPipeError():
+            return 0
+        case ModuleNotFoundError() if extra is not None:
+            Console().error(
+                f"`poolfold {arguments[0]}` needs {error.name}, which this install lacks. "
+                f"Install it with: pip install 'poolfold[{extra}]'"
+            )
+            return EXIT_UNAVAILABLE
+        case OSError() if error.errno in _FULL:
+            Console().error(f"no room to write {error.filename or 'the result'} ({error.strerror}). Free some space.")
+            return EXIT_USAGE
+    # One line for the user; the traceback only where it was asked for.
     if os.environ.get("POOLFOLD_DEBUG") == "1":
         traceback.print_exception(error, file=sys.stderr)
     first = next(iter(str(error).splitlines()), "")
-    console.error(f"a bug in poolfold: {type(error).__name__}: {first[:300]} (POOLFOLD_DEBUG=1 shows the traceback)")
+    Console().error(f"a bug in poolfold: {type(error).__name__}: {first[:300]} (POOLFOLD_DEBUG=1 shows the traceback)")
     return EXIT_BUG

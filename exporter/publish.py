@@ -16,6 +16,7 @@ import secrets
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from poolfold.errors import InputError
@@ -24,8 +25,16 @@ _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
+@dataclass(frozen=True)
+class Staging:
+    """Two empty directories: `directory` will be published, `scratch` will not."""
+
+    directory: Path
+    scratch: Path
+
+
 @contextlib.contextmanager
-def staging(destination: Path, *, force: bool) -> Iterator[Path]:
+def staging(destination: Path, *, force: bool) -> Iterator[Staging]:
     """Yield an empty directory; publish it as `destination` if the block ends well, remove it otherwise.
 
     Args:
@@ -42,9 +51,12 @@ def staging(destination: Path, *, force: bool) -> Iterator[Path]:
         stage = destination.parent / f".{destination.name}.poolfold-{secrets.token_hex(4)}"
         stage.mkdir()
         with _owned(stage):
-            yield stage
+            place = Staging(stage / "artifact", stage / "scratch")
+            place.directory.mkdir()
+            place.scratch.mkdir()
+            yield place
             _require_free(destination, force)
-            _swap(stage, destination)
+            _swap(place.directory, destination)
 
 
 def _require_free(destination: Path, force: bool) -> None:
@@ -119,18 +131,16 @@ def _owned(stage: Path) -> Iterator[None]:
 
 def _swap(stage: Path, destination: Path) -> None:
     """Put the staged directory in the destination's place, by one rename wherever the system offers it."""
-    stage.chmod(0o777 & ~_umask())
     for file in (p for p in stage.rglob("*") if p.is_file()):
         _flush(file)
     destination = destination.resolve()
     if not destination.exists() or not any(destination.iterdir()):
         stage.replace(destination)
     elif not _exchange(stage, destination):
-        # Two renames: a kill between them leaves no directory there, and the old one under its hidden name.
-        old = stage.with_name(stage.name + ".old")
+        # Two renames: a kill between them leaves no directory there.
+        old = stage.with_name("old")
         destination.replace(old)
         stage.replace(destination)
-        shutil.rmtree(old, ignore_errors=True)
     _flush(destination.parent)
 
 
@@ -153,13 +163,6 @@ def _flush(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def _umask() -> int:
-    """The process's file mode mask, in octal digits."""
-    current = os.umask(0o077)
-    os.umask(current)
-    return current
 
 
 def _sweep(destination: Path) -> None:

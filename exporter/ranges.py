@@ -44,12 +44,13 @@ class Ranges:
         return [{"tensor": n, "largest": min(self.largest[n], 1e300), "text": texts[self.text[n]][:80]} for n in names]
 
 
-def measure_ranges(encoder: ir.Model, batches: Sequence[Batch], threads: int | None) -> Ranges:
+def measure_ranges(encoder: ir.Model, batches: Sequence[Batch], scratch: Path, threads: int | None) -> Ranges:
     """Probe the encoder.
 
     Args:
         encoder: clean fp32 graph; left as it is.
         batches: what to run it on.
+        scratch: a directory for the probed graph.
         threads: of the session; None for one a core.
     """
     probed = encoder.clone()
@@ -58,7 +59,8 @@ def measure_ranges(encoder: ir.Model, batches: Sequence[Batch], threads: int | N
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
-    with tempfile.TemporaryDirectory(prefix="poolfold-ranges-") as folder:
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    with tempfile.TemporaryDirectory(dir=scratch) as folder:
         path = Path(folder) / "probe.onnx"
         save_graphs({path: probed}, Path(folder) / "probe.bin")
         session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

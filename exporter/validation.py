@@ -34,6 +34,7 @@ def check_graphs(
     manifest: Manifest,
     run: ReferenceRun,
     *,
+    scratch: Path | None = None,
     threads: int | None,
     progress: Callable[[int, int, str], None],
 ) -> tuple[ParityReport, ...]:
@@ -43,6 +44,7 @@ def check_graphs(
         directory: an artifact that has been verified, or is being staged.
         run: PyTorch's vectors of the same texts, for every strategy of the manifest.
         manifest: what it holds.
+        scratch: a directory for rehearsals; None for the system's own.
         threads: of the session; None for one a core.
         progress: called with (checks done, checks in all, what is being checked).
     """
@@ -50,7 +52,7 @@ def check_graphs(
     reports = []
     for done, (graph, executor) in enumerate(executors):
         progress(done, len(executors), f"{graph.strategy} {graph.dtype}, {executor}")
-        with _opened(directory, manifest, graph, executor, threads) as encoder:
+        with _opened(directory, manifest, graph, executor, scratch, threads) as encoder:
             reports.append(check(run, parse_strategy(graph.strategy), DType(graph.dtype), encoder.embed, executor))
     return tuple(reports)
 
@@ -60,13 +62,18 @@ def _executors(graph: Graph) -> Sequence[str]:
 
 
 @contextlib.contextmanager
-def _opened(directory: Path, manifest: Manifest, graph: Graph, executor: str, threads: int | None) -> Iterator[Encoder]:
+def _opened(
+    directory: Path, manifest: Manifest, graph: Graph, executor: str, scratch: Path | None, threads: int | None
+) -> Iterator[Encoder]:
     """An encoder over the graph itself, or over its rehearsal."""
     if executor == ONNXRUNTIME:
-        with open_encoder(directory, manifest, graph.strategy, "onnxruntime", graph.dtype, threads=threads) as encoder:
+        # Engines may be building beside it, and threads that spin would take their core.
+        with open_encoder(
+            directory, manifest, graph.strategy, "onnxruntime", graph.dtype, threads=threads, spinning=False
+        ) as encoder:
             yield encoder
         return
-    with tempfile.TemporaryDirectory(prefix="poolfold-rehearsal-") as folder:
+    with tempfile.TemporaryDirectory(prefix="poolfold-", dir=scratch) as folder:
         path = Path(folder) / "rehearsal.onnx"
         model = load_graph(directory / graph.path)
         RehearseFloat16Pass()(model)
@@ -75,7 +82,7 @@ def _opened(directory: Path, manifest: Manifest, graph: Graph, executor: str, th
         dim = next(s.dim for s in manifest.strategies if s.name == graph.strategy)
         tokenizer_json = (directory / "tokenizer.json").read_text(encoding="utf-8")
         with Encoder(
-            OnnxRuntimeSession(path, threads=threads),
+            OnnxRuntimeSession(path, threads=threads, spinning=False),
             Tokenizer(tokenizer_json, manifest.model.text, manifest.model.vocab_size),
             strategy=graph.strategy,
             dtype=graph.dtype,

@@ -90,8 +90,8 @@ def _remarks(manifest: Manifest) -> list[str]:
     lines = []
     if any(graph.dtype == "fp16" for graph in manifest.graphs):
         lines.append(
-            "fp16 is also checked on its rehearsal, the graph in fp32 with every fp16 tensor rounded; the smaller figure "
-            "is shown. ONNX Runtime's CPU provider computes fp16 mostly in fp32: its times say nothing of a GPU."
+            "fp16 is also checked on its rehearsal, the graph in fp32 with every fp16 tensor rounded; the smaller "
+            "figure is shown. ONNX Runtime's CPU provider computes fp16 mostly in fp32: its times say nothing of a GPU."
         )
     if any(engine.status == "built" for engine in manifest.engines):
         lines.append("built: made for its target, and not run on this machine; its vectors have not been checked.")

@@ -26,6 +26,7 @@ def load(
     dtype: str | None = None,
     *,
     threads: int | None = None,
+    spinning: bool = True,
 ) -> Encoder:
     """Load an artifact, after a check of every file in it.
 
@@ -35,6 +36,7 @@ def load(
         target: the runtime.
         dtype: one of the artifact's; None for fp32, or else the first.
         threads: threads of one run; None leaves it to the runtime.
+        spinning: whether these threads busy-wait between runs: faster one text at a time, dearer beside other work.
 
     Raises:
         InputError: a strategy, dtype or target that is not there, or fewer threads than one.
@@ -44,7 +46,7 @@ def load(
     # Before the hashes: those of a large artifact take seconds.
     _check_arguments(target, threads)
     directory = Path(directory)
-    return open_encoder(directory, verify(directory), strategy, target, dtype, threads=threads)
+    return open_encoder(directory, verify(directory), strategy, target, dtype, threads=threads, spinning=spinning)
 
 
 def open_encoder(
@@ -55,6 +57,7 @@ def open_encoder(
     dtype: str | None = None,
     *,
     threads: int | None = None,
+    spinning: bool = True,
 ) -> Encoder:
     """As `load`, for a caller that has just verified the directory, or has written it itself."""
     _check_arguments(target, threads)
@@ -67,7 +70,7 @@ def open_encoder(
     dtype = _choose(directory, f"dtype (for strategy {strategy})", dtype, dtypes, "fp32")
     graph = next(graph for graph in manifest.graphs if (graph.strategy, graph.dtype) == (strategy, dtype))
     return Encoder(
-        OnnxRuntimeSession(directory / graph.path, threads=threads),
+        OnnxRuntimeSession(directory / graph.path, threads=threads, spinning=spinning),
         _tokenizer(directory, manifest),
         strategy=strategy,
         dtype=dtype,

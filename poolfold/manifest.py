@@ -132,6 +132,7 @@ class Engine(_Record, frozen=True):
     attention_layers: int
     attention_fused: int
     build_seconds: float
+    warnings: tuple[str, ...]
 
 
 class File(_Record, frozen=True):

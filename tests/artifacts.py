@@ -230,4 +230,5 @@ def _write_engine(directory: Path, target: str, strategy: str) -> Engine:
         attention_layers=0,
         attention_fused=0,
         build_seconds=1.0,
+        warnings=(),
     )

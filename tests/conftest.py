@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from exporter.console import Console
-from exporter.pipeline import ExportOptions, export_model
+from exporter.options import ExportOptions
+from exporter.pipeline import export_model
 from exporter.spec import DType
 from poolfold.manifest import Manifest
 from tests.models import DenseLayer, tiny_checkpoint

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from exporter.console import Console
-from exporter.pipeline import ExportOptions, export_model
+from exporter.options import ExportOptions
+from exporter.pipeline import export_model
 from exporter.spec import DType
 from exporter.texts import read_texts
 from exporter.verdict import as_json as artifact_json

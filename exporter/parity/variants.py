@@ -10,11 +10,11 @@ import random
 
 from exporter.parity.tokens import Batch, Tokens, make_batch
 
-_ALONE = 12
-_PADDED = 3
-_REORDERED = 8
-_OTHER_SIDE = 16
-_OTHER_SIDE_BATCH = 8
+_ALONE = 10
+_PADDED = 2
+_REORDERED = 7
+_OTHER_SIDE = 12
+_OTHER_SIDE_BATCH = 6
 
 
 def alone(tokens: Tokens) -> tuple[Batch, ...]:
@@ -61,7 +61,8 @@ def other_side(tokens: Tokens) -> tuple[Batch, ...]:
 def _some(tokens: Tokens, count: int) -> list[int]:
     """At most `count` rows, shortest first: the shortest of all, one longer than most, and others by chance."""
     by_length = sorted(range(len(tokens.rows)), key=lambda row: len(tokens.rows[row]))
-    fixed = {by_length[0], by_length[len(by_length) * 19 // 20]}
-    others = [row for row in by_length[:-1] if row not in fixed]
+    longer = len(by_length) * 9 // 10
+    fixed = {by_length[0], by_length[longer]}
+    others = [row for row in by_length[:longer] if row not in fixed]
     chosen = random.Random(0).sample(others, min(count - len(fixed), len(others)))
     return sorted([*fixed, *chosen], key=lambda row: (len(tokens.rows[row]), row))

@@ -20,6 +20,7 @@ from typing import Any
 
 from exporter.targets import rtx_inspect, rtx_library, rtx_network
 from exporter.targets.availability import Availability
+from exporter.targets.rtx_library import Report
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Profile
 
@@ -62,9 +63,7 @@ def availability() -> Availability:
     return Availability(NAME, available=True, version=version, reason=None, does=does)
 
 
-def build_engine(
-    graph: Path, engine: Path, profiles: Sequence[Profile], progress: rtx_library.Report | None = None
-) -> EngineBuild:
+def build_engine(graph: Path, engine: Path, profiles: Sequence[Profile], progress: Report | None = None) -> EngineBuild:
     """Build an engine and write it, whole or not at all.
 
     The same graph and profiles give the same bytes. One build runs at a time in a process; other threads go on.

@@ -19,7 +19,7 @@ import sys, time
 from pathlib import Path
 from exporter.publish import staging
 with staging(Path(sys.argv[1]), force=True) as stage:
-    (stage / "half.bin").write_bytes(b"half")
+    (stage.directory / "half.bin").write_bytes(b"half")
     print("ready", flush=True)
     time.sleep(60)
 """
@@ -30,7 +30,7 @@ from exporter.publish import staging
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
 with staging(Path(sys.argv[1]), force=False) as stage:
-    (stage / "big.bin").write_bytes(b"x" * 10_000)
+    (stage.directory / "big.bin").write_bytes(b"x" * 10_000)
 """
 TRESPASS = """
 import os, sys
@@ -62,8 +62,8 @@ def hold(destination: Path) -> subprocess.Popen[str]:
 
 def test_the_directory_appears_whole_with_the_usual_permissions(tmp_path: Path) -> None:
     with staging(tmp_path / "deep" / "out", force=False) as stage:
-        (stage / "a.txt").write_text("a")
-        assert names(tmp_path / "deep") == [stage.name]
+        (stage.directory / "a.txt").write_text("a")
+        assert names(tmp_path / "deep") == [stage.directory.parent.name]
     assert names(tmp_path / "deep") == ["out"]
     assert (tmp_path / "deep" / "out" / "a.txt").read_text() == "a"
     (tmp_path / "plain").mkdir()
@@ -72,7 +72,7 @@ def test_the_directory_appears_whole_with_the_usual_permissions(tmp_path: Path) 
 
 def test_an_error_leaves_nothing_not_even_the_parents_it_made(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError), staging(tmp_path / "deep" / "out", force=False) as stage:
-        (stage / "a.txt").write_text("a")
+        (stage.directory / "a.txt").write_text("a")
         raise RuntimeError
     assert names(tmp_path) == []
 
@@ -88,7 +88,7 @@ def test_an_empty_directory_is_used(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with staging(out, force=False) as stage:
-        (stage / "a.txt").write_text("a")
+        (stage.directory / "a.txt").write_text("a")
     assert names(out) == ["a.txt"]
 
 
@@ -106,11 +106,11 @@ def test_force_replaces_the_old_one_only_at_the_end(tmp_path: Path) -> None:
     out.mkdir()
     (out / "old.txt").write_text("old")
     with pytest.raises(RuntimeError), staging(out, force=True) as stage:
-        (stage / "new.txt").write_text("new")
+        (stage.directory / "new.txt").write_text("new")
         raise RuntimeError
     assert names(out) == ["old.txt"]
     with staging(out, force=True) as stage:
-        (stage / "new.txt").write_text("new")
+        (stage.directory / "new.txt").write_text("new")
         assert names(out) == ["old.txt"]
     assert names(out) == ["new.txt"]
     assert names(tmp_path) == ["out"]
@@ -147,7 +147,7 @@ def test_what_a_killed_watcher_left_is_swept_but_not_what_is_in_use(tmp_path: Pa
         held = next(name for name in names(tmp_path) if name != left.name)
         assert not left.exists()
         with staging(tmp_path / "out", force=False) as stage:
-            (stage / "a.txt").write_text("a")
+            (stage.directory / "a.txt").write_text("a")
         assert names(tmp_path) == sorted([held, "out"])
     finally:
         process.kill()

@@ -35,7 +35,8 @@ def loaded(worker):
 
 
 def children():
-    return psutil.Process().children(recursive=True)
+    found = psutil.Process().children(recursive=True)
+    return [child for child in found if "exporter.measure.worker" in " ".join(child.cmdline())]
 
 
 def test_a_window_makes_the_untimed_and_the_timed_calls_in_another_process(tmp_path):
@@ -129,7 +130,8 @@ from exporter.measure.systems import System
 from exporter.measure.workloads import Workload
 ones = np.ones((1, 4), np.int64)
 arguments = {"seconds": 0.2, "log": sys.argv[1]}
-systems = [System(n, "mean", "fp32", "fake", "tests.exporter.measure.fake_systems:sleeps", arguments, "a") for n in "ab"]
+sleeps = "tests.exporter.measure.fake_systems:sleeps"
+systems = [System(n, "mean", "fp32", "fake", sleeps, arguments, "a") for n in "ab"]
 measure(systems, [Workload("1x4", ones, ones)], threads=1, budget_s=600, progress=lambda *_: None)
 """
 

@@ -1,0 +1,98 @@
+"""Run one function in a process of its own, and have its result here.
+
+For work that needs PyTorch: its memory is gone before graphs are built and engines compiled, and the caller never
+imports it. The function is named, not passed, so that only the other process imports its module.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import multiprocessing
+import os
+import signal
+import sys
+import threading
+import traceback
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+from tqdm import tqdm
+
+from poolfold.errors import CheckFailed
+
+
+class OwnProcess:
+    """A context manager: the process starts with the `with` block and never outlives it."""
+
+    def __init__(self, function: str, *arguments: Any) -> None:
+        """Name a `module:function`; its arguments and its result travel between the processes, so keep them plain."""
+        self._what = function
+        # Not forked: a copy of this process would share its threads' locks and its memory.
+        context = multiprocessing.get_context("spawn")
+        self._receiver, sender = context.Pipe(duplex=False)
+        self._sender = sender
+        self._process = context.Process(target=_serve, args=(sender, function, arguments), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._process.start()
+        # Only the child holds the sending end now: should it die, `result` notices.
+        self._sender.close()
+        return self
+
+    def result(self) -> Any:
+        """Wait for the function's result, or raise what it raised.
+
+        Raises:
+            CheckFailed: the process died.
+        """
+        try:
+            succeeded, value = self._receiver.recv()
+        except EOFError:
+            self._process.join()
+            raise CheckFailed(
+                f"The process that ran PyTorch ({self._what}) died with exit code {self._process.exitcode}. "
+                "-9 mostly means that memory ran out: free some, or use a larger machine."
+            ) from None
+        if not succeeded:
+            raise value
+        return value
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.kill()
+        self._process.join()
+        self._receiver.close()
+
+
+def _serve(sender: Connection, function: str, arguments: tuple[Any, ...]) -> None:
+    """What the process runs."""
+    # Ctrl-C is the parent's to handle.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    # Tracing makes millions of objects that live on: looking for garbage among them takes a third of the time.
+    gc.set_threshold(1_000_000, 50, 100)
+    # Else a bar makes a semaphore that is reported as leaked when the process ends early.
+    tqdm.set_lock(threading.RLock())
+    module, _, name = function.partition(":")
+    try:
+        message = (True, getattr(importlib.import_module(module), name)(*arguments))
+    except Exception as error:
+        error.add_note(traceback.format_exc())
+        message = (False, error)
+    sender.send(message)
+    sender.close()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Taking the libraries down in order takes a second and keeps their memory as long, and nothing is left to lose.
+    os._exit(0)
+
+
+def _end_with_parent() -> None:
+    """Follow the parent, however it ended."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

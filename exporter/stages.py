@@ -1,0 +1,122 @@
+"""The stages of an export behind PyTorch: ranges, graphs, engines, validation, latency, and the manifest of it all."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import onnx_ir as ir
+
+from exporter import artifact
+from exporter.artifact_latency import measure_artifact, summarise_latency
+from exporter.console import Console
+from exporter.engines import engines_in_background, outcome
+from exporter.graph_files import write_graphs
+from exporter.options import ExportOptions
+from exporter.parity.checks import ReferenceRun
+from exporter.parity.report import ParityReport
+from exporter.parity.tokens import Tokens, sorted_batches
+from exporter.plan import Capture
+from exporter.publish import Staging
+from exporter.ranges import Ranges, measure_ranges
+from exporter.recipes import Kitchen
+from exporter.request import engine_dtypes
+from exporter.spec import DType, ModelSpec
+from exporter.validation import check_graphs, require_passed, summarise_parity
+from graphs.weights import load_graph
+from poolfold.manifest import Engine, Manifest
+from poolfold.verify import verify
+
+LATENCY_BUDGET_S = 60
+"""Seconds for the timed part of an export. `poolfold bench --seconds` measures for longer."""
+
+
+def make_artifact(options: ExportOptions, place: Staging, captured: Capture, console: Console) -> Manifest:
+    """Fill the staging directory with a complete artifact; returns its manifest.
+
+    Raises:
+        PoolfoldError: a failed check, or an unavailable target.
+    """
+    directory, plan = place.directory, captured.plan
+    encoder = load_graph(captured.encoder)
+    ranges = _ranges(encoder, plan.tokens, options, place.scratch, console)
+    artifact.write_model_files(directory, plan.spec)
+    kitchen = Kitchen(encoder, plan.head, {} if ranges is None else ranges.largest)
+    graphs = write_graphs(directory, kitchen, plan.strategies, options.dtypes, console)
+    # Graphs hold themselves in cycles, and hundreds of megabytes with them.
+    del encoder, kitchen
+    gc.collect()
+    facts: dict[str, Any] = {
+        "model": artifact.describe_model(plan.spec, plan.head),
+        "strategies": artifact.describe_strategies(plan.spec, plan.strategies, plan.head),
+    }
+    # Checked as it will be loaded: sealed, but not yet called validated.
+    manifest = artifact.write_manifest(directory, graphs=graphs, **facts)
+    wanted = engine_dtypes(options.targets, options.dtypes)
+    with engines_in_background(directory, graphs, wanted, plan.profile) as building:
+        reports = _validate(directory, manifest, captured.run, options, place.scratch, console)
+        facts["engines"] = _engines(building, console) if wanted else ()
+    graphs = tuple(msgspec.structs.replace(graph, status="validated") for graph in graphs)
+    facts["parity"] = summarise_parity(reports)
+    if ranges is not None:
+        artifact.write_report(directory, "ranges", ranges.by_size(plan.tokens.texts))
+    if not options.skip_latency:
+        facts["latency"] = _latency(directory, manifest, plan.spec, options, console)
+    with console.stage("publish") as stage:
+        known = {file.path: file for file in manifest.files}
+        artifact.write_manifest(directory, graphs=graphs, known=known, **facts)
+        manifest = verify(directory)
+        size = sum(file.bytes for file in manifest.files)
+        stage.outcome = f"{len(manifest.files)} files, {size / 2**20:.1f} MiB in {options.output}"
+    return manifest
+
+
+def _ranges(
+    encoder: ir.Model, tokens: Tokens, options: ExportOptions, scratch: Path, console: Console
+) -> Ranges | None:
+    if DType.FP16 not in options.dtypes:
+        return None
+    with console.stage("ranges") as stage:
+        ranges = measure_ranges(encoder, sorted_batches(tokens), scratch, options.threads)
+        stage.outcome = ranges.outcome(tokens.texts)
+    return ranges
+
+
+def _validate(
+    directory: Path, manifest: Manifest, run: ReferenceRun, options: ExportOptions, scratch: Path, console: Console
+) -> Sequence[ParityReport]:
+    with console.stage("validate") as stage:
+        reports = check_graphs(
+            directory, manifest, run, scratch=scratch, threads=options.threads, progress=stage.progress
+        )
+        require_passed(reports)
+        stage.outcome = f"{len(reports)} candidates passed every check on {len(run.tokens.rows)} texts"
+    return reports
+
+
+def _engines(building: Future[tuple[Engine, ...]], console: Console) -> tuple[Engine, ...]:
+    with console.stage("engines") as stage:
+        engines = building.result()
+        for engine in engines:
+            for warning in engine.warnings:
+                stage.warn(f"{engine.target} {engine.strategy}: {warning}")
+        stage.outcome = f"{outcome(engines)}; built, not run here"
+    return engines
+
+
+def _latency(
+    directory: Path, manifest: Manifest, spec: ModelSpec, options: ExportOptions, console: Console
+) -> Sequence[Mapping[str, Any]]:
+    with console.stage("latency") as stage:
+        report = measure_artifact(
+            directory, manifest, spec, budget_s=LATENCY_BUDGET_S, threads=options.threads, progress=stage.progress
+        )
+        artifact.write_report(directory, "latency", report)
+        stage.outcome = (
+            f"{len(report.systems)} systems on {len(report.workloads)} workloads, {report.threads} threads, interleaved"
+        )
+    return summarise_latency(report)
