@@ -1,0 +1,108 @@
+"""The documents say what is: commands of the README run, links resolve, trees name real files."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
+README = (ROOT / "README.md").read_text()
+ARTIFACT = "artifacts/all-MiniLM-L6-v2"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("poolfold ")]
+
+
+def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", "from exporter.cli import main; main()", *command],
+        cwd=cwd, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+@pytest.fixture
+def place(artifact: Path, tmp_path: Path) -> Path:
+    """A working directory with an artifact where the README has one. Only the model is another: a tiny one."""
+    shutil.copytree(artifact, tmp_path / ARTIFACT)
+    (tmp_path / "texts.txt").write_text("one text\nanother\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize("line", [line for line in COMMANDS if "export" not in line])
+def test_a_command_of_the_readme_runs(line: str, place: Path) -> None:
+    command = shlex.split(line)[1:]
+    if command[0] == "bench":
+        command += ["--seconds", "1"]
+    done = run(command, place)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout
+
+
+def test_the_export_of_the_readme_runs(checkpoint: Path, tmp_path: Path) -> None:
+    (line,) = [line.replace("\\\n", " ") for block in blocks("bash") for line in [block] if "poolfold export" in line]
+    command = shlex.split(line)[1:]
+    # The hub is out of reach of a test: the same command with a folder.
+    command[1] = str(checkpoint)
+    done = run([*command, "--skip-latency"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "artifacts" / "minilm" / "manifest.json").exists()
+
+
+def test_the_python_of_the_readme_runs(place: Path) -> None:
+    (code,) = blocks("python")
+    done = subprocess.run(
+        [sys.executable, "-c", code + "\nprint(vectors.shape)"], cwd=place, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "(2, 32)\n"), done.stderr
+
+
+def test_the_make_targets_of_the_readme_exist() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    named = re.findall(r"^make (\w+)$", "\n".join(blocks("bash")), re.MULTILINE)
+    assert named == ["demo", "test"]
+    assert all(re.search(rf"^{name}:", makefile, re.MULTILINE) for name in named)
+    assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_links_resolve(document: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", document.read_text()):
+        assert target.startswith("http") or (document.parent / target).exists(), target
+
+
+def test_the_rooms_of_the_architecture_are_there() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    rooms = text[text.index("## Rooms") : text.index("## Why these")]
+    package = ""
+    named: set[str] = set()
+    for line in rooms.splitlines():
+        if line and not line.startswith(" ") and line.endswith("/"):
+            package = line
+        named |= {package + name for name in re.findall(r"[\w/]+\.py|\b\w+/(?=[ ,])", line)}
+    assert len(named) > 40
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert not missing
+    modules = {
+        str(p.relative_to(ROOT)) for name in ("graphs", "exporter", "poolfold") for p in (ROOT / name).glob("*.py")
+    }
+    untold = {
+        m for m in modules if Path(m).name not in ("__init__.py", "errors.py", "environment.py", "quiet.py", "texts.py")
+    }
+    assert untold <= named, untold - named
+
+
+def test_the_changelog_names_the_version() -> None:
+    version = re.search(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    assert version is not None
+    assert f"## {version.group(1)}" in (ROOT / "CHANGELOG.md").read_text()
