@@ -14,7 +14,11 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
 from types import TracebackType
 from typing import Any, Self
 
@@ -36,7 +40,8 @@ class OwnProcess:
         self._process = context.Process(target=_serve, args=(sender, function, arguments), daemon=True)
 
     def __enter__(self) -> Self:
-        self._process.start()
+        with _ctrl_c_held_back():
+            self._process.start()
         # Only the child holds the sending end now: should it die, `result` notices.
         self._sender.close()
         return self
@@ -67,6 +72,21 @@ class OwnProcess:
         self._receiver.close()
 
 
+@contextmanager
+def _ctrl_c_held_back() -> Iterator[None]:
+    """A process started in the block never gets Ctrl-C: its imports would answer with a traceback. We get it after."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    # It starts with the first process, and would let Ctrl-C through again.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _serve(sender: Connection, function: str, arguments: tuple[Any, ...]) -> None:
     """What the process runs."""
     # Ctrl-C is the parent's to handle.
@@ -78,16 +98,28 @@ def _serve(sender: Connection, function: str, arguments: tuple[Any, ...]) -> Non
     tqdm.set_lock(threading.RLock())
     module, _, name = function.partition(":")
     try:
-        message = (True, getattr(importlib.import_module(module), name)(*arguments))
+        message = ForkingPickler.dumps((True, getattr(importlib.import_module(module), name)(*arguments)))
     except Exception as error:
-        error.add_note(traceback.format_exc())
-        message = (False, error)
-    sender.send(message)
+        message = _failure(error)
+    sender.send_bytes(message)
     sender.close()
     sys.stdout.flush()
     sys.stderr.flush()
     # Taking the libraries down in order takes a second and keeps their memory as long, and nothing is left to lose.
     os._exit(0)
+
+
+def _failure(error: Exception) -> Any:
+    """The message that raises the error there, with its traceback; in words where the error itself cannot travel."""
+    error.add_note(traceback.format_exc())
+    try:
+        message = ForkingPickler.dumps((False, error))
+        ForkingPickler.loads(message)
+    except Exception:
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+        told.add_note(traceback.format_exc())
+        return ForkingPickler.dumps((False, told))
+    return message
 
 
 def _end_with_parent() -> None:

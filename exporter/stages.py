@@ -64,10 +64,13 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     facts["parity"] = summarise_parity(reports)
     if ranges is not None:
         artifact.write_report(directory, "ranges", ranges.by_size(plan.tokens.texts))
+    known = {file.path: file for file in manifest.files}
     if not options.skip_latency:
+        # Measured as it will be loaded, so described as it now is.
+        manifest = artifact.write_manifest(directory, graphs=graphs, known=known, **facts)
+        known = {file.path: file for file in manifest.files}
         facts["latency"] = _latency(directory, manifest, plan.spec, options, console)
     with console.stage("publish") as stage:
-        known = {file.path: file for file in manifest.files}
         artifact.write_manifest(directory, graphs=graphs, known=known, **facts)
         manifest = verify(directory)
         size = sum(file.bytes for file in manifest.files)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 import poolfold
-from exporter import recipes
+from exporter import recipes, stages
 from exporter.spec import DType
 from graphs.fold_pooling import FoldPoolingPass
 from graphs.strategy import parse_strategy
@@ -122,6 +123,21 @@ def test_nothing_in_an_artifact_names_the_machine_that_built_it(artifact: Path) 
     for path in (artifact / "onnx").glob("*.onnx"):
         assert str(Path(poolfold.__file__).parent.parent).encode() not in path.read_bytes()
         assert b"site-packages" not in path.read_bytes()
+
+
+def test_latency_is_measured_beside_pytorch_and_reported(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stages, "LATENCY_BUDGET_S", 1)
+    targets = ("onnxruntime", "tensorrt-rtx")
+    manifest = export(checkpoint, tmp_path / "out", dtypes=BOTH, targets=targets, skip_latency=False)
+    measured = {(row["dtype"], row["runtime"]) for row in manifest.latency}
+    assert measured == {("fp32", "pytorch"), ("fp32", "onnxruntime"), ("fp16", "onnxruntime")}
+    assert {"1x16", "32x16"} <= {row["workload"] for row in manifest.latency}
+    assert all(row["median_ms"] > 0 and row["increase_mib"] > 0 for row in manifest.latency)
+    report = json.loads((tmp_path / "out" / "reports" / "latency.json").read_text())
+    assert {timing["system"] for timing in report["timings"]} == {system["name"] for system in report["systems"]}
+    assert verify(tmp_path / "out") == manifest
 
 
 def test_a_pooling_that_is_swapped_on_the_way_publishes_nothing(
