@@ -39,7 +39,7 @@ def find_baseline(manifest: Manifest, model: str | None, *, allow_pickle: bool, 
     # A revision belongs to a hub id; a folder has none.
     revision = None if model or Path(name).is_dir() else manifest.model.revision
     try:
-        source = resolve_source(name, revision, allow_pickle=allow_pickle)
+        source = resolve_source(name, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
         spec = read_spec(source, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     except CheckpointError as error:
         raise CheckpointError(

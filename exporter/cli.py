@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import io
 import os
 import sys
 import traceback
@@ -59,6 +60,10 @@ def _examples(*lines: str) -> str:
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
+_OVERVIEW = _examples(
+    "poolfold export sentence-transformers/all-MiniLM-L6-v2 -o artifacts/minilm",
+    "poolfold embed artifacts/minilm -i texts.txt -o vectors.npy",
+)
 _FOLDER = click.Path(path_type=Path)
 _TARGETS = click.Choice(["onnxruntime", "tensorrt-rtx"])
 _DTYPES = click.Choice(["fp32", "fp16"])
@@ -72,7 +77,7 @@ _remote = click.option("--trust-remote-code", is_flag=True, help="Run Python cod
 
 @click.group(
     context_settings={"help_option_names": ["-h", "--help"], "show_default": True, "max_content_width": 120},
-    epilog=_EXIT_CODES,
+    epilog=f"{_EXIT_CODES}\n\n{_OVERVIEW}",
 )
 @click.version_option(package_name="poolfold")
 def cli() -> None:
@@ -220,10 +225,21 @@ def main() -> None:
     """Run the command line; every way out has its exit code."""
     # A command is short and what it makes lives to the end: looking for garbage often only costs time.
     gc.set_threshold(100_000, 50, 100)
+    _mend_streams()
     code = run_command(sys.argv[1:])
     sys.stderr.flush()
     # All is written and every process ended; taking the libraries down in order would take a noticeable while.
     os._exit(code if _flushed(sys.stdout) else EXIT_USAGE)
+
+
+def _mend_streams() -> None:
+    """Take what is written whatever the streams are: a closed one (`>&-`) is None, a narrow one lacks characters."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 - open to the end
+        elif isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _flushed(stream: TextIO) -> bool:
@@ -265,9 +281,6 @@ def _explain(error: Exception, arguments: list[str]) -> int:
     """Say what went wrong outside poolfold's own errors, and give its exit code."""
     extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
     match error:
-        # The reader of our stdout went away (`| head`): no more needs to be said.
-        case BrokenPipeError():
-            return 0
         case ModuleNotFoundError() if extra is not None:
             Console().error(
                 f"`poolfold {arguments[0]}` needs {error.name}, which this install lacks. "

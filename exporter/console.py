@@ -7,6 +7,7 @@ holds one JSON object and nothing else.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -49,7 +50,8 @@ class Console:
             from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
             columns = (SpinnerColumn(), TextColumn("{task.description:<10}"), BarColumn(24), TimeElapsedColumn())
-            with Progress(*columns, TextColumn("{task.fields[detail]}"), console=_stderr(), transient=True) as bar:
+            detail = TextColumn("{task.fields[detail]}", markup=False)
+            with Progress(*columns, detail, console=_stderr(), transient=True) as bar:
                 stage = Stage(self, bar, bar.add_task(name, total=None, detail=""))
                 self._bar = bar
                 try:
@@ -64,23 +66,23 @@ class Console:
 
     def warn(self, message: str) -> None:
         """Print a warning on stderr."""
-        (self._bar.console if self._bar is not None else _stderr()).print(
-            f"[yellow]warning[/yellow]: {_escape(message)}", highlight=False, soft_wrap=True
-        )
+        console = self._bar.console if self._bar is not None else _stderr()
+        console.print(_marked("warning", "yellow", message), soft_wrap=True)
 
     def error(self, message: str) -> None:
         """Print an error on stderr."""
-        _stderr().print(f"[red]error[/red]: {_escape(message)}", highlight=False, soft_wrap=True)
+        _stderr().print(_marked("error", "red", message), soft_wrap=True)
 
     def line(self, text: str) -> None:
         """Print a line of the result, unless the result is JSON."""
         if not self.as_json:
-            sys.stdout.write(text + "\n")
+            _write(text + "\n")
 
     def json(self, value: Mapping[str, Any]) -> None:
         """Print the result as one JSON object, if JSON was asked for."""
         if self.as_json:
-            sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+            # ASCII only: stdout may have any encoding, and a path may hold what none has.
+            _write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
     def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         """Print a table of the result, unless the result is JSON. Cells that read as numbers align right."""
@@ -88,14 +90,28 @@ class Console:
             return
         import rich.box
         from rich.table import Table
+        from rich.text import Text
 
-        table = Table(title=title, title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
+        # Text and not str: brackets in a path or a prompt are no markup.
+        table = Table(title=Text(title, "table.title"), title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
         for index, name in enumerate(header):
             numeric = all(row[index][:1].isdigit() or row[index] in ("", "-") for row in rows)
             table.add_column(name, justify="right" if numeric else "left", no_wrap=index < 2, overflow="fold")
         for row in rows:
-            table.add_row(*(_escape(cell) for cell in row))
-        _stdout().print(table)
+            table.add_row(*(Text(cell) for cell in row))
+        console = _stdout()
+        with console.capture() as rendered:
+            console.print(table)
+        _write(rendered.get())
+
+
+def _write(text: str) -> None:
+    """Write to stdout. A reader that went away (`| head`) wants no more, and changes nothing of the command's end."""
+    try:
+        sys.stdout.write(text)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _stdout() -> Any:
@@ -109,10 +125,10 @@ def _stdout() -> Any:
 def _stderr() -> Any:
     import rich.console
 
-    return rich.console.Console(file=sys.stderr)
+    return rich.console.Console(file=sys.stderr, highlight=False, emoji=False)
 
 
-def _escape(text: str) -> str:
-    import rich.markup
+def _marked(kind: str, style: str, message: str) -> Any:
+    from rich.text import Text
 
-    return rich.markup.escape(text)
+    return Text.assemble((kind, style), ": ", message)

@@ -117,7 +117,7 @@ def _failure(error: Exception) -> Any:
         ForkingPickler.loads(message)
     except Exception:
         told = RuntimeError(f"{type(error).__name__}: {error}")
-        told.add_note(traceback.format_exc())
+        told.add_note(error.__notes__[-1])
         return ForkingPickler.dumps((False, told))
     return message
 

@@ -22,7 +22,7 @@ def read_texts(path: Path) -> tuple[str, ...]:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
+        line = error.object.count(b"\n", 0, error.start) + 1
         raise InputError(f"{path}, line {line}: not UTF-8 ({error.reason}). Convert the file to UTF-8.") from None
     # Not str.splitlines: it also breaks at form feeds and Unicode separators, which are part of a text.
     lines = text.replace("\r\n", "\n").split("\n")

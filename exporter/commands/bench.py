@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from exporter.artifact_latency import measure_artifact
+from exporter.artifact_latency import measure_artifact, warn_if_busy
 from exporter.baseline import find_baseline
 from exporter.console import Console
 from exporter.validation import refuse_unrunnable
@@ -30,6 +30,7 @@ def run(
     refuse_unrunnable(directory, manifest, target)
     baseline = find_baseline(manifest, model, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     with console.stage("bench") as stage:
+        warn_if_busy(stage.warn)
         report = measure_artifact(
             directory, manifest, baseline.spec, budget_s=seconds, threads=threads, progress=stage.progress
         )

@@ -72,7 +72,9 @@ def _save(output: Path, vectors: npt.NDArray[np.float32]) -> None:
     handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
     try:
         with os.fdopen(handle, "wb") as file:
-            np.save(file, vectors, allow_pickle=False)
+            # Not np.save: where a write fails it loses the reason.
+            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
+            file.write(vectors.data)
         umask = os.umask(0o022)
         os.umask(umask)
         Path(name).chmod(0o666 & ~umask)

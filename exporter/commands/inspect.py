@@ -18,7 +18,7 @@ def run(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_
     """Tell the three kinds of subject apart by what lies there."""
     console = Console(as_json=as_json)
     path = Path(subject)
-    if path.is_file() or path.suffix == ".onnx":
+    if path.is_file() or (path.suffix == ".onnx" and not path.is_dir()):
         _graph(path, console)
     elif (path / MANIFEST_NAME).is_file():
         manifest = verify(path)
@@ -29,12 +29,19 @@ def run(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_
 
 
 def _graph(path: Path, console: Console) -> None:
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+
     from graphs.summary import summarise
     from graphs.weights import load_graph
 
     if path.suffix != ".onnx":
         raise InputError(f"{path} is a file, and not an .onnx graph. Expected a checkpoint, an artifact or FILE.onnx.")
-    summary = summarise(load_graph(path))
+    try:
+        summary = summarise(load_graph(path))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist. Expected a checkpoint, an artifact or FILE.onnx.") from None
+    except (OSError, DecodeError) as error:
+        raise InputError(f"{path} cannot be read as an ONNX graph ({error}). Fetch or export it again.") from None
     console.line(f"{path}: opset {summary.opset}, {summary.nodes} nodes")
     for kind, tensors in (("input", summary.inputs), ("output", summary.outputs)):
         for tensor in tensors:
@@ -58,7 +65,7 @@ def _checkpoint(subject: str, revision: str | None, allow_pickle: bool, remote: 
     from exporter.checkpoint.read import read_spec
     from exporter.checkpoint.source import resolve_source
 
-    source = resolve_source(subject, revision, allow_pickle=allow_pickle)
+    source = resolve_source(subject, revision, allow_pickle=allow_pickle, trust_remote_code=remote)
     spec = read_spec(source, allow_pickle=allow_pickle, trust_remote_code=remote)
     model = describe_model(spec, spec.head)
     described: dict[str, Any] = msgspec.to_builtins(model)

@@ -1,0 +1,71 @@
+"""`poolfold bench`: times and ratios of an artifact's graphs beside PyTorch."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from exporter.cli import run_command
+from exporter.commands import bench
+from exporter.measure.report import LatencyReport, Measured, Shape, memory, timing
+from exporter.measure.systems import System
+from exporter.measure.workloads import Workload
+from tests.exporter.commands.copies import copy_with_one_graph
+
+PYTORCH, OURS = "mean fp32 pytorch", "mean fp32 onnxruntime"
+
+
+def test_ratios_against_pytorch(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    copy_with_one_graph(artifact, tmp_path / "a")
+    assert run_command(["bench", str(tmp_path / "a"), "--seconds", "1", "--threads", "1", "--json"]) == 0
+    out, err = capsys.readouterr()
+    found = json.loads(out)
+    assert (found["directory"], found["threads"], found["budget_s"]) == (str(tmp_path / "a"), 1, 1)
+    assert [(s["name"], s["baseline"]) for s in found["systems"]] == [(PYTORCH, PYTORCH), (OURS, PYTORCH)]
+    workloads = [workload["name"] for workload in found["workloads"]]
+    assert "32x64 ragged" in workloads
+    timings = {(t["system"], t["workload"]): t for t in found["timings"]}
+    assert set(timings) == {(system, workload) for system in (PYTORCH, OURS) for workload in workloads}
+    for workload in workloads:
+        theirs, ours = timings[PYTORCH, workload], timings[OURS, workload]
+        assert theirs["speedup"] == {"q1": 1, "median": 1, "q3": 1}
+        ratios = [a / b for a, b in zip(theirs["windows_ms"], ours["windows_ms"], strict=True)]
+        assert min(ratios) <= ours["speedup"]["q1"] <= ours["speedup"]["median"] <= max(ratios)
+        assert ours["latency_ms"]["median"] > 0
+    assert f"bench      2 systems, {len(workloads)} workloads, 1 threads" in err
+
+
+def report() -> LatencyReport:
+    """Two rounds of one workload, ours twice as fast, and a workload that was left out."""
+    systems = [
+        System(name, "mean", "fp32", runtime, "", {}, PYTORCH)
+        for name, runtime in ((PYTORCH, "pytorch"), (OURS, "onnxruntime"))
+    ]
+    workload = Workload("2x4 [x]", np.ones((2, 4), np.int64), np.tri(2, 4, 2, dtype=np.int64))
+    seconds = {PYTORCH: [[0.008], [0.010]], OURS: [[0.004], [0.005]]}
+    return LatencyReport(
+        systems=tuple(Measured(s.name, s.strategy, s.dtype, s.runtime, s.baseline) for s in systems),
+        workloads=(Shape(workload.name, 2, 4, workload.real_tokens, 2),),
+        threads=3, pause_s=0.1, order_seed=0, budget_s=1, seconds=2.0,
+        timings=tuple(timing(s, workload, seconds[s.name], seconds[PYTORCH]) for s in systems),
+        memory=(memory(systems[0], workload, 0, 3 << 20), memory(systems[1], workload, None, None)),
+        left_out={"32x128": "needs at least 9 s of a budget of 1 s"}, environment={},
+    )  # fmt: skip
+
+
+def test_the_table_has_a_row_for_each_system_and_workload(
+    artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(bench, "measure_artifact", lambda *_, **__: report())
+    assert run_command(["bench", str(artifact), "--quiet"]) == 0
+    out, err = capsys.readouterr()
+    rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if "mean fp32" in line]
+    assert rows == [
+        [PYTORCH, "2x4 [x]", "9.00 [8.50, 9.50]", "1.00 [1.00, 1.00]", "222", "778", "3"],
+        [OURS, "2x4 [x]", "4.50 [4.25, 4.75]", "2.00 [2.00, 2.00]", "444", "1556", "-"],
+    ]
+    assert "warning: 32x128 was left out: needs at least 9 s of a budget of 1 s. Give it more time" in err

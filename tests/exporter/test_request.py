@@ -1,0 +1,89 @@
+"""What was asked for against what the checkpoint is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from exporter.request import choose_head, choose_profile, choose_strategies, engine_dtypes
+from exporter.spec import DType, ModelSpec
+from graphs.head import Truncate
+from graphs.strategy import PoolingMode, parse_strategy
+from poolfold.errors import CheckpointError, InputError
+from poolfold.manifest import Profile, Range
+from tests.exporter.reading import spec_of
+
+MEAN, CLS = parse_strategy("mean"), parse_strategy("cls")
+
+
+@pytest.fixture(scope="module")
+def spec(checkpoint: Path) -> ModelSpec:
+    return spec_of(checkpoint)
+
+
+@pytest.fixture(scope="module")
+def dense(dense_checkpoint: Path) -> ModelSpec:
+    return spec_of(dense_checkpoint)
+
+
+def test_trained_is_what_the_checkpoint_says(spec: ModelSpec) -> None:
+    assert choose_strategies(spec, ["trained"]) == (MEAN,)
+
+
+def test_strategies_keep_their_order_and_come_once(spec: ModelSpec) -> None:
+    assert choose_strategies(spec, ["cls", "mean", "trained", "cls"]) == (CLS, MEAN)
+    assert choose_strategies(spec, ["cls+mean", "mean+cls"]) == ((*CLS, *MEAN), (*MEAN, *CLS))
+
+
+def test_trained_is_never_guessed(spec: ModelSpec) -> None:
+    untold = replace(spec, trained=None)
+    with pytest.raises(CheckpointError, match=r"does not say which pooling.*Name one with --pooling: .*mean"):
+        choose_strategies(untold, ["cls", "trained"])
+    assert choose_strategies(untold, ["mean"]) == (MEAN,)
+
+
+@pytest.mark.parametrize("name", ["average", "", "cls+", "cls+cls", "MEAN"])
+def test_what_is_no_strategy_is_refused(spec: ModelSpec, name: str) -> None:
+    with pytest.raises(InputError, match="--pooling"):
+        choose_strategies(spec, [name])
+
+
+def test_a_dense_layer_takes_as_many_values_as_it_was_trained_on(dense: ModelSpec) -> None:
+    assert choose_strategies(dense, list(PoolingMode)) == tuple((mode,) for mode in PoolingMode)
+    with pytest.raises(InputError, match=r"--pooling cls\+max gives 64 values.*takes 32\..*such as mean"):
+        choose_strategies(dense, ["cls", "cls+max"])
+
+
+def test_dimensions_cut_behind_everything_else(spec: ModelSpec, dense: ModelSpec) -> None:
+    assert choose_head(spec, [MEAN], None) == spec.head
+    assert choose_head(dense, [MEAN], 24) == (*dense.head, Truncate(24))
+    with pytest.raises(InputError, match=r"--dimensions 25 is more than the 24"):
+        choose_head(dense, [MEAN], 25)
+
+
+def test_the_shortest_vectors_limit_the_dimensions(spec: ModelSpec) -> None:
+    both = (*CLS, *MEAN)
+    assert choose_head(spec, [both], 64) == (*spec.head, Truncate(64))
+    with pytest.raises(InputError, match=r"--dimensions 64 is more than the 32"):
+        choose_head(spec, [both, MEAN], 64)
+
+
+def test_profiles_reach_up_to_the_models_limit(spec: ModelSpec) -> None:
+    batch = Range(min=1, opt=2, max=4)
+    assert choose_profile(spec, (1, 2, 4), None) == Profile(batch=batch, seq_len=Range(min=1, opt=64, max=64))
+    long = replace(spec, text=msgspec.structs.replace(spec.text, max_seq_length=512))
+    assert choose_profile(long, (1, 2, 4), None).seq_len == Range(min=1, opt=128, max=512)
+    assert choose_profile(spec, (1, 2, 4), (8, 16, 64)).seq_len == Range(min=8, opt=16, max=64)
+    with pytest.raises(InputError, match=r"--seq-len 8:16:65 goes beyond the model's limit of 64"):
+        choose_profile(spec, (1, 2, 4), (8, 16, 65))
+
+
+def test_engines_are_built_in_fp16_where_one_is_asked_for() -> None:
+    both = (DType.FP32, DType.FP16)
+    assert engine_dtypes(("onnxruntime",), both) == ()
+    assert engine_dtypes(("onnxruntime", "tensorrt-rtx"), both) == (DType.FP16,)
+    with pytest.raises(InputError, match=r"needs --dtype fp16"):
+        engine_dtypes(("tensorrt-rtx",), (DType.FP32,))
