@@ -38,7 +38,7 @@ fix: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff format .
 
 bench: $(STAMP)  ## what an export costs beside a peer's; writes bench/results
-	$(BIN)/python bench/export_cost.py
+	$(BIN)/python -m bench.export_cost
 
 size: ## lines of source and tests
 	@git ls-files 'exporter/*.py' 'graphs/*.py' 'poolfold/*.py' | xargs cat | wc -l | xargs echo source

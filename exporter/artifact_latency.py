@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from exporter.environment import busy_share
 from exporter.measure.interleave import Progress, measure
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System, artifact_system, pytorch_system
@@ -15,6 +16,17 @@ from graphs.strategy import Strategy, parse_strategy
 from poolfold.manifest import Manifest
 
 ROUNDED = 4
+_BUSY = 0.15
+
+
+def warn_if_busy(warn: Callable[[str], None]) -> None:
+    """Say so where other programs use the machine: times are then theirs as much as the model's."""
+    share = busy_share()
+    if share > _BUSY:
+        warn(
+            f"other programs use {share:.0%} of this machine's processors: the times below are unreliable. "
+            "Measure again with `poolfold bench` when it is idle."
+        )
 
 
 def measure_artifact(

@@ -58,6 +58,11 @@ def load_average() -> float | None:
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
 
 
+def busy_share(seconds: float = 1.0) -> float:
+    """The share of all processors that others keep busy, watched for a while in which this process does nothing."""
+    return float(psutil.cpu_percent(interval=seconds)) / 100
+
+
 def _cgroup_cpus(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
     """Whole cores in the quota of a container (cgroup v2), at least 1; None without a quota."""
     try:

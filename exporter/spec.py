@@ -1,4 +1,4 @@
-"""The values that flow between the stages: what a checkpoint says it is, and what the user asked for."""
+"""What a checkpoint is and says it is: the values that every stage goes by."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from graphs.head import Head
 from graphs.strategy import Strategy
-from poolfold.manifest import Profile, Text
+from poolfold.manifest import Text
 
 
 class DType(StrEnum):
@@ -50,16 +50,3 @@ class ModelSpec:
     tokenizer_json: str
     allow_pickle: bool
     trust_remote_code: bool
-
-
-@dataclass(frozen=True)
-class Request:
-    """What the user asked `export` for. `strategies` is never empty."""
-
-    strategies: tuple[Strategy, ...]
-    dtypes: tuple[DType, ...]
-    targets: tuple[str, ...]
-    profile: Profile
-    texts: tuple[str, ...]
-    dimensions: int | None
-    latency: bool

@@ -12,7 +12,7 @@ import msgspec
 import onnx_ir as ir
 
 from exporter import artifact
-from exporter.artifact_latency import measure_artifact, summarise_latency
+from exporter.artifact_latency import measure_artifact, summarise_latency, warn_if_busy
 from exporter.console import Console
 from exporter.engines import engines_in_background, outcome
 from exporter.graph_files import write_graphs
@@ -115,6 +115,7 @@ def _latency(
     directory: Path, manifest: Manifest, spec: ModelSpec, options: ExportOptions, console: Console
 ) -> Sequence[Mapping[str, Any]]:
     with console.stage("latency") as stage:
+        warn_if_busy(stage.warn)
         report = measure_artifact(
             directory, manifest, spec, budget_s=LATENCY_BUDGET_S, threads=options.threads, progress=stage.progress
         )

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.export_cost import OUR_IMPORTS, OURS, PEER, PEER_IMPORTS, commands, summary, table
+from bench.export_cost import OUR_IMPORTS, OURS, OURS_ONE, PEER, PEER_IMPORTS, commands, summary, table
 from bench.process_cost import Cost
 
 MIB = 1 << 20
@@ -13,10 +13,11 @@ def costs(wall, peak):
     return [Cost(s, mib * MIB, (mib + 1) * MIB) for s, mib in zip(wall, peak, strict=True)]
 
 
-def found(ours_s, ours_mib):
+def found(ours_s, ours_mib, one_s=None):
     return summary(
         {
             OURS: costs(ours_s, ours_mib),
+            OURS_ONE: costs(one_s or [0.9 * s for s in ours_s], ours_mib),
             PEER: costs([5.0, 10.0, 20.0], [700, 700, 700]),
             OUR_IMPORTS: costs([1, 1, 1], [200, 210, 220]),
             PEER_IMPORTS: costs([1, 1, 1], [300, 300, 300]),
@@ -49,6 +50,13 @@ def test_each_limit_is_held(ours_s, ours_mib, wall_within, memory_within):
     assert value["wall_ratio"]["within"] is wall_within
     assert value["memory_over_weights"]["within"] is memory_within
     assert table(value).count("OUTSIDE") == 2 - wall_within - memory_within
+
+
+def test_what_a_second_strategy_adds_is_held_to_a_fifth_of_the_first():
+    assert found([11.9, 12.0, 11.9], [600] * 3, [10.0, 10.0, 10.0])["second_strategy"]["within"]
+    beyond = found([12.1, 12.1, 12.0], [600] * 3, [10.0, 10.0, 10.0])
+    assert not beyond["second_strategy"]["within"]
+    assert "OUTSIDE the limit 0.2" in table(beyond)
 
 
 def test_our_command_line_is_one_that_poolfold_takes():
