@@ -38,6 +38,10 @@ Exit codes: 0 done and every check passed; 1 it ran and a check failed; 2 bad in
 here; 70 a bug (POOLFOLD_DEBUG=1 shows the traceback); 130 interrupted."""
 
 
+_LARGEST_DIMENSION = 2**16
+"""More rows or tokens than any engine takes at once."""
+
+
 class _Range(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
     """`MIN:OPT:MAX`, three positive integers in order."""
 
@@ -48,11 +52,13 @@ class _Range(click.ParamType):  # type: ignore[type-arg]  # generic only in the 
         if isinstance(value, tuple):
             return value
         parts = str(value).split(":")
-        if len(parts) != 3 or not all(part.isdecimal() for part in parts):
+        if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
             self.fail(f"got {value!r}, expected three positive integers such as 1:8:64", param, ctx)
         low, opt, high = (int(part) for part in parts)
         if not 1 <= low <= opt <= high:
             self.fail(f"got {value!r}, expected 1 <= MIN <= OPT <= MAX", param, ctx)
+        if high > _LARGEST_DIMENSION:
+            self.fail(f"got {value!r}, expected at most {_LARGEST_DIMENSION}", param, ctx)
         return low, opt, high
 
 
@@ -70,7 +76,7 @@ _DTYPES = click.Choice(["fp32", "fp16"])
 _texts = click.option("--texts", type=_FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8: checked too.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
-_threads = click.option("--threads", type=click.IntRange(min=1), help="Threads of a session.  [default: one a core]")
+_threads = click.option("--threads", type=click.IntRange(1, 1024), help="Threads of a session.  [default: one a core]")
 _pickle = click.option("--allow-pickle", is_flag=True, help="Load pickled weights (*.bin): only from who you trust.")
 _remote = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
 

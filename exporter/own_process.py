@@ -14,12 +14,12 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any, Self
 
 from tqdm import tqdm
@@ -30,9 +30,13 @@ from poolfold.errors import CheckFailed
 class OwnProcess:
     """A context manager: the process starts with the `with` block and never outlives it."""
 
-    def __init__(self, function: str, *arguments: Any) -> None:
-        """Name a `module:function`; its arguments and its result travel between the processes, so keep them plain."""
+    def __init__(self, function: str, *arguments: Any, variables: Mapping[str, str] | None = None) -> None:
+        """Name a `module:function`; its arguments and its result travel between the processes, so keep them plain.
+
+        `variables` are added to its environment.
+        """
         self._what = function
+        self._variables = dict(variables or {})
         # Not forked: a copy of this process would share its threads' locks and its memory.
         context = multiprocessing.get_context("spawn")
         self._receiver, sender = context.Pipe(duplex=False)
@@ -40,7 +44,7 @@ class OwnProcess:
         self._process = context.Process(target=_serve, args=(sender, function, arguments), daemon=True)
 
     def __enter__(self) -> Self:
-        with _ctrl_c_held_back():
+        with _environment(PYTHONSAFEPATH="1", **self._variables), _ctrl_c_held_back(), _no_main_module():
             self._process.start()
         # Only the child holds the sending end now: should it die, `result` notices.
         self._sender.close()
@@ -70,6 +74,29 @@ class OwnProcess:
         self._process.kill()
         self._process.join()
         self._receiver.close()
+
+
+@contextmanager
+def _environment(**variables: str) -> Iterator[None]:
+    """Set variables for a process started in the block. PYTHONSAFEPATH: a signal.py in the user's folder stays out."""
+    before = dict(os.environ)
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@contextmanager
+def _no_main_module() -> Iterator[None]:
+    """Hide the program that runs: a started process would import it, and so run a script that guards nothing again."""
+    main = sys.modules["__main__"]
+    sys.modules["__main__"] = ModuleType("__main__")
+    try:
+        yield
+    finally:
+        sys.modules["__main__"] = main
 
 
 @contextmanager

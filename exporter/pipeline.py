@@ -25,7 +25,9 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
     """
     # The destination is held first: finding it unusable after minutes of work would waste them.
     with staging(options.output, force=options.force) as place:
-        with OwnProcess("exporter.capture:capture", options, place.scratch, console) as pytorch:
+        # PyTorch makes a folder for its compiler wherever it is imported; here it goes away with the rest.
+        variables = {"TORCHINDUCTOR_CACHE_DIR": str(place.scratch / "torchinductor")}
+        with OwnProcess("exporter.capture:capture", options, place.scratch, console, variables=variables) as pytorch:
             # A second of imports, spent while the other process imports PyTorch.
             from exporter.engines import require_available
             from exporter.stages import make_artifact

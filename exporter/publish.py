@@ -11,18 +11,21 @@ import contextlib
 import ctypes
 import errno
 import fcntl
+import glob
 import os
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from poolfold.errors import InputError
+from poolfold.manifest import MANIFEST_NAME
 
 _NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
-_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS}
+_NOT_ALLOWED = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG}
+_WATCH = 'cat > /dev/null; rm -rf -- "$1"; shift; for made; do rmdir -- "$made"; done'
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,14 @@ def staging(destination: Path, *, force: bool) -> Iterator[Staging]:
     Raises:
         InputError: the destination is not empty, is a file, or cannot be written; the disk is full.
     """
-    destination = Path(os.path.abspath(destination))  # noqa: PTH100 - resolve() would follow a link that -o names
-    with _disk_errors(destination), _made_parents(destination.parent):
+    with _disk_errors(destination):
+        destination = _followed(destination)
+    with _disk_errors(destination), _made_parents(destination.parent) as made:
         _require_free(destination, force)
         _sweep(destination)
-        stage = destination.parent / f".{destination.name}.poolfold-{secrets.token_hex(4)}"
+        stage = destination.parent / f"{_stage_prefix(destination)}{secrets.token_hex(4)}"
         stage.mkdir()
-        with _owned(stage):
+        with _owned(stage, made):
             place = Staging(stage / "artifact", stage / "scratch")
             place.directory.mkdir()
             place.scratch.mkdir()
@@ -59,14 +63,38 @@ def staging(destination: Path, *, force: bool) -> Iterator[Staging]:
             _swap(place.directory, destination)
 
 
-def _require_free(destination: Path, force: bool) -> None:
-    """Refuse a destination that would lose something."""
+def _followed(destination: Path) -> Path:
+    """Follow a link: the directory that it names is what is replaced, on its own file system."""
     if destination.is_symlink() and not destination.exists():
         raise InputError(f"{destination} is a dangling symbolic link. Remove it or choose another directory with -o.")
+    return destination.resolve()
+
+
+def _require_free(destination: Path, force: bool) -> None:
+    """Refuse a destination that would lose something."""
     if destination.exists() and not destination.is_dir():
         raise InputError(f"{destination} is a file; expected a new or empty directory. Choose another with -o.")
-    if destination.is_dir() and not force and any(destination.iterdir()):
+    if not destination.is_dir() or not any(destination.iterdir()):
+        return
+    if not force:
         raise InputError(f"{destination} is not empty. Choose another with -o, or pass --force to replace it.")
+    if not (destination / MANIFEST_NAME).is_file():
+        raise InputError(
+            f"{destination} is not empty and is no artifact: it has no {MANIFEST_NAME}. --force replaces artifacts "
+            "only. Choose another with -o, or empty it yourself."
+        )
+
+
+def require_apart(destination: Path, inputs: Iterable[Path]) -> None:
+    """Refuse a destination whose replacement would delete what the export reads.
+
+    Raises:
+        InputError: an input that exists lies in the destination, or is it.
+    """
+    place = destination.resolve()
+    for path in inputs:
+        if path.exists() and path.resolve().is_relative_to(place) and place.is_dir():
+            raise InputError(f"{path} lies in {destination}, which would be replaced. Choose another with -o.")
 
 
 @contextlib.contextmanager
@@ -89,7 +117,7 @@ def _disk_errors(destination: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _made_parents(parent: Path) -> Iterator[None]:
+def _made_parents(parent: Path) -> Iterator[list[Path]]:
     """Make missing parent directories; take them away again if the block fails."""
     missing = [p for p in (parent, *parent.parents) if not p.exists()]
     try:
@@ -97,7 +125,7 @@ def _made_parents(parent: Path) -> Iterator[None]:
     except (FileExistsError, NotADirectoryError):
         raise InputError(f"{parent} is not a directory. Choose another place with -o.") from None
     try:
-        yield
+        yield missing
     except BaseException:
         for path in missing:
             with contextlib.suppress(OSError):
@@ -106,14 +134,17 @@ def _made_parents(parent: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _owned(stage: Path) -> Iterator[None]:
-    """Hold the staging directory: locked against a sweep, watched against a kill, removed at the end."""
+def _owned(stage: Path, made: list[Path]) -> Iterator[None]:
+    """Hold the staging directory: locked against a sweep, watched against a kill, removed at the end.
+
+    `made` are parents made for it, the deepest first; the watcher takes away those that stay empty.
+    """
     lock = os.open(stage, os.O_RDONLY)
     fcntl.flock(lock, fcntl.LOCK_EX)
     # The watcher's standard input closes when this process ends, however it ends. A session of its own keeps Ctrl-C
     # and a kill of the process group from reaching it.
     watcher = subprocess.Popen(
-        ["/bin/sh", "-c", 'cat > /dev/null; rm -rf -- "$1"', "poolfold-watcher", str(stage)],
+        ["/bin/sh", "-c", _WATCH, "poolfold-watcher", str(stage), *map(str, made)],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -133,7 +164,6 @@ def _swap(stage: Path, destination: Path) -> None:
     """Put the staged directory in the destination's place, by one rename wherever the system offers it."""
     for file in (p for p in stage.rglob("*") if p.is_file()):
         _flush(file)
-    destination = destination.resolve()
     if not destination.exists() or not any(destination.iterdir()):
         stage.replace(destination)
     elif not _exchange(stage, destination):
@@ -165,9 +195,14 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
+def _stage_prefix(destination: Path) -> str:
+    """How staging directories for this destination begin; no longer than a file system allows."""
+    return f".{destination.name[:64]}.poolfold-"
+
+
 def _sweep(destination: Path) -> None:
     """Remove staging directories of earlier exports to this place whose process is gone."""
-    for left in destination.parent.glob(f".{destination.name}.poolfold-*"):
+    for left in destination.parent.glob(f"{glob.escape(_stage_prefix(destination))}*"):
         try:
             handle = os.open(left, os.O_RDONLY)
         except OSError:

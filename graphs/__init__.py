@@ -19,6 +19,7 @@ movement         which operators only move values
 attention_mask   which constants switch attention off, and where they flow
 positions        which float arithmetic is about positions
 magnitude        how large a constant gets
+attention_scores how large the scores inside an Attention can get
 
 A clone for each strategy is `onnx_ir.Model.clone`: it shares the weights. It shares type objects as well, so a pass
 gives a value a new type and never assigns to `value.dtype`.

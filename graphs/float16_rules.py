@@ -14,6 +14,7 @@ import onnx_ir as ir
 from onnx import defs
 
 from graphs.attention_mask import MaskFlow
+from graphs.attention_scores import has_scores, scores_name
 from graphs.magnitude import largest_magnitude
 from graphs.movement import moved_inputs
 from graphs.positions import position_arithmetic
@@ -144,6 +145,12 @@ def _norm_behind(node: ir.Node) -> Iterator[ir.Node]:
 def _measured_range(evidence: Evidence) -> Iterator[Keep]:
     """Tensors that came close to fp16's end on real text: what makes them, and what reads them, stays fp32."""
     for node in evidence.model.graph:
+        scores = evidence.measured.get(scores_name(node)) if has_scores(node) else None
+        if scores is not None and not scores <= MEASURED_LIMIT:
+            yield Keep(
+                node,
+                f"the scores of {node.name} can reach {scores:.6g} on real text, the limit is {MEASURED_LIMIT:.0f}",
+            )
         for value in node.outputs:
             largest = _measured(value, evidence.measured)
             if largest is None or largest <= MEASURED_LIMIT or value in evidence.mask.tensors:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from graphs.attention_mask import find_mask_flow
+from graphs.attention_scores import has_scores, score_bound, scores_name
 from graphs.movement import moved_inputs
 from graphs.positions import position_arithmetic
 from graphs.stage import Stage, stage_of
@@ -22,9 +23,10 @@ class ProbeRangesPass(ir.passes.InPlacePass):
     Before: MatMul -> Add -> ... -> sentence_embedding
     After:  the same, and for each tensor ReduceMax, ReduceMin, ReduceSum over all axes but batch -> tensor_ranges
 
-    Covered are the float tensors that nodes of the encoder compute. Not covered: what only moves another tensor's
-    values, and so has its range; pooling, head and arithmetic on positions, which stay fp32; tensors that carry a
-    mask constant, which is clamped. Padded positions count: they are computed on a device too.
+    Covered are the float tensors that nodes of the encoder compute, and a bound on the scores inside each Attention.
+    Not covered: what only moves another tensor's values, and so has its range; pooling, head and arithmetic on
+    positions, which stay fp32; tensors that carry a mask constant, which is clamped. Padded positions count: they are
+    computed on a device too.
 
     Requires: shapes and dtypes inferred (`cleanup`), an input `input_ids`, no such output yet.
     Ensures: the other outputs are as before. A tensor without a batch axis gives its range to every row.
@@ -60,12 +62,14 @@ class ProbeRangesPass(ir.passes.InPlacePass):
             for value in node.outputs
             if value.dtype == ir.DataType.FLOAT and value.name and value not in mask
         ]
-        self.tensors = tuple(str(value.name) for value in probed)
-        if not probed:
+        attentions = [node for node in graph if has_scores(node)]
+        self.tensors = (*(str(value.name) for value in probed), *(scores_name(node) for node in attentions))
+        if not self.tensors:
             return ir.passes.PassResult(model, modified=False)
         stage = Stage(graph, "ranges")
         batch = stage.op("Shape", ids, start=0, end=1, dtype=ir.DataType.INT64)
         rows = [_range(stage, value, ids.shape[0], batch) for value in probed]
+        rows += [score_bound(stage, node) for node in attentions]
         output = stage.op("Concat", *rows, axis=0, shape=ir.Shape([len(rows), ids.shape[0]]))
         output.name = OUTPUT
         graph.outputs.append(output)

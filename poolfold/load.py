@@ -17,6 +17,7 @@ from poolfold.verify import verify
 
 TOKENIZER_NAME = "tokenizer.json"
 _TARGETS = ("onnxruntime", "tensorrt-rtx")
+_MOST_THREADS = 1024
 
 
 def load(
@@ -84,8 +85,10 @@ def _check_arguments(target: str, threads: int | None) -> None:
     """Refuse what no artifact could make right."""
     if target not in _TARGETS:
         raise InputError(f"unknown target {target!r}; expected one of {', '.join(_TARGETS)}.")
-    if threads is not None and threads < 1:
-        raise InputError(f"threads is {threads}; expected 1 or more, or None for the runtime's own choice.")
+    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= _MOST_THREADS):
+        raise InputError(
+            f"threads is {threads!r}; expected 1 to {_MOST_THREADS}, or None for the runtime's own choice."
+        )
 
 
 def _choose(directory: Path, what: str, asked: str | None, has: list[str], preferred: str | None) -> str:

@@ -108,6 +108,9 @@ class Tokenizer:
         Source: sentence-transformers, `encode`.
         """
         prompts = self.text.prompts
+        for name, value in (("prompt", prompt), ("prompt_name", prompt_name)):
+            if value is not None and not isinstance(value, str):
+                raise InputError(f"{name} is of type {type(value).__name__}; expected str or None.")
         if prompt is not None:
             return prompt
         if prompt_name is None:

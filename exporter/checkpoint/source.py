@@ -48,7 +48,8 @@ def resolve_source(
     if path.is_dir():
         if revision is not None:
             raise InputError(f"{model} is a folder, and revision {revision!r} was given. Leave the revision out.")
-        return Source(name=model, folder=path.resolve(), revision=None)
+        # Absolute, so that an artifact still tells which folder it came from, wherever it is read.
+        return Source(name=str(path.resolve()), folder=path.resolve(), revision=None)
     if path.exists():
         raise CheckpointError(f"{model} is a file; expected the folder of a checkpoint, such as the one it lies in.")
     return _download(model, revision, (*_FILES, *_PICKLED * allow_pickle, *_CODE * trust_remote_code))

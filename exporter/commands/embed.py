@@ -33,7 +33,7 @@ def run(
     """Write float32 [texts, dim]; the file appears whole or not at all."""
     console = Console(as_json=as_json, quiet=quiet)
     texts = read_texts(source)
-    _require_writable(output)
+    _require_writable(output, source, directory)
     with poolfold.load(directory, strategy=strategy, target=target, dtype=dtype, threads=threads) as encoder:
         with console.stage("embed") as stage:
             vectors = encoder.encode(
@@ -57,10 +57,16 @@ def run(
         )
 
 
-def _require_writable(output: Path) -> None:
-    """Find out before the work, not after it."""
+def _require_writable(output: Path, source: Path, directory: Path) -> None:
+    """Find out before the work, not after it; and let nothing be lost that the command reads."""
     if output.is_dir():
         raise InputError(f"{output} is a directory; expected a file name such as vectors.npy.")
+    if output.exists() and not output.is_file():
+        raise InputError(f"{output} is no regular file; expected a file name such as vectors.npy.")
+    if output.exists() and output.samefile(source):
+        raise InputError(f"{output} is the input itself. Write elsewhere with -o.")
+    if output.resolve().is_relative_to(directory.resolve()):
+        raise InputError(f"{output} lies in the artifact {directory}, which holds its own files only. Write elsewhere.")
     if not output.parent.is_dir():
         raise InputError(f"{output.parent} is not a directory. Make it first, or write elsewhere with -o.")
     if not os.access(output.parent, os.W_OK):

@@ -8,6 +8,7 @@ from typing import Any
 from exporter.console import Console
 from exporter.options import ExportOptions
 from exporter.pipeline import export_model
+from exporter.publish import require_apart
 from exporter.spec import DType
 from exporter.texts import read_texts
 from exporter.verdict import as_json as artifact_json
@@ -24,6 +25,7 @@ def run(
     **options: Any,
 ) -> None:
     """Export, and say what came of it."""
+    require_apart(options["output"], [Path(options["model"]), *([texts] if texts else [])])
     console = Console(as_json=as_json, quiet=quiet)
     manifest = export_model(
         ExportOptions(

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from poolfold.tokenise import shorten
 
 _WORST = 5
+SAME_TEXT = frozenset({"alone_cosine", "padded_cosine", "reordered_cosine"})
+"""Checks of a candidate against itself: one text, asked for in several ways."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +87,11 @@ def explain(report: ParityReport) -> str:
         f"{c.name} {c.value:.7g}, limit {c.bound} {c.limit:.7g} ({c.text})" for c in report.checks if not c.passed
     ]
     worst = ", ".join(f"{w.text} {w.cosine:.7f}" for w in report.worst)
-    return (
-        f"{report.strategy} {report.dtype} on {report.executor} does not give PyTorch's vectors: {'; '.join(failed)}. "
-        f"Smallest cosines: {worst}."
-    )
+    what = f"{report.strategy} {report.dtype} on {report.executor}"
+    if {c.name for c in report.checks if not c.passed} <= SAME_TEXT:
+        return (
+            f"{what} gives PyTorch's vectors, and these depend on the batch: {'; '.join(failed)}. The checkpoint "
+            "itself lets padding into a vector, for example by absolute positions behind padding on the left. Mend the "
+            "tokeniser's padding_side, or take another model: such vectors cannot be indexed."
+        )
+    return f"{what} does not give PyTorch's vectors: {'; '.join(failed)}. Smallest cosines: {worst}."

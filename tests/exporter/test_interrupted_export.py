@@ -35,7 +35,7 @@ def test_the_old_artifact_stays(
 ) -> None:
     output = tmp_path / "out"
     output.mkdir()
-    (output / "old.txt").write_text("old")
+    (output / "manifest.json").write_text("old")
     process = start(checkpoint, output)
     assert process.stderr is not None
     said = []
@@ -52,7 +52,7 @@ def test_the_old_artifact_stays(
     while len(list(tmp_path.iterdir())) > 1 and time.monotonic() < deadline:
         time.sleep(0.05)
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
-    assert [path.name for path in output.iterdir()] == ["old.txt"]
+    assert [path.name for path in output.iterdir()] == ["manifest.json"]
     if number is signal.SIGINT:
         assert "interrupted" in said[-1]
         assert "Traceback" not in "".join(said)

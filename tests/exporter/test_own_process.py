@@ -124,3 +124,30 @@ def test_the_child_ends_with_its_parent(tmp_path: Path, ending: signal.Signals) 
     assert parent.returncode == -ending
     assert said.count("Traceback") == (1 if ending is signal.SIGINT else 0), "the parent's own and no other"
     wait_for(lambda: not psutil.pid_exists(child))
+
+
+def test_a_script_that_guards_nothing_is_not_run_again(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(
+        "print('once')\n"
+        "from exporter.own_process import OwnProcess\n"
+        "with OwnProcess('operator:add', 1, 2) as process:\n"
+        "    print(process.result())\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("once\n3\n", "")
+
+
+def test_a_module_in_the_users_folder_is_not_imported(tmp_path: Path) -> None:
+    for name in ("signal", "torch", "operator"):
+        (tmp_path / f"{name}.py").write_text(f"open('ran_{name}', 'w')\nraise SystemExit('mine')\n")
+    script = tmp_path / "bin" / "script.py"
+    script.parent.mkdir()
+    script.write_text(
+        "from exporter.own_process import OwnProcess\n"
+        "with OwnProcess('operator:add', 1, 2) as process:\n"
+        "    print(process.result())\n"
+    )
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout == "3\n", done.stderr
+    assert sorted(path.name for path in tmp_path.glob("ran_*")) == []

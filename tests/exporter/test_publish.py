@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.publish import staging
+from exporter.publish import require_apart, staging
 from poolfold.errors import InputError
 
 HOLD = """
@@ -104,16 +104,61 @@ def test_a_directory_that_fills_up_meanwhile_is_not_replaced(tmp_path: Path) -> 
 def test_force_replaces_the_old_one_only_at_the_end(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "old.txt").write_text("old")
+    (out / "manifest.json").write_text("old")
     with pytest.raises(RuntimeError), staging(out, force=True) as stage:
         (stage.directory / "new.txt").write_text("new")
         raise RuntimeError
-    assert names(out) == ["old.txt"]
+    assert names(out) == ["manifest.json"]
     with staging(out, force=True) as stage:
         (stage.directory / "new.txt").write_text("new")
-        assert names(out) == ["old.txt"]
+        assert names(out) == ["manifest.json"]
     assert names(out) == ["new.txt"]
     assert names(tmp_path) == ["out"]
+
+
+def test_force_replaces_artifacts_only(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="is no artifact"), staging(tmp_path, force=True):
+        pytest.fail("staged over a user's files")
+    assert names(tmp_path) == ["thesis.txt"]
+
+
+def test_what_is_read_cannot_be_replaced(tmp_path: Path) -> None:
+    model = tmp_path / "out" / "model"
+    model.mkdir(parents=True)
+    for inside in (model, tmp_path / "out"):
+        with pytest.raises(InputError, match="would be replaced"):
+            require_apart(tmp_path / "out", [inside])
+    require_apart(tmp_path / "other", [model, tmp_path / "missing.txt"])
+    require_apart(model / "out", [model])
+
+
+def test_a_link_is_followed_to_the_directory_it_names(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    with staging(tmp_path / "link", force=False) as stage:
+        (stage.directory / "a.txt").write_text("a")
+    assert names(tmp_path) == ["link", "real"]
+    assert names(tmp_path / "real") == ["a.txt"]
+    (tmp_path / "nowhere").symlink_to("missing")
+    with pytest.raises(InputError, match="dangling"), staging(tmp_path / "nowhere", force=False):
+        pytest.fail("staged behind a dangling link")
+
+
+def test_names_may_be_as_long_as_the_file_system_allows(tmp_path: Path) -> None:
+    with staging(tmp_path / ("x" * 250), force=False):
+        pass
+    assert names(tmp_path) == ["x" * 250]
+    with pytest.raises(InputError, match="too long"), staging(tmp_path / ("x" * 300), force=False):
+        pytest.fail("staged under a name that cannot be")
+
+
+def test_parents_made_for_a_killed_export_go_away_too(tmp_path: Path) -> None:
+    process = hold(tmp_path / "a" / "b" / "out")
+    process.kill()
+    process.wait()
+    wait_until_gone(tmp_path, [])
+    assert names(tmp_path) == []
 
 
 def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
@@ -128,14 +173,14 @@ def test_a_file_in_the_way_is_refused(tmp_path: Path) -> None:
 def test_a_killed_exporter_leaves_the_old_directory_and_nothing_else(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "old.txt").write_text("old")
+    (out / "manifest.json").write_text("old")
     process = hold(out)
     assert len(names(tmp_path)) == 2
     process.send_signal(number)
     assert process.wait(timeout=30) != 0
     wait_until_gone(tmp_path, ["out"])
     assert names(tmp_path) == ["out"]
-    assert names(out) == ["old.txt"]
+    assert names(out) == ["manifest.json"]
 
 
 def test_what_a_killed_watcher_left_is_swept_but_not_what_is_in_use(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_a_folder_is_used_as_it_is(tmp_path):
 def test_a_relative_folder_becomes_absolute(tmp_path, monkeypatch):
     folder = tiny_checkpoint(tmp_path / "m")
     monkeypatch.chdir(tmp_path)
-    assert resolve_source("m") == Source(name="m", folder=folder, revision=None)
+    assert resolve_source("m") == Source(name=str(folder), folder=folder, revision=None)
 
 
 def test_a_folder_has_no_revision(tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import stat
 import subprocess
 import sys
@@ -130,3 +131,18 @@ def test_a_full_disk_leaves_the_old_file(directory: Path) -> None:
     assert f"No room to write {output}" in done.stderr
     assert output.read_bytes() == b"old"
     assert sorted(path.name for path in directory.parent.iterdir()) == before
+
+
+def test_nothing_that_it_reads_is_written_over(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    texts = directory.parent / "precious.txt"
+    texts.write_text("one\n")
+    os.mkfifo(directory.parent / "pipe")
+    for output, why in (
+        (texts, "is the input itself"),
+        (directory / "vectors.npy", "lies in the artifact"),
+        (directory.parent / "pipe", "no regular file"),
+    ):
+        assert run_command(["embed", str(directory), "-i", str(texts), "-o", str(output)]) == 2
+        assert why in capsys.readouterr().err
+    assert texts.read_text() == "one\n"
+    assert stat.S_ISFIFO((directory.parent / "pipe").stat().st_mode)
