@@ -59,19 +59,27 @@ class Console:
                 finally:
                     self._bar = None
         if not self._quiet:
-            _stderr().print(
-                f"{name:<10} {stage.outcome}  ({time.perf_counter() - started:.1f} s)",
-                markup=False, highlight=False, soft_wrap=True,
-            )  # fmt: skip
+            sys.stderr.write(f"{name:<10} {stage.outcome}  ({time.perf_counter() - started:.1f} s)\n")
+            sys.stderr.flush()
 
     def warn(self, message: str) -> None:
         """Print a warning on stderr."""
-        console = self._bar.console if self._bar is not None else _stderr()
-        console.print(_marked("warning", "yellow", message), soft_wrap=True)
+        self._say("warning", "yellow", message)
 
     def error(self, message: str) -> None:
         """Print an error on stderr."""
-        _stderr().print(_marked("error", "red", message), soft_wrap=True)
+        self._say("error", "red", message)
+
+    def _say(self, kind: str, style: str, message: str) -> None:
+        """Coloured on a terminal; elsewhere plain, and without the time that loading rich takes."""
+        if sys.stderr.isatty():
+            from rich.text import Text
+
+            console = self._bar.console if self._bar is not None else _stderr()
+            console.print(Text.assemble((kind, style), ": ", message), soft_wrap=True)
+        else:
+            sys.stderr.write(f"{kind}: {message}\n")
+            sys.stderr.flush()
 
     def line(self, text: str) -> None:
         """Print a line of the result, unless the result is JSON."""
@@ -126,9 +134,3 @@ def _stderr() -> Any:
     import rich.console
 
     return rich.console.Console(file=sys.stderr, highlight=False, emoji=False)
-
-
-def _marked(kind: str, style: str, message: str) -> Any:
-    from rich.text import Text
-
-    return Text.assemble((kind, style), ": ", message)

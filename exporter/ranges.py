@@ -5,7 +5,6 @@ Runs the fp32 graph, with the largest magnitude of every tensor as an extra outp
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ import onnxruntime as ort
 
 from exporter.parity.tokens import Batch
 from graphs.ranges import ProbeRangesPass
-from graphs.weights import save_graphs
+from graphs.weights import load_graph
 
 FP16_MAX = 65504.0
 
@@ -44,38 +43,35 @@ class Ranges:
         return [{"tensor": n, "largest": min(self.largest[n], 1e300), "text": texts[self.text[n]][:80]} for n in names]
 
 
-def measure_ranges(encoder: ir.Model, batches: Sequence[Batch], scratch: Path, threads: int | None) -> Ranges:
+def measure_ranges(encoder: Path, batches: Sequence[Batch], threads: int | None) -> Ranges:
     """Probe the encoder.
 
     Args:
-        encoder: clean fp32 graph; left as it is.
+        encoder: a clean fp32 graph; the probed one is written beside it, and reads the same weights file.
         batches: what to run it on.
-        scratch: a directory for the probed graph.
         threads: of the session; None for one a core.
     """
-    probed = encoder.clone()
+    probed = load_graph(encoder)
     probe = ProbeRangesPass()
     probe(probed)
+    path = encoder.with_name("probe.onnx")
+    ir.save(probed, path)
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads or 0
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    with tempfile.TemporaryDirectory(dir=scratch) as folder:
-        path = Path(folder) / "probe.onnx"
-        save_graphs({path: probed}, Path(folder) / "probe.bin")
-        session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-        largest = np.full(len(probe.tensors), -1.0)
-        text = np.zeros(len(probe.tensors), dtype=np.int64)
-        for input_ids, attention_mask, rows in batches:
-            feed = {"input_ids": input_ids, "attention_mask": attention_mask}
-            (found,) = session.run(["tensor_ranges"], feed)
-            # A NaN means that fp32 itself fails there: as bad as it gets.
-            found = np.nan_to_num(found, nan=np.inf)
-            best = found.argmax(axis=1)
-            values = found[np.arange(len(found)), best]
-            text = np.where(values > largest, np.asarray(rows)[best], text)
-            largest = np.maximum(largest, values)
-        del session
+    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    largest = np.full(len(probe.tensors), -1.0)
+    text = np.zeros(len(probe.tensors), dtype=np.int64)
+    for input_ids, attention_mask, rows in batches:
+        feed = {"input_ids": input_ids, "attention_mask": attention_mask}
+        (found,) = session.run(["tensor_ranges"], feed)
+        # A NaN means that fp32 itself fails there: as bad as it gets.
+        found = np.nan_to_num(found, nan=np.inf)
+        best = found.argmax(axis=1)
+        values = found[np.arange(len(found)), best]
+        text = np.where(values > largest, np.asarray(rows)[best], text)
+        largest = np.maximum(largest, values)
     names = list(probe.tensors)
     return Ranges(
         dict(zip(names, largest.tolist(), strict=True)), {n: int(t) for n, t in zip(names, text, strict=True)}

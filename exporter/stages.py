@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import onnx_ir as ir
 
 from exporter import artifact
 from exporter.artifact_latency import measure_artifact, summarise_latency, warn_if_busy
@@ -29,7 +28,6 @@ from exporter.spec import DType, ModelSpec
 from exporter.validation import check_graphs, require_passed, summarise_parity
 from graphs.weights import load_graph
 from poolfold.manifest import Engine, Manifest
-from poolfold.verify import verify
 
 LATENCY_BUDGET_S = 60
 """Seconds for the timed part of an export. `poolfold bench --seconds` measures for longer."""
@@ -42,8 +40,8 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
         PoolfoldError: a failed check, or an unavailable target.
     """
     directory, plan = place.directory, captured.plan
+    ranges = _ranges(captured.encoder, plan.tokens, options, console)
     encoder = load_graph(captured.encoder)
-    ranges = _ranges(encoder, plan.tokens, options, place.scratch, console)
     artifact.write_model_files(directory, plan.spec)
     kitchen = Kitchen(encoder, plan.head, {} if ranges is None else ranges.largest)
     graphs = write_graphs(directory, kitchen, plan.strategies, options.dtypes, console)
@@ -71,20 +69,17 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
         known = {file.path: file for file in manifest.files}
         facts["latency"] = _latency(directory, manifest, plan.spec, options, console)
     with console.stage("publish") as stage:
-        artifact.write_manifest(directory, graphs=graphs, known=known, **facts)
-        manifest = verify(directory)
+        manifest = artifact.write_manifest(directory, graphs=graphs, known=known, **facts)
         size = sum(file.bytes for file in manifest.files)
         stage.outcome = f"{len(manifest.files)} files, {size / 2**20:.1f} MiB in {options.output}"
     return manifest
 
 
-def _ranges(
-    encoder: ir.Model, tokens: Tokens, options: ExportOptions, scratch: Path, console: Console
-) -> Ranges | None:
+def _ranges(encoder: Path, tokens: Tokens, options: ExportOptions, console: Console) -> Ranges | None:
     if DType.FP16 not in options.dtypes:
         return None
     with console.stage("ranges") as stage:
-        ranges = measure_ranges(encoder, sorted_batches(tokens), scratch, options.threads)
+        ranges = measure_ranges(encoder, sorted_batches(tokens), options.threads)
         stage.outcome = ranges.outcome(tokens.texts)
     return ranges
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from poolfold.tokenise import Tokenizer, pad
 
 _MOST_ROWS = 32
-_MOST_PADDING = 1.25  # padded tokens to real ones
+_MOST_PADDING = 1.1  # padded tokens to real ones
 _SMALL = 32  # padding that is too little to split a batch for, in tokens
 
 
