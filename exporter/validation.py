@@ -20,10 +20,9 @@ from graphs.strategy import parse_strategy
 from graphs.weights import load_graph, save_graphs
 from poolfold.encoder import Encoder
 from poolfold.errors import CheckFailed
-from poolfold.load import open_encoder
+from poolfold.load import open_encoder, read_tokenizer
 from poolfold.manifest import Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
-from poolfold.tokenise import Tokenizer
 
 ONNXRUNTIME = "onnxruntime cpu"
 REHEARSAL = "fp16 rehearsal on onnxruntime cpu"
@@ -80,10 +79,9 @@ def _opened(
         save_graphs({path: model}, Path(folder) / "rehearsal.bin")
         del model
         dim = next(s.dim for s in manifest.strategies if s.name == graph.strategy)
-        tokenizer_json = (directory / "tokenizer.json").read_text(encoding="utf-8")
         with Encoder(
             OnnxRuntimeSession(path, threads=threads, spinning=False),
-            Tokenizer(tokenizer_json, manifest.model.text, manifest.model.vocab_size),
+            read_tokenizer(directory, manifest),
             strategy=graph.strategy,
             dtype=graph.dtype,
             target="onnxruntime",

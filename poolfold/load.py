@@ -5,12 +5,15 @@ The one place that knows which targets run. Knows nothing of a session's inside.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
 
+import msgspec
+
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
-from poolfold.manifest import Manifest
+from poolfold.manifest import Manifest, Text
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
@@ -72,7 +75,7 @@ def open_encoder(
     graph = next(graph for graph in manifest.graphs if (graph.strategy, graph.dtype) == (strategy, dtype))
     return Encoder(
         OnnxRuntimeSession(directory / graph.path, threads=threads, spinning=spinning),
-        _tokenizer(directory, manifest),
+        read_tokenizer(directory, manifest),
         strategy=strategy,
         dtype=dtype,
         target=target,
@@ -102,13 +105,19 @@ def _choose(directory: Path, what: str, asked: str | None, has: list[str], prefe
     return asked
 
 
-def _tokenizer(directory: Path, manifest: Manifest) -> Tokenizer:
-    """The artifact's tokeniser."""
+def read_tokenizer(directory: Path, manifest: Manifest) -> Tokenizer:
+    """The artifact's tokeniser. Several encoders of one artifact share it: it never changes."""
     # Only a listed file has been checked.
     if all(entry.path != TOKENIZER_NAME for entry in manifest.files):
         raise ArtifactError(f"{directory} has no {TOKENIZER_NAME}. Export the model again.")
     content = (directory / TOKENIZER_NAME).read_text(encoding="utf-8")
-    return Tokenizer(content, manifest.model.text, manifest.model.vocab_size)
+    return _parsed(content, msgspec.json.encode(manifest.model.text), manifest.model.vocab_size)
+
+
+@lru_cache(maxsize=4)
+def _parsed(content: str, text: bytes, vocab_size: int) -> Tokenizer:
+    """A tokeniser from values that can be looked up again."""
+    return Tokenizer(content, msgspec.json.decode(text, type=Text), vocab_size)
 
 
 def _refuse_engine(directory: Path, manifest: Manifest, strategy: str, target: str, dtype: str | None) -> NoReturn:
