@@ -15,6 +15,9 @@ $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]' --group test --group lint
+	# The light runtime, as production installs it: tests use it, and reach no network themselves.
+	test -x $(VENV)/light/bin/python || $(PYTHON) -m venv $(VENV)/light
+	$(VENV)/light/bin/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
 
 install: $(STAMP)  ## create .venv with everything, at the tested versions

@@ -1,11 +1,10 @@
-"""The wheel without extras: what production installs. A real virtual environment, with nothing of the exporter's."""
+"""The install without extras: what production has. A real virtual environment, with nothing of the exporter's."""
 
 from __future__ import annotations
 
 import json
 import subprocess
 import sys
-import venv
 from pathlib import Path
 
 import numpy as np
@@ -13,18 +12,15 @@ import pytest
 
 import poolfold
 
-ROOT = Path(__file__).parent.parent
 HEAVY = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "safetensors", "psutil")
 
 
 @pytest.fixture(scope="session")
-def light(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The bin folder of an environment that holds `pip install poolfold` and nothing else."""
-    folder = tmp_path_factory.mktemp("light") / "venv"
-    venv.create(folder, with_pip=True)
-    pip = [folder / "bin" / "python", "-m", "pip", "install", "--quiet", "--constraint", ROOT / "constraints.txt"]
-    subprocess.run([*pip, ROOT], check=True)
-    return folder / "bin"
+def light() -> Path:
+    """The bin folder of an environment that holds `pip install poolfold` and nothing else; `make install` makes it."""
+    folder = Path(sys.prefix) / "light" / "bin"
+    assert (folder / "poolfold").exists(), "there is no light environment: run `make install`"
+    return folder
 
 
 def run(light: Path, *arguments: object) -> subprocess.CompletedProcess[str]:
