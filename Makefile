@@ -10,12 +10,12 @@ STAMP := $(VENV)/.installed
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
 
-# The tested versions live in constraints.txt; the ranges poolfold promises live in pyproject.toml.
+# The tested versions live in constraints.txt; the ranges poolfold promises live in pyproject.toml. The light
+# environment is what production installs: tests use it, and reach no network themselves.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]' --group test --group lint
-	# The light runtime, as production installs it: tests use it, and reach no network themselves.
 	test -x $(VENV)/light/bin/python || $(PYTHON) -m venv $(VENV)/light
 	$(VENV)/light/bin/python -m pip install --quiet --constraint constraints.txt --editable .
 	touch $@
