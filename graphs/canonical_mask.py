@@ -83,7 +83,7 @@ class CanonicalMaskPass(ir.passes.InPlacePass):
 
 class _Use(NamedTuple):
     node: ir.Node
-    index: int
+    place: int
 
 
 def _frontier(graph: ir.Graph) -> list[ir.Value]:

@@ -1,6 +1,6 @@
 """Compute on real tokens only: pack them before token-wise work, and unpack them around what mixes tokens.
 
-A batch of texts of different lengths is padded to the longest, and an encoder computes the padding like any other token.
+A batch of texts of different lengths is padded to the longest, and an encoder computes padding like any other token.
 Ignorant of architectures: what is token-wise is found operator by operator.
 """
 

@@ -1,8 +1,8 @@
 """Pick the pooled row before the last layer works on all the others, instead of after.
 
-`cls` and `lasttoken` read one row of `last_hidden_state`. Whatever computes that row from one row of its inputs need not
-compute the rest: the last layer's query, attention output, feed-forward and norms. Keys and values keep every token.
-Ignorant of architectures: it follows the data.
+`cls` and `lasttoken` read one row of `last_hidden_state`. Whatever computes that row from one row of its inputs need
+not compute the rest: the last layer's query, attention output, feed-forward and norms. Keys and values keep every
+token. Ignorant of architectures: it follows the data.
 """
 
 from __future__ import annotations
