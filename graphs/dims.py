@@ -38,10 +38,13 @@ def aligned(dims: Dims, rank: int) -> Dims:
 
 
 def same_size(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
-    """Whether two runs of dimensions certainly hold equally many elements."""
-    symbols = [sorted(d for d in dims if isinstance(d, str)) for dims in (a, b)]
-    numbers = [math.prod(d for d in dims if isinstance(d, int)) for dims in (a, b)]
-    return None not in (*a, *b) and symbols[0] == symbols[1] and numbers[0] == numbers[1]
+    """Whether two runs of dimensions certainly hold equally many elements; `2*batch` is two dimensions."""
+    if None in (*a, *b):
+        return False
+    factors = [[f for dim in dims for f in str(dim).split("*")] for dims in (a, b)]
+    symbols = [sorted(f for f in part if not f.isdigit()) for part in factors]
+    numbers = [math.prod(int(f) for f in part if f.isdigit()) for part in factors]
+    return symbols[0] == symbols[1] and numbers[0] == numbers[1]
 
 
 def reshape_operand(source: Dims, target: Dims) -> list[int] | None:

@@ -1,7 +1,7 @@
 """What an operator needs in order to compute one row of its output: of which inputs one row, and along which axis.
 
-"A row" is one position along an axis that holds the sequence; each text of the batch, axis 0, wants one of its own. So a
-rule also makes sure that axis 0 stays what it is. The rules are those of ONNX's operators; ignorant of which row is
+"A row" is one position along an axis that holds the sequence; each text of the batch, axis 0, wants one of its own. So
+a rule also makes sure that axis 0 stays what it is. The rules are those of ONNX's operators; ignorant of which row is
 wanted and of what the graph computes.
 """
 

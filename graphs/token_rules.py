@@ -1,7 +1,7 @@
 """Which operators work on each token by itself, so that it does not matter which tokens stand beside it.
 
-Such an operator computes the same on `[batch, seq, ...]` and on `[1, tokens, ...]`, attributes unchanged. Ignorant of how
-tokens are packed; `padding_free` does that.
+Such an operator computes the same on `[batch, seq, ...]` and on `[1, tokens, ...]`, attributes unchanged. Ignorant of
+how tokens are packed; `padding_free` does that.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def _keeps_tokens(node: ir.Node, rank: int) -> bool:
 
 
 def _axes(node: ir.Node) -> list[int] | None:
-    """The axes that a Slice, Squeeze, Unsqueeze or reduction names; None for other operators, or where they are computed."""
+    """The axes that a Slice, Squeeze, Unsqueeze or reduction names; None for others, or where they are computed."""
     place = {"Slice": 3, "Squeeze": 1, "Unsqueeze": 1}.get(node.op_type, 1 if node.op_type in REDUCTIONS else None)
     if place is None or len(node.inputs) <= place:
         return None
