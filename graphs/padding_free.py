@@ -14,6 +14,7 @@ import onnx_ir as ir
 
 from graphs.dims import BATCH, SEQ, Dims, aligned, dims_of
 from graphs.stage import Stage, stage_of
+from graphs.token_mixing import unhidden_padding
 from graphs.token_rules import token_inputs
 
 MASK = "attention_mask"
@@ -25,12 +26,16 @@ _RECTANGULAR_STAGES = frozenset({"pooling", "head", "mask", _STAGE})
 
 @dataclass(frozen=True)
 class PaddingFree:
-    """What was packed: nodes and matrix products on real tokens, and how often tokens are packed and unpacked."""
+    """What was packed: nodes and matrix products on real tokens, and how often tokens are packed and unpacked.
+
+    why: the reason where nothing was.
+    """
 
     nodes: int
     products: int
     packs: int
     unpacks: int
+    why: str = ""
 
 
 class PaddingFreePass(ir.passes.InPlacePass):
@@ -45,6 +50,7 @@ class PaddingFreePass(ir.passes.InPlacePass):
     stands at a place; padding shows some token, which the attention mask hides as it hides padding.
 
     Requires: a canonical attention mask, pooling folded in, constant shapes (`constant_shapes`), shapes inferred.
+        A graph in which padding could reach a token otherwise (`token_mixing`) is left alone, and `result` says why.
     Ensures: outputs keep their shapes and meaning for every mask. The first place of the batch counts as a token, so
         that there is one even if all is padding. A second application finds nothing to pack.
     Numerics: exact; a matrix product of fewer rows may sum in another order.
@@ -74,7 +80,9 @@ class PaddingFreePass(ir.passes.InPlacePass):
         """Find the regions, then move them."""
         graph = model.graph
         regions = _regions(graph)
-        if not regions:
+        reasons = unhidden_padding(graph, regions) if regions else ["no token-wise matrix product"]
+        if reasons:
+            self.result = PaddingFree(0, 0, 0, 0, why=reasons[0])
             return ir.passes.PassResult(model, modified=False)
         packing = _Packing(graph, as_input=self.positions_as_input)
         for node, places in regions.items():

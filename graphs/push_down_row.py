@@ -262,6 +262,11 @@ class _Picker:
         """One row of each text: [batch, ..., 1 along `axis`, ...]."""
         dims = dims_of(value)
         assert dims is not None
+        producer = value.producer()
+        if producer is not None and producer.op_type == "Expand" and dims_of(producer.inputs[0]) == _one(dims, axis):
+            # Every row is the same one, repeated: the canonical mask.
+            assert producer.inputs[0] is not None
+            return producer.inputs[0]
         return self._of_batch(value, dims, axis) if dims[0] == BATCH else self._of_all(value, dims, axis)
 
     def _of_batch(self, value: ir.Value, dims: Dims, axis: int) -> ir.Value:

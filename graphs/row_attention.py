@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from graphs.attention_scores import scores_name
 from graphs.dims import Dims, dims_of
 from graphs.stage import Stage
 
@@ -73,6 +74,8 @@ def _decompose(stage: Stage, node: ir.Node) -> None:
     turned = stage.op("Transpose", key, perm=[0, 1, 3, 2], shape=shape(batch, heads, size, key_dims[2]))
     scores_dims: Dims = (batch, heads, 1, key_dims[2])
     scores = stage.op("MatMul", scaled, turned, shape=shape(*scores_dims))
+    # What ranges measure of the scores inside the Attention holds for these.
+    scores.name = scores_name(node)
     if len(node.inputs) > 3 and node.inputs[3] is not None:
         scores = stage.op("Add", scores, node.inputs[3], shape=shape(*scores_dims))
     weights = stage.op("Softmax", scores, axis=-1, shape=shape(*scores_dims))

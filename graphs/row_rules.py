@@ -155,7 +155,9 @@ def _unsqueeze(node: ir.Node, axis: int) -> RowInputs | str:
     if axes is None:
         return "Unsqueeze by computed axes"
     added = {a % len(_output(node)) for a in axes}
-    return {0: axis - sum(a < axis for a in added)} if 0 not in added else "Unsqueeze moves the batch"
+    if 0 in added:
+        return "Unsqueeze moves the batch"
+    return {} if axis in added else {0: axis - sum(a < axis for a in added)}
 
 
 def _squeeze(node: ir.Node, axis: int) -> RowInputs | str:
