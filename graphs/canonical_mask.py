@@ -7,17 +7,17 @@ TensorRT all compute and fuse.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
 
-from graphs.dims import BATCH, SEQ, aligned, dims_of
-from graphs.mask_form import MaskForm, MaskProgram, find_form
-from graphs.stage import Stage
+from graphs.dims import BATCH, SEQ, dims_of
+from graphs.mask_form import MaskForm, find_form
+from graphs.mask_program import MASK, MaskProgram
+from graphs.mask_readers import MaskUse, mask_uses, mask_values
+from graphs.stage import Stage, stage_of
 
-MASK = "attention_mask"
-_ATTENTION_MASK_INPUT = 3
+_STAGE = "mask"
 
 
 @dataclass(frozen=True)
@@ -52,21 +52,28 @@ class CanonicalMaskPass(ir.passes.InPlacePass):
         self.unrecognised: tuple[str, ...] = ()
 
     def requires(self, model: ir.Model) -> None:
-        """Refuse a graph whose mask is no input."""
-        if MASK not in {value.name for value in model.graph.inputs}:
+        """Refuse a graph whose mask is no input, or is shaped already."""
+        mask = next((value for value in model.graph.inputs if value.name == MASK), None)
+        if mask is None:
             raise ir.passes.PreconditionError(f"a canonical mask needs an input {MASK}; the graph has none")
+        if len(dims_of(mask) or ()) != 2:
+            raise ir.passes.PreconditionError(f"a canonical mask needs {MASK} [batch, seq], got {dims_of(mask)}")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Find the masks, then replace them."""
         graph = model.graph
-        found: list[tuple[ir.Value, MaskForm, list[_Use]]] = []
+        found: list[tuple[ir.Value, MaskForm, list[MaskUse]]] = []
         unrecognised: list[str] = []
-        for value in _frontier(graph):
+        for value in mask_values(graph):
+            if _is_canonical(value):
+                continue  # so that a second run changes nothing
             for switches_off in (False, True):
-                uses = [u for u in value.uses() if _reads_as_mask(*u) and _switches_off(*u) == switches_off]
-                form = find_form(MaskProgram(model, value.name or "", inverted=switches_off)) if uses else None
+                uses = [use for use in mask_uses(value) if use.switches_off == switches_off]
+                form = None
+                if uses and all(use.replaceable for use in uses):
+                    form = find_form(MaskProgram(graph, value, inverted=switches_off))
                 if form is not None:
-                    found.append((value, form, [_Use(*use) for use in uses]))
+                    found.append((value, form, uses))
                 elif uses:
                     unrecognised.append(value.name or "")
         if found:
@@ -81,93 +88,20 @@ class CanonicalMaskPass(ir.passes.InPlacePass):
         return ir.passes.PassResult(model, modified=bool(found))
 
 
-class _Use(NamedTuple):
-    node: ir.Node
-    place: int
+def _is_canonical(value: ir.Value) -> bool:
+    producer = value.producer()
+    return producer is not None and stage_of(producer) == _STAGE
 
 
-def _frontier(graph: ir.Graph) -> list[ir.Value]:
-    """Values computed from attention_mask and shapes alone that something else reads, in graph order."""
-    mask = {value for value in graph.inputs if value.name == MASK}
-    other = {value for value in graph.inputs if value.name != MASK}
-    found: dict[ir.Value, None] = {}
-    for node in graph:
-        if node.op_type in ("Shape", "Size") and not node.domain:
-            continue
-        inputs = [value for value in node.inputs if value is not None]
-        if any(value in other for value in inputs):
-            other.update(node.outputs)
-            found.update(dict.fromkeys(v for v in inputs if v in mask and v.producer() is not None))
-        elif any(value in mask for value in inputs):
-            mask.update(node.outputs)
-    return [value for value in found if _written_by_exporter(value)]
-
-
-def _written_by_exporter(value: ir.Value) -> bool:
-    """Whether it is not the canonical mask itself, so that a second run changes nothing."""
-    return not (value.name or "").startswith(f"{_STAGE}.")
-
-
-_STAGE = "mask"
-
-
-def _reads_as_mask(node: ir.Node, index: int) -> bool:
-    """Whether the node uses this input to switch attention off."""
-    if node.domain:
-        return False
+def _replace(graph: ir.Graph, use: MaskUse, writer: _Writer, form: MaskForm) -> None:
+    node, place = use
     if node.op_type == "Attention":
-        return index == _ATTENTION_MASK_INPUT
-    value = node.inputs[index]
-    rank, dims = len(dims_of(node.outputs[0]) or ()), dims_of(value)
-    if rank != 4 or dims is None or not _is_score_shape(aligned(dims, rank)):
-        return False
-    if node.op_type == "Add" and value is not None and value.dtype == ir.DataType.FLOAT:
-        return _softmax_follows(node)
-    return node.op_type == "Where" and index == 0 and _fill_side(node) is not None and _softmax_follows(node)
-
-
-def _is_score_shape(dims: tuple[int | str | None, ...]) -> bool:
-    batch, heads, query, key = dims
-    return batch in (1, BATCH) and heads == 1 and query in (1, SEQ) and key == SEQ
-
-
-_SCORE_ARITHMETIC = frozenset({"Add", "Div", "Mul", "Where", "Identity", "Cast"})
-
-
-def _softmax_follows(node: ir.Node) -> bool:
-    """Whether all that reads the node is score arithmetic that ends in a Softmax."""
-    readers = list(node.outputs[0].consumers())
-    return bool(readers) and all(
-        reader.op_type == "Softmax" or (reader.op_type in _SCORE_ARITHMETIC and _softmax_follows(reader))
-        for reader in readers
-    )
-
-
-def _fill_side(node: ir.Node) -> int | None:
-    """The input of a Where that holds the number which switches off; None where neither is one."""
-    for index in (1, 2):
-        value = node.inputs[index]
-        if value is not None and value.const_value is not None and value.const_value.size == 1:
-            number = float(value.const_value.numpy().reshape(()))
-            if number <= -1e4:
-                return index
-    return None
-
-
-def _switches_off(node: ir.Node, index: int) -> bool:
-    """Whether a condition is true where attention is off: Where(padding, -large, scores)."""
-    return node.op_type == "Where" and _fill_side(node) == 1
-
-
-def _replace(graph: ir.Graph, use: _Use, writer: _Writer, form: MaskForm) -> None:
-    node, index = use
-    if node.op_type == "Attention":
-        node.replace_input_with(index, writer.whole(form))
+        node.replace_input_with(place, writer.whole(form))
         return
     if node.op_type == "Add":
-        node.replace_input_with(index, writer.additive(form))
+        node.replace_input_with(place, writer.additive(form))
         return
-    fill = _fill_side(node)
+    fill = use.fill
     assert fill is not None
     scores = node.inputs[3 - fill]
     output = node.outputs[0]

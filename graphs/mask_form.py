@@ -7,24 +7,25 @@ Ignorant of how the form is written back.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
-from onnx.reference import ReferenceEvaluator
-from onnx_ir.passes import common
 
-Bools = npt.NDArray[np.bool_]
+from graphs.mask_program import Bools, CannotRunError, MaskProgram
 
-_EXHAUSTIVE = (1, 2, 3, 5)
+_EXHAUSTIVE = (1, 2, 3, 4, 5)
 """Lengths at which every attention_mask there is gets tried."""
+
+_BEYOND = 3
+"""How much longer than its reach a mask is tried: what is off by one shows."""
 
 _LONGEST = 8300
 """The longest sequence that is evaluated: a window that reaches further is not recognised."""
 
-_SWITCHED_OFF = -1e4
-"""An additive mask at or below it leaves nothing of a score."""
+_ELEMENTS = 2**20
+"""Of the largest mask that is tried with several texts."""
 
 
 @dataclass(frozen=True)
@@ -46,83 +47,57 @@ class MaskForm:
 
     def allowed(self, mask: npt.NDArray[np.int64]) -> Bools:
         """The form on attention_mask [batch, seq], as bool [batch, seq, seq]."""
-        tokens = mask > 0
-        positions = np.arange(mask.shape[1])
-        distance = positions[:, None] - positions[None, :]
-        allowed = np.broadcast_to(tokens[:, None, :], (*mask.shape, mask.shape[1])).copy()
+        tokens, length = mask > 0, mask.shape[1]
+        allowed = np.broadcast_to(tokens[:, None, :], (*mask.shape, length)).copy()
         if self.behind is not None:
-            allowed &= distance <= self.behind
+            allowed &= ~np.tri(length, k=-self.behind - 1, dtype=np.bool_)
         if self.ahead is not None:
-            allowed &= -distance <= self.ahead
+            allowed &= np.tri(length, k=self.ahead, dtype=np.bool_)
         return allowed & tokens[:, :, None] if self.query_too else allowed
-
-
-class MaskProgram:
-    """The subgraph that computes one mask from attention_mask, ready to run."""
-
-    def __init__(self, model: ir.Model, name: str, *, inverted: bool = False) -> None:
-        """Cut the subgraph of the value called `name` out of a clone; `inverted` where true means "not allowed"."""
-        self._inverted = inverted
-        part = model.clone()
-        graph = part.graph
-        value = next(output for node in graph for output in node.outputs if output.name == name)
-        graph.outputs[:] = [value]
-        common.RemoveUnusedNodesPass()(part)
-        self._inputs = [str(v.name) for v in graph.inputs]
-        self._constants = [v.const_value for v in graph.initializers.values() if v.const_value is not None]
-        self._evaluator = ReferenceEvaluator(ir.to_proto(part))
-
-    def allowed(self, mask: npt.NDArray[np.int64]) -> Bools | None:
-        """Which keys each query may attend to, bool [batch, seq, seq]; None where it is no mask of 0 and -large."""
-        feeds = {name: mask if name == "attention_mask" else np.zeros_like(mask) for name in self._inputs}
-        (got,) = self._evaluator.run(None, feeds)
-        got = np.asarray(got)
-        if got.ndim == 4:
-            if got.shape[1] != 1:
-                return None
-            got = got[:, 0]
-        if got.ndim not in (2, 3):
-            return None
-        if got.dtype != np.bool_:
-            if not ((got == 0) | (got <= _SWITCHED_OFF)).all():
-                return None
-            got = got == 0
-        if self._inverted:
-            got = ~got
-        return np.broadcast_to(got, (*mask.shape, mask.shape[1]))
-
-    def longest(self) -> int | None:
-        """A length at which every number in the subgraph has had its effect; None where that is too long to try."""
-        length = max(_EXHAUSTIVE)
-        for tensor in self._constants:
-            array = tensor.numpy()
-            if array.dtype.kind in "iuf" and array.size:
-                numbers = np.abs(array[np.isfinite(array)].astype(np.float64))
-                # Slices end at the largest int64, and what is switched off is larger still.
-                numbers = numbers[numbers < 2**31]
-                length = max(length, int(numbers.max(initial=0)) + 3)
-        tables = [max(t.shape.numpy()) for t in self._constants if t.size > max(_EXHAUSTIVE) ** 2]
-        length = min([length, *tables])
-        return length if length <= _LONGEST else None
 
 
 def find_form(program: MaskProgram) -> MaskForm | None:
     """The form of a mask, or None where no form agrees with it everywhere it was tried."""
-    length = program.longest()
-    if length is None:
+    everything = _everything(program)
+    band = None if everything is None else _band(everything)
+    if everything is None or band is None:
         return None
-    everything = program.allowed(np.ones((1, length), np.int64))
-    band = None if everything is None else _band(everything[0])
-    if band is None:
+    length = len(everything)
+    forms = [MaskForm(*band, query_too) for query_too in (False, True)]
+    if not np.array_equal(everything, forms[0].allowed(np.ones((1, length), np.int64))[0]):
         return None
-    tried = [_every_mask(n) for n in _EXHAUSTIVE]
-    tried.append(np.random.default_rng(0).integers(0, 2, (1, length)))
-    answers = [program.allowed(mask) for mask in tried]
-    for query_too in (False, True):
-        form = MaskForm(*band, query_too)
-        if all(a is not None and np.array_equal(a, form.allowed(m)) for a, m in zip(answers, tried, strict=True)):
-            return form
+    for mask in _masks(length):
+        try:
+            answer = program.allowed(mask)
+        except CannotRunError:
+            return None
+        forms = [form for form in forms if answer is not None and np.array_equal(answer, form.allowed(mask))]
+        if not forms:
+            return None
+    return forms[0]
+
+
+def _everything(program: MaskProgram) -> Bools | None:
+    """What is allowed without padding, bool [seq, seq], so long that everything in the subgraph has had its effect."""
+    if program.reach + _BEYOND > _LONGEST:
+        return None
+    length = max(int(np.ceil(program.reach)) + _BEYOND, *_EXHAUSTIVE)
+    # Longer than a table that is cut to the sequence, the graph itself fails, and nothing can be wrong.
+    for n in (length, *(size for size in program.tables if size < length and _fails(program, size + 1))):
+        try:
+            allowed = program.allowed(np.ones((1, n), np.int64))
+        except CannotRunError:
+            continue
+        return None if allowed is None else allowed[0]
     return None
+
+
+def _fails(program: MaskProgram, length: int) -> bool:
+    try:
+        program.allowed(np.ones((1, length), np.int64))
+    except CannotRunError:
+        return True
+    return False
 
 
 def _band(allowed: Bools) -> tuple[int | None, int | None] | None:
@@ -144,6 +119,18 @@ def _band(allowed: Bools) -> tuple[int | None, int | None] | None:
     return tuple(None if r == n - 1 else r for r in reach)  # type: ignore[return-value]
 
 
-def _every_mask(length: int) -> npt.NDArray[np.int64]:
-    """Every attention_mask of a length, int64 [2**length, length]."""
-    return (np.arange(2**length)[:, None] >> np.arange(length)) & 1
+def _masks(length: int) -> Iterator[npt.NDArray[np.int64]]:
+    """What is tried: everything there is on short sequences, a sample on long ones, int64 [batch, seq] each."""
+    for n in _EXHAUSTIVE:
+        yield (np.arange(2**n)[:, None] >> np.arange(n)) & 1
+    for n in range(length - _BEYOND if length**2 < _ELEMENTS else length, length + 1):
+        yield _sample(n)
+
+
+def _sample(length: int) -> npt.NDArray[np.int64]:
+    """Masks of a length at random, and padded on either side to any length; fewer the longer they are."""
+    rng = np.random.default_rng(0)
+    padded = np.arange(length) < rng.permutation(length + 1)[:, None]
+    sided = np.stack([padded, padded[:, ::-1]], axis=1).reshape(-1, length)
+    texts = np.concatenate([rng.integers(0, 2, (1, length)), sided, rng.integers(0, 2, (32, length))])
+    return texts[: max(1, _ELEMENTS // length**2)].astype(np.int64)
