@@ -15,6 +15,7 @@ from exporter.spec import DType, Form
 from graphs.canonical_mask import CanonicalMaskPass
 from graphs.cleanup import cleanup
 from graphs.constant_shapes import ConstantShapesPass
+from graphs.embedding_sums import EmbeddingSumsPass
 from graphs.float16 import ConvertToFloat16Pass, KeptNode
 from graphs.fold_head import FoldHeadPass
 from graphs.fold_pooling import FoldPoolingPass
@@ -23,6 +24,7 @@ from graphs.padding_free import PaddingFreePass
 from graphs.push_down_row import PushDownRowPass
 from graphs.row_attention import RowAttentionPass
 from graphs.strategy import Strategy
+from graphs.uniform_lookups import UniformLookupsPass
 
 Notes = Mapping[str, str]
 """What each pass did to a graph, or why it did nothing."""
@@ -64,6 +66,9 @@ def prepare_encoder(encoder: ir.Model) -> None:
     ConstantShapesPass()(encoder)
     # Before the pooling, which reads the attention_mask as well.
     CanonicalMaskPass()(encoder)
+    # Token types first: only as a constant row do they belong into the positions.
+    UniformLookupsPass()(encoder)
+    EmbeddingSumsPass()(encoder)
     cleanup(encoder)
 
 
