@@ -44,7 +44,8 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     encoder = load_graph(captured.encoder)
     artifact.write_model_files(directory, plan.spec)
     kitchen = Kitchen(encoder, plan.head, {} if ranges is None else ranges.largest)
-    graphs = write_graphs(directory, kitchen, plan.strategies, options.dtypes, console)
+    wanted = engine_dtypes(options.targets, options.dtypes)
+    graphs = write_graphs(directory, kitchen, plan.strategies, options.dtypes, wanted, console)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
     del encoder, kitchen
     gc.collect()
@@ -54,7 +55,6 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     }
     # Checked as it will be loaded: sealed, but not yet called validated.
     manifest = artifact.write_manifest(directory, graphs=graphs, **facts)
-    wanted = engine_dtypes(options.targets, options.dtypes)
     with engines_in_background(directory, graphs, wanted, plan.profile) as building:
         reports = _validate(directory, manifest, captured.run, options, place.scratch, console)
         facts["engines"] = _engines(building, console) if wanted else ()

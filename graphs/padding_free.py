@@ -37,6 +37,13 @@ class PaddingFree:
     unpacks: int
     why: str = ""
 
+    def describe(self) -> str:
+        """What was done, or why not, in a line."""
+        if self.why:
+            return f"not packed: {self.why}"
+        work = f"{self.nodes} nodes and {self.products} matrix products on real tokens"
+        return f"{work}, packed {self.packs} and unpacked {self.unpacks} times"
+
 
 class PaddingFreePass(ir.passes.InPlacePass):
     """Run every token-wise region that holds a matrix product on [1, tokens, ...] instead of [batch, seq, ...].

@@ -41,6 +41,14 @@ class PushDown:
     attentions: int
     stops: tuple[Stop, ...]
 
+    def describe(self) -> str:
+        """How far it got and why it ended there, in a line."""
+        stops = "; ".join(f"{stop.value}: {stop.why}" for stop in self.stops)
+        if not self.nodes:
+            return f"not moved: {stops}"
+        through = "through the last attention" if self.attentions else "behind the last attention"
+        return f"{self.nodes} nodes compute one row, {through}; whole are {stops}"
+
 
 class PushDownRowPass(ir.passes.InPlacePass):
     """Move the pooling's GatherND from the end of the encoder to where the row's inputs are needed whole.
