@@ -16,7 +16,9 @@ def integers(graph: ir.Graph, numbers: Sequence[int]) -> ir.Value:
 
 
 def constant(graph: ir.Graph, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
-    """The initializer called `name`, made of `array` where there is none of that name yet."""
+    """The initializer of that content called `name`, or a longer name where another constant has this one."""
+    while (found := array_of(graph.initializers.get(name))) is not None and not _same(found, array):
+        name += "_"
     if name not in graph.initializers:
         tensor = ir.tensor(array, name=name)
         value = ir.Value(
@@ -24,6 +26,10 @@ def constant(graph: ir.Graph, name: str, array: npt.NDArray[np.generic]) -> ir.V
         )
         graph.register_initializer(value)
     return graph.initializers[name]
+
+
+def _same(a: npt.NDArray[np.generic], b: npt.NDArray[np.generic]) -> bool:
+    return a.dtype == b.dtype and np.array_equal(a, b)
 
 
 def array_of(value: ir.Value | None) -> npt.NDArray[np.generic] | None:

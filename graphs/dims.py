@@ -17,19 +17,19 @@ SEQ = "seq"
 Dim = int | str | None
 Dims = tuple[Dim, ...]
 
-# A table of positions is cut at min(rows, seq). Beyond its rows the graph itself fails, so this is seq.
-_CUT_TABLE = re.compile(r"Min\((?:\d+, ?seq|seq, ?\d+)\)")
+# A table of positions is cut at min(rows, seq). Beyond its rows the graph itself fails, so this is seq. A single row
+# is no such table: it is repeated for every position. Nor is what has a batch: texts that are cut do not fail.
+_CUT_TABLE = re.compile(r"Min\((?:(?!1,)\d+, ?seq|seq, ?(?!1\))\d+)\)")
+
+_PRODUCT = re.compile(r"\w+(?:\*\w+)*")
 
 
 def dims_of(value: ir.Value | None) -> Dims | None:
     """The dimensions of `value`; None where even the rank is unknown."""
     if value is None or value.shape is None:
         return None
-    return tuple(_dim(d if isinstance(d, int) else d.value) for d in value.shape)
-
-
-def _dim(dim: int | str | None) -> Dim:
-    return SEQ if isinstance(dim, str) and _CUT_TABLE.fullmatch(dim) else dim
+    dims = tuple(d if isinstance(d, int) else d.value for d in value.shape)
+    return dims if BATCH in dims else tuple(SEQ if _CUT_TABLE.fullmatch(str(d)) else d for d in dims)
 
 
 def aligned(dims: Dims, rank: int) -> Dims:
@@ -41,10 +41,14 @@ def same_size(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
     """Whether two runs of dimensions certainly hold equally many elements; `2*batch` is two dimensions."""
     if None in (*a, *b):
         return False
-    factors = [[f for dim in dims for f in str(dim).split("*")] for dims in (a, b)]
+    factors = [[f for dim in dims for f in _factors(str(dim))] for dims in (a, b)]
     symbols = [sorted(f for f in part if not f.isdigit()) for part in factors]
     numbers = [math.prod(int(f) for f in part if f.isdigit()) for part in factors]
     return symbols[0] == symbols[1] and numbers[0] == numbers[1]
+
+
+def _factors(dim: str) -> list[str]:
+    return dim.split("*") if _PRODUCT.fullmatch(dim) else [dim]
 
 
 def reshape_operand(source: Dims, target: Dims) -> list[int] | None:

@@ -98,10 +98,7 @@ class PaddingFreePass(ir.passes.InPlacePass):
                 assert value is not None
                 if value.producer() not in regions:
                     node.replace_input_with(place, packing.pack(value, _token_dims(node, value)))
-            for value in node.outputs:
-                dims = dims_of(value)
-                assert dims is not None
-                value.shape = ir.Shape([1, TOKENS, *dims[2:]])
+            _pack_outputs(node)
         for node in regions:
             for value in node.outputs:
                 for reader, place in list(value.uses()):
@@ -111,6 +108,12 @@ class PaddingFreePass(ir.passes.InPlacePass):
         products = sum(node.op_type == "MatMul" for node in regions)
         self.result = PaddingFree(len(regions), products, packing.packs, packing.unpacks)
         return ir.passes.PassResult(model, modified=True)
+
+
+def _pack_outputs(node: ir.Node) -> None:
+    for value in node.outputs:
+        if (dims := dims_of(value)) is not None:  # an output that is left out has none
+            value.shape = ir.Shape([1, TOKENS, *dims[2:]])
 
 
 def _token_dims(node: ir.Node, value: ir.Value) -> Dims:

@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 import onnx_ir as ir
 
 from graphs.constants import integers
-from graphs.dims import BATCH, SEQ, Dims, dims_of, reshape_operand
+from graphs.dims import BATCH, SEQ, dims_of, reshape_operand
+from graphs.row_picker import RowPicker, as_read, can_pick, one_row
 from graphs.row_rules import row_inputs
 from graphs.stage import Stage, stage_of
 
@@ -95,9 +96,16 @@ class PushDownRowPass(ir.passes.InPlacePass):
         plan = _plan(graph, picks[0])
         if plan.moved:
             _rewrite(graph, picks[0], plan)
-        attentions = sum(node.op_type in ("Attention", "Softmax") for node in plan.moved)
+        attentions = sum(_is_attention(node) for node in plan.moved)
         self.result = PushDown(len(plan.moved), attentions, tuple(plan.stops()))
         return ir.passes.PassResult(model, modified=bool(plan.moved))
+
+
+def _is_attention(node: ir.Node) -> bool:
+    """Whether it is an attention, or the softmax over the keys of one."""
+    return node.op_type == "Attention" or (
+        node.op_type == "Softmax" and (dims_of(node.outputs[0]) or ())[-1:] == (SEQ,)
+    )
 
 
 def _picks(graph: ir.Graph) -> list[ir.Node]:
@@ -110,7 +118,7 @@ class _Plan:
     """What is wanted of each value, and what follows for each node.
 
     wanted: value -> axes along which one row of it is enough for some reader.
-    whole: values of which some reader needs all, and one such reader.
+    whole: values of which some reader needs all, and one such reader; None where it is an output of the graph.
     moved: node -> axis of its outputs along which it will compute one row.
     blocked: node -> why it cannot.
     """
@@ -130,15 +138,19 @@ class _Plan:
         """Why each of these is there whole."""
         found = []
         for value, _ in self.picked():
-            producer, reader = value.producer(), self.whole.get(value)
-            if reader is not None:
-                why = f"{reader.op_type} {reader.name} reads every row"
+            producer = value.producer()
+            if value in self.whole:
+                why = _reads_whole(self.whole[value])
             elif producer is None:
                 why = "it is an input"
             else:
                 why = self.blocked.get(producer, "it is the same for every text")
             found.append(Stop(value.name or "", why))
         return found
+
+
+def _reads_whole(reader: ir.Node | None) -> str:
+    return "it is an output" if reader is None else f"{reader.op_type} {reader.name} reads every row"
 
 
 def _plan(graph: ir.Graph, pick: ir.Node) -> _Plan:
@@ -149,9 +161,8 @@ def _plan(graph: ir.Graph, pick: ir.Node) -> _Plan:
         wrong = {
             reader: f"a row of its input {value.name} {list(dims_of(value) or ())} cannot be picked"
             for value, axis in plan.picked()
-            if not _can_pick(value, axis)
             for reader in value.consumers()
-            if reader in plan.moved
+            if reader in plan.moved and not can_pick(*as_read(reader, value, axis))
         }
         if not wrong:
             return plan
@@ -169,6 +180,9 @@ def _demand(graph: ir.Graph, pick: ir.Node, blocked: dict[ir.Node, str]) -> _Pla
             plan.wanted[data].add(1)
             plan.whole[index] = node
             continue
+        for value in node.outputs:
+            # A branch or a loop reads it from inside; that is no input of the node that holds them.
+            plan.whole.update((value, reader) for reader in value.consumers() if reader.graph is not graph)
         rows = _rows_of(node, plan)
         for place, value in enumerate(node.inputs):
             if value is None:
@@ -184,16 +198,20 @@ def _rows_of(node: ir.Node, plan: _Plan) -> dict[int, int] | None:
     """Which rows of which inputs the node needs; None where it computes everything."""
     used = [value for value in node.outputs if value in plan.wanted or value in plan.whole]
     axes = {axis for value in used for axis in plan.wanted.get(value, ())}
-    if len(axes) != 1 or any(value in plan.whole for value in used) or node in plan.blocked:
+    if not axes or node in plan.blocked or any((dims_of(value) or (None,))[0] != BATCH for value in used):
+        return None
+    if whole := [value for value in used if value in plan.whole]:
+        plan.blocked[node] = f"of {whole[0].name}: {_reads_whole(plan.whole[whole[0]])}"
+        return None
+    if len(axes) > 1:
+        plan.blocked[node] = f"rows are wanted along several axes, {sorted(axes)}"
         return None
     axis = axes.pop()
-    if any((dims_of(value) or (None,))[0] != BATCH for value in used):
-        return None
     rows = row_inputs(node, axis)
     if isinstance(rows, dict) and node.op_type == "Reshape":
         source, target = dims_of(node.inputs[0]), dims_of(node.outputs[0])
         assert source is not None and target is not None
-        if reshape_operand(_one(source, rows[0]), _one(target, axis)) is None:
+        if reshape_operand(one_row(source, rows[0]), one_row(target, axis)) is None:
             rows = "no constant says the shape of one row"
     if isinstance(rows, str):
         plan.blocked[node] = rows
@@ -202,51 +220,38 @@ def _rows_of(node: ir.Node, plan: _Plan) -> dict[int, int] | None:
     return rows
 
 
-def _one(dims: Dims, axis: int) -> Dims:
-    return (*dims[:axis], 1, *dims[axis + 1 :])
-
-
-def _can_pick(value: ir.Value, axis: int) -> bool:
-    """Whether one row for each text can be taken out: the batch comes first, or the value has none."""
-    dims = dims_of(value)
-    return dims is not None and axis > 0 and dims[axis] == SEQ and dims[0] in (BATCH, 1) and BATCH not in dims[1:]
-
-
 def _rewrite(graph: ir.Graph, pick: ir.Node, plan: _Plan) -> None:
     index = pick.inputs[1]
     assert index is not None
-    picker = _Picker(Stage(graph, _STAGE), index)
-    taken = {(value, axis): picker.pick(value, axis) for value, axis in plan.picked()}
+    picker = RowPicker(Stage(graph, _STAGE), index)
+    picked = set(plan.picked())
     for node, axis in plan.moved.items():
         rows = row_inputs(node, axis)
         assert isinstance(rows, dict)
         for place, row_axis in rows.items():
             value = node.inputs[place]
             assert value is not None
-            if (value, row_axis) in taken:
-                node.replace_input_with(place, taken[value, row_axis])
+            if (value, row_axis) in picked:
+                node.replace_input_with(place, picker.pick(value, *as_read(node, value, row_axis)))
     for node, axis in plan.moved.items():
-        _narrow(graph, node, axis)
+        for made in node.outputs:
+            if (dims := dims_of(made)) is not None:  # an output that is left out has none
+                made.shape = ir.Shape(one_row(dims, axis))
+    for moved in plan.moved:
+        _narrow(graph, moved)
     # What is left of the pooling's own pick: the one row, without its axis.
-    data = pick.inputs[0]
-    assert data is not None
-    row = taken.get((data, 1), data)
-    output = pick.outputs[0]
+    data, output = pick.inputs[0], pick.outputs[0]
     squeezed = ir.Value(name=f"{output.name}.row", type=output.type, shape=output.shape)
-    node = ir.node("Squeeze", [row, integers(graph, [1])], outputs=[squeezed], name=f"{pick.name}.row")
-    node.metadata_props.update(pick.metadata_props)
-    graph.insert_before(pick, node)
+    squeeze = ir.node("Squeeze", [data, integers(graph, [1])], outputs=[squeezed], name=f"{pick.name}.row")
+    squeeze.metadata_props.update(pick.metadata_props)
+    graph.insert_before(pick, squeeze)
     output.replace_all_uses_with(squeezed)
     graph.remove(pick, safe=True)
     graph.sort()
 
 
-def _narrow(graph: ir.Graph, node: ir.Node, axis: int) -> None:
-    """Say 1 where the node said seq."""
-    for value in node.outputs:
-        dims = dims_of(value)
-        assert dims is not None
-        value.shape = ir.Shape(_one(dims, axis))
+def _narrow(graph: ir.Graph, node: ir.Node) -> None:
+    """Reshape and repeat to the dimensions that its output has now."""
     source, target = dims_of(node.inputs[0]), dims_of(node.outputs[0])
     assert source is not None and target is not None
     if node.op_type == "Reshape":
@@ -257,44 +262,3 @@ def _narrow(graph: ir.Graph, node: ir.Node, axis: int) -> None:
     elif node.op_type == "Expand":
         repeats = [b if a != b and isinstance(b, int) else 1 for a, b in zip(source, target, strict=True)]
         node.replace_input_with(1, integers(graph, repeats))
-
-
-class _Picker:
-    """Takes one row out of whole values. Nodes are appended; the pass sorts the graph."""
-
-    def __init__(self, stage: Stage, index: ir.Value) -> None:
-        self._stage = stage
-        self._index = index
-
-    def pick(self, value: ir.Value, axis: int) -> ir.Value:
-        """One row of each text: [batch, ..., 1 along `axis`, ...]."""
-        dims = dims_of(value)
-        assert dims is not None
-        producer = value.producer()
-        if producer is not None and producer.op_type == "Expand" and dims_of(producer.inputs[0]) == _one(dims, axis):
-            # Every row is the same one, repeated: the canonical mask.
-            assert producer.inputs[0] is not None
-            return producer.inputs[0]
-        return self._of_batch(value, dims, axis) if dims[0] == BATCH else self._of_all(value, dims, axis)
-
-    def _of_batch(self, value: ir.Value, dims: Dims, axis: int) -> ir.Value:
-        op, dtype = self._stage.op, value.dtype
-        assert dtype is not None
-        others = [place for place in range(1, len(dims)) if place != axis]
-        rest = [dims[place] for place in others]
-        if axis != 1:
-            value = op("Transpose", value, perm=[0, axis, *others], dtype=dtype, shape=ir.Shape([BATCH, SEQ, *rest]))
-        picked = op("GatherND", value, self._index, batch_dims=1, dtype=dtype, shape=ir.Shape([BATCH, *rest]))
-        return op("Unsqueeze", picked, self._stage.axes(axis), dtype=dtype, shape=ir.Shape(_one(dims, axis)))
-
-    def _of_all(self, value: ir.Value, dims: Dims, axis: int) -> ir.Value:
-        """Of a value that is the same for every text; the batch comes in with the rows."""
-        op, dtype = self._stage.op, value.dtype
-        assert dtype is not None
-        index = op("Squeeze", self._index, self._stage.axes(1), dtype=ir.DataType.INT64, shape=ir.Shape([BATCH]))
-        gathered = (*dims[:axis], BATCH, *dims[axis + 1 :])
-        picked = op("Gather", value, index, axis=axis, dtype=dtype, shape=ir.Shape(gathered))
-        swapped = list(range(len(dims)))
-        swapped[0], swapped[axis] = axis, 0
-        shape = ir.Shape((BATCH, *_one(dims, axis)[1:]))
-        return op("Transpose", picked, perm=swapped, dtype=dtype, shape=shape)

@@ -26,6 +26,9 @@ ELEMENTWISE = frozenset(
 )
 """Operators whose every output element depends on one element of each input, by broadcasting."""
 
+BROADCASTING = ELEMENTWISE | {"Attention", "MatMul"}
+"""Operators that put axes in front of an input that has fewer than the output."""
+
 NORMALISATIONS = frozenset({"LayerNormalization", "RMSNormalization"})
 """Operators over all axes from `axis` on, by default the last."""
 
@@ -104,18 +107,23 @@ def _matmul(node: ir.Node, axis: int) -> RowInputs | str:
         return {0: len(left) - 2}
     if axis == rank - 1:
         return {1: len(right) - 1}
-    rows = {}
-    for index, dims in enumerate((left, right)):
-        if aligned(dims, rank)[axis] == SEQ:
-            rows[index] = axis - (rank - len(dims))
-    return rows
+    return _elementwise(node, axis)
 
 
 def _normalisation(node: ir.Node, axis: int) -> RowInputs | str:
     first = axis_of(node, len(_output(node)))
     if len([v for v in node.outputs if v.uses() or v.is_graph_output()]) > 1:
         return f"{node.op_type} gives its mean or deviation as well"
+    if not scales_alike(node, len(_output(node))):
+        return f"{node.op_type} scales each row by numbers of its own"
     return {0: axis} if axis < first else f"{node.op_type} goes over the rows"
+
+
+def scales_alike(node: ir.Node, rank: int) -> bool:
+    """Whether a normalisation has one scale and one bias for all that it normalises."""
+    first = axis_of(node, rank)
+    scales = [dims_of(value) for value in node.inputs[1:] if value is not None]
+    return all(dims is not None and set(aligned(dims, rank)[:first]) <= {1} for dims in scales)
 
 
 def _softmax(node: ir.Node, axis: int) -> RowInputs | str:
@@ -176,7 +184,7 @@ def _expand(node: ir.Node, axis: int) -> RowInputs | str:
         return "Expand adds axes"
     # One row of it must be what Expand by constants makes: the other axes are there, or are numbers.
     others = [(a, b) for place, (a, b) in enumerate(zip(dims, _output(node), strict=True)) if place != axis]
-    if any(a != b and not isinstance(b, int) for a, b in others):
+    if any((a != b and not isinstance(b, int)) or None in (a, b) for a, b in others) or dims[axis] not in (1, SEQ):
         return "Expand repeats along a computed axis"
     return {0: axis} if dims[axis] == SEQ else {}
 
@@ -203,10 +211,11 @@ def _slice(node: ir.Node, axis: int) -> RowInputs | str:
 def _gather(node: ir.Node, axis: int) -> RowInputs | str:
     data, indices = _shape(node, 0), _shape(node, 1)
     along = axis_of(node, len(data), default=0)
-    if along <= axis < along + len(indices):
-        return {1: axis - along}
-    if along == 0:
+    if along == 0 and axis >= len(indices):
         return "Gather takes from the batch"
+    if along <= axis < along + len(indices):
+        # Behind the batch, the same indices are taken of every text; each would want a row of its own of them.
+        return {1: axis} if along == 0 else "Gather takes the same rows of every text"
     return {0: axis if axis < along else axis - len(indices) + 1}
 
 
@@ -233,8 +242,8 @@ def _attention(node: ir.Node, axis: int) -> RowInputs | str:
     rows = {0: 2}
     if _has_input(node, 3):
         mask = _shape(node, 3)
-        if len(mask) < 2:
-            return "the mask of Attention has one axis"
+        if len(mask) < 2 or mask[-2] not in (1, SEQ):
+            return f"Attention has a mask {list(mask)}, and [..., {SEQ} or 1, keys] was expected"
         if mask[-2] == SEQ:
             rows[3] = len(mask) - 2
     return rows

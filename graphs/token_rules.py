@@ -10,7 +10,7 @@ import onnx_ir as ir
 
 from graphs.constants import integers_of
 from graphs.dims import BATCH, SEQ, Dims, aligned, dims_of
-from graphs.row_rules import ELEMENTWISE, NORMALISATIONS, REDUCTIONS, SOFTMAXES, axis_of
+from graphs.row_rules import ELEMENTWISE, NORMALISATIONS, REDUCTIONS, SOFTMAXES, axis_of, scales_alike
 
 
 def token_inputs(node: ir.Node) -> frozenset[int] | None:
@@ -77,7 +77,9 @@ def _keeps_tokens(node: ir.Node, rank: int) -> bool:
     kind = node.op_type
     if kind == "MatMul":
         return len(dims_of(node.inputs[1]) or ()) == 2
-    if kind in NORMALISATIONS or kind in SOFTMAXES or kind == "Concat":
+    if kind in NORMALISATIONS:
+        return axis_of(node, rank) > 1 and scales_alike(node, rank)
+    if kind in SOFTMAXES or kind == "Concat":
         return axis_of(node, rank) > 1
     if kind == "Split":
         return axis_of(node, rank, default=0) > 1
