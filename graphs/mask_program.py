@@ -26,20 +26,19 @@ SWITCHED_OFF = -1e4
 
 _SUMS = frozenset(
     {"Add", "Sub", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
-    | {"Gather", "GatherElements", "GatherND", "Range", "Slice", "Trilu"}
+    | {"Concat", "Gather", "GatherElements", "GatherND", "Range", "Slice", "Trilu"}
 )
 """Operators by which the reaches of the inputs add up: i - 3 <= 4 tells positions apart up to 7."""
 
-_OTHERS = frozenset(
-    {"Abs", "And", "Cast", "Concat", "ConstantOfShape", "Expand", "Identity", "Max", "Min", "Neg", "Not", "Or"}
-    | {"Reshape", "Shape", "Squeeze", "Transpose", "Unsqueeze", "Where", "Xor"}
-)
+_MOVED = frozenset({"Cast", "Expand", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_OTHERS = _MOVED | {"Abs", "And", "ConstantOfShape", "Max", "Min", "Neg", "Not", "Or", "Shape", "Where", "Xor"}
 """Operators by which a number reaches no further than before."""
+
+_FILLED = _MOVED | {"Add", "Max", "Min", "Mul", "Neg", "Sub", "Trilu", "Where"}
+"""Operators behind which a number that switches off is one still."""
 
 _EXACT = frozenset({ir.DataType.BOOL, ir.DataType.INT32, ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.DOUBLE})
 """Dtypes in which every position is itself."""
-
-_MOVED = frozenset({"Cast", "Expand", "Identity", "Reshape", "Squeeze", "Trilu", "Unsqueeze"})
 
 
 class CannotRunError(Exception):
@@ -77,7 +76,7 @@ class MaskProgram:
         try:
             (got,) = self._evaluator(None, feeds)
             got = np.broadcast_to(got, np.broadcast_shapes(got.shape, shape))
-        except (IndexError, RuntimeError, ValueError) as error:
+        except (IndexError, RuntimeError, TypeError, ValueError) as error:
             raise CannotRunError from error
         if got.shape[:1] + got.shape[2:] != shape[:1] + shape[2:]:
             raise CannotRunError
@@ -107,66 +106,57 @@ def _feed(value: ir.Value, mask: npt.NDArray[np.int64]) -> npt.NDArray[np.generi
 
 def _reach(part: ir.Graph) -> float:
     """The length beyond which nothing new happens; infinite where an operator may do anything."""
-    reaches = {value: _constant_reach(value) for value in part.initializers.values()}
-    shrinks = 1.0
+    reaches: dict[ir.Value, float] = {}
+    finest, scalings = 1.0, 0
+    for value in part.initializers.values():
+        reaches[value], step = _reach_and_step(value, array_of(value))
+        finest = min(finest, step)
     for node in part:
         inputs = [reaches.get(value, 0.0) for value in node.inputs if value is not None]
         if node.domain or not all(value.dtype in _EXACT for value in node.outputs):
             return math.inf
         if node.op_type == "Mul":
-            # 0.5 * i <= 4 reaches to 8.
-            shrinks *= math.prod(1 / _smallest(value) for value in node.inputs)
             reach = math.prod(r + 1 for r in inputs) - 1
-        elif node.op_type == "Range":
-            shrinks *= math.prod(1 / _smallest(value) for value in node.inputs)
-            reach = sum(inputs)
         elif node.op_type in _SUMS:
             reach = sum(inputs)
         elif node.op_type in _OTHERS:
             reach = max(inputs, default=0.0)
         else:
             return math.inf
+        scalings += node.op_type == "Mul" or (node.op_type == "Range" and node.outputs[0].dtype != ir.DataType.INT64)
         if node.op_type == "ConstantOfShape" and (attribute := node.attributes.get("value")) is not None:
-            array = attribute.as_tensor().numpy()
-            reach = 0.0 if _is_fill(node.outputs[0], array) else max(reach, _largest(array))
+            number, step = _reach_and_step(node.outputs[0], attribute.as_tensor().numpy())
+            reach, finest = max(reach, number), min(finest, step)
         reaches.update((value, reach) for value in node.outputs)
-    return max(reaches.values(), default=0.0) * shrinks
+    # 0.1 * i <= 4 reaches to 40.
+    return max(reaches.values(), default=0.0) / finest**scalings
 
 
-def _constant_reach(value: ir.Value) -> float:
-    array = array_of(value)
+def _reach_and_step(value: ir.Value, array: npt.NDArray[Any] | None) -> tuple[float, float]:
+    """How far a constant reaches, by its numbers and its size, and how close a number of it is to a whole one."""
     if array is None:
-        return math.inf
-    return 0.0 if _is_fill(value, array) else max(_largest(array), *array.shape, 0)
+        return math.inf, 1.0
+    size = float(max(array.shape, default=0))
+    if array.dtype.kind == "b" or (array.size == 1 and _switches_off(value, array)):
+        return size, 1.0
+    numbers = array.astype(np.float64)
+    if array.dtype.kind == "f":
+        # A table is no longer than its positions, so what switches off in it is none of them.
+        numbers = numbers[np.isfinite(numbers) & ((numbers > SWITCHED_OFF) | (array.size == 1))]
+    elif all(node.op_type == "Slice" for node in value.consumers()):
+        numbers = numbers[np.abs(numbers) < 2**31]  # to the end
+    steps = np.abs(numbers - np.rint(numbers))
+    return float(max(np.abs(numbers).max(initial=0.0), size)), float(steps[steps > 0].min(initial=1.0))
 
 
-def _largest(array: npt.NDArray[np.generic]) -> float:
-    """The largest magnitude that can be a position: Slices end at the largest int64, which is none."""
-    if array.dtype.kind not in "iuf":
-        return 0.0
-    numbers = np.abs(array.astype(np.float64))
-    return float(numbers[numbers < 2**31].max(initial=0.0))
+def _switches_off(value: ir.Value, array: npt.NDArray[Any]) -> bool:
+    """Whether a constant is the large number that switches off, and is never compared to a position."""
+    return array.dtype.kind == "f" and abs(array.item()) >= -SWITCHED_OFF and _only_filled(value)
 
 
-def _smallest(value: ir.Value | None) -> float:
-    """The smallest magnitude of a constant that is not zero, at most 1."""
-    array = array_of(value)
-    if array is None or array.dtype.kind != "f":
-        return 1.0
-    numbers = np.abs(array.astype(np.float64))
-    return float(numbers[numbers > 0].min(initial=1.0))
-
-
-def _is_fill(value: ir.Value, array: npt.NDArray[np.generic]) -> bool:
-    """Whether a constant is the one large number that switches off, selected or multiplied by, and no position."""
-    large = array.dtype.kind == "f" and array.size == 1 and bool((np.abs(array) >= -SWITCHED_OFF).all())
-    return large and _only_selected(value)
-
-
-def _only_selected(value: ir.Value) -> bool:
+def _only_filled(value: ir.Value) -> bool:
+    """Whether nothing is done with a number but to select it, to add it and to scale it."""
     return all(
-        node.op_type == "Mul"
-        or (node.op_type == "Where" and place > 0)
-        or (node.op_type in _MOVED and place == 0 and all(_only_selected(v) for v in node.outputs))
+        node.op_type in _FILLED and not (node.op_type == "Where" and place == 0) and _only_filled(node.outputs[0])
         for node, place in value.uses()
     )

@@ -180,9 +180,9 @@ def _demand(graph: ir.Graph, pick: ir.Node, blocked: dict[ir.Node, str]) -> _Pla
             plan.wanted[data].add(1)
             plan.whole[index] = node
             continue
-        for value in node.outputs:
+        for made in node.outputs:
             # A branch or a loop reads it from inside; that is no input of the node that holds them.
-            plan.whole.update((value, reader) for reader in value.consumers() if reader.graph is not graph)
+            plan.whole.update((made, reader) for reader in made.consumers() if reader.graph is not graph)
         rows = _rows_of(node, plan)
         for place, value in enumerate(node.inputs):
             if value is None:
