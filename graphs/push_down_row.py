@@ -129,7 +129,9 @@ class _Plan:
     def stops(self) -> list[Stop]:
         """Why each of these is there whole."""
         found = []
-        for value, _ in self.picked():
+        for value, axis in self.picked():
+            if _repeats_one_row(value, axis):
+                continue
             producer, reader = value.producer(), self.whole.get(value)
             if reader is not None:
                 why = f"{reader.op_type} {reader.name} reads every row"
@@ -206,6 +208,14 @@ def _one(dims: Dims, axis: int) -> Dims:
     return (*dims[:axis], 1, *dims[axis + 1 :])
 
 
+def _repeats_one_row(value: ir.Value, axis: int) -> ir.Value | None:
+    """The one row that a value repeats along an axis, such as the canonical mask; None where it does not."""
+    producer, dims = value.producer(), dims_of(value)
+    if producer is None or producer.op_type != "Expand" or dims is None:
+        return None
+    return producer.inputs[0] if dims_of(producer.inputs[0]) == _one(dims, axis) else None
+
+
 def _can_pick(value: ir.Value, axis: int) -> bool:
     """Whether one row for each text can be taken out: the batch comes first, or the value has none."""
     dims = dims_of(value)
@@ -270,11 +280,9 @@ class _Picker:
         """One row of each text: [batch, ..., 1 along `axis`, ...]."""
         dims = dims_of(value)
         assert dims is not None
-        producer = value.producer()
-        if producer is not None and producer.op_type == "Expand" and dims_of(producer.inputs[0]) == _one(dims, axis):
-            # Every row is the same one, repeated: the canonical mask.
-            assert producer.inputs[0] is not None
-            return producer.inputs[0]
+        repeated = _repeats_one_row(value, axis)
+        if repeated is not None:
+            return repeated
         return self._of_batch(value, dims, axis) if dims[0] == BATCH else self._of_all(value, dims, axis)
 
     def _of_batch(self, value: ir.Value, dims: Dims, axis: int) -> ir.Value:
