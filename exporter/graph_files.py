@@ -15,10 +15,6 @@ from graphs.summary import summarise
 from graphs.weights import save_graphs
 from poolfold.manifest import Graph, PaddingFree, Precision
 
-FASTER_BELOW = 0.85
-"""The share of real tokens below which the padding-free form is taken where it was not measured: well within what it
-won by in every measurement in bench/."""
-
 _Forms = dict[Form, TypedGraph]
 
 
@@ -86,8 +82,7 @@ def _describe(strategy: Strategy, dtype: DType, forms: _Forms, notes: Notes, wei
         else PaddingFree(
             path=graph_path(strategy, dtype, Form.PADDING_FREE),
             nodes=summarise(free.model).nodes,
-            faster_below=FASTER_BELOW,
-            measured=False,
+            faster_below={},  # `padding_benefit` measures it
         ),
         packed=graph_path(strategy, dtype, Form.PACKED) if Form.PACKED in forms else None,
         passes=dict(notes),

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from graphs.constants import integers
 from graphs.dims import BATCH, SEQ, dims_of, reshape_operand
-from graphs.row_picker import RowPicker, as_read, can_pick, one_row
+from graphs.row_picker import RowPicker, as_read, can_pick, one_row, repeated_row
 from graphs.row_rules import row_inputs
 from graphs.stage import Stage, stage_of
 
@@ -137,7 +137,9 @@ class _Plan:
     def stops(self) -> list[Stop]:
         """Why each of these is there whole."""
         found = []
-        for value, _ in self.picked():
+        for value, axis in self.picked():
+            if repeated_row(value, axis) is not None:
+                continue
             producer = value.producer()
             if value in self.whole:
                 why = _reads_whole(self.whole[value])

@@ -32,6 +32,14 @@ def can_pick(dims: Dims, axis: int) -> bool:
     return axis > 0 and dims[axis] == SEQ and dims[0] in (BATCH, 1) and BATCH not in dims[1:]
 
 
+def repeated_row(value: ir.Value, axis: int) -> ir.Value | None:
+    """The one row that a value repeats along an axis, such as the canonical mask; None where it does not."""
+    producer, dims = value.producer(), dims_of(value)
+    if producer is None or producer.op_type != "Expand" or dims is None:
+        return None
+    return producer.inputs[0] if dims_of(producer.inputs[0]) == one_row(dims, axis) else None
+
+
 class RowPicker:
     """Takes one row out of whole values. Nodes are appended; the pass sorts the graph."""
 
@@ -44,16 +52,9 @@ class RowPicker:
         """One row of each text, of `value` as it broadcasts to `dims`: [batch, ..., 1 along `axis`, ...]."""
         key = value, dims, axis
         if key not in self._picked:
-            repeated = self._repeated(value, dims, axis)
+            repeated = repeated_row(value, axis - len(dims) + len(dims_of(value) or ()))
             self._picked[key] = self._pick(self._with_rank(value, dims), dims, axis) if repeated is None else repeated
         return self._picked[key]
-
-    def _repeated(self, value: ir.Value, dims: Dims, axis: int) -> ir.Value | None:
-        """The one row that `value` repeats, such as the canonical mask's; None where it is no repetition."""
-        producer = value.producer()
-        if producer is None or producer.op_type != "Expand" or dims_of(producer.inputs[0]) != one_row(dims, axis):
-            return None
-        return producer.inputs[0]
 
     def _with_rank(self, value: ir.Value, dims: Dims) -> ir.Value:
         missing = len(dims) - len(dims_of(value) or ())

@@ -16,7 +16,7 @@ from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
 from poolfold.manifest import Graph, Manifest, Text
 from poolfold.sessions import Session
-from poolfold.sessions.by_padding import ByPadding
+from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
@@ -86,7 +86,7 @@ def open_encoder(
         return OnnxRuntimeSession(directory / path, threads=threads, spinning=spinning)
 
     return Encoder(
-        _open_forms(directory, graph, form, open_graph),
+        _open_forms(directory, graph, target, form, open_graph),
         read_tokenizer(directory, manifest),
         strategy=strategy,
         dtype=dtype,
@@ -96,7 +96,9 @@ def open_encoder(
     )
 
 
-def _open_forms(directory: Path, graph: Graph, form: str | None, open_graph: Callable[[str], Session]) -> Session:
+def _open_forms(
+    directory: Path, graph: Graph, target: str, form: str | None, open_graph: Callable[[str], Session]
+) -> Session:
     """The forms of a graph that the caller lets be run."""
     free = graph.padding_free
     if form is not None:
@@ -108,7 +110,7 @@ def _open_forms(directory: Path, graph: Graph, form: str | None, open_graph: Cal
     plain = open_graph(graph.path)
     if free is None:
         return plain
-    return ByPadding(plain, lambda: open_graph(free.path), faster_below=free.faster_below)
+    return ByPadding(plain, lambda: open_graph(free.path), faster_below=free.faster_below.get(target, FASTER_BELOW))
 
 
 def _check_arguments(target: str, threads: int | None) -> None:

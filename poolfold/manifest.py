@@ -85,14 +85,13 @@ class Precision(_Record, frozen=True):
 class PaddingFree(_Record, frozen=True):
     """The same graph computing real tokens only: same inputs, same vectors, same weights file.
 
-    `faster_below`: where a smaller share of a batch's places holds tokens, this is the faster graph. `measured` says
-    whether that share was measured when the model was exported, or is poolfold's default.
+    `faster_below`: target -> share of a batch's places that hold tokens, below which this was the faster graph when the
+    model was exported. A target that is not there was not measured.
     """
 
     path: str
     nodes: int
-    faster_below: float
-    measured: bool
+    faster_below: dict[str, float]
 
 
 class Graph(_Record, frozen=True):

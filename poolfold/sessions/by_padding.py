@@ -13,6 +13,9 @@ import numpy.typing as npt
 
 from poolfold.sessions import Session
 
+FASTER_BELOW = 0.85
+"""The share of real tokens below which the padding-free form is taken where it was not measured."""
+
 
 class ByPadding:
     """Runs each batch on the form that is faster for it. The vectors are the same. Safe to share between threads."""
