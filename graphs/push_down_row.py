@@ -164,7 +164,8 @@ def _plan(graph: ir.Graph, pick: ir.Node) -> _Plan:
             reader: f"a row of its input {value.name} {list(dims_of(value) or ())} cannot be picked"
             for value, axis in plan.picked()
             for reader in value.consumers()
-            if reader in plan.moved and not can_pick(*as_read(reader, value, axis))
+            if reader in plan.moved and repeated_row(value, axis) is None
+            if not can_pick(*as_read(reader, value, axis))
         }
         if not wrong:
             return plan
@@ -209,6 +210,8 @@ def _rows_of(node: ir.Node, plan: _Plan) -> dict[int, int] | None:
         plan.blocked[node] = f"rows are wanted along several axes, {sorted(axes)}"
         return None
     axis = axes.pop()
+    if repeated_row(used[0], axis) is not None:
+        return None
     rows = row_inputs(node, axis)
     if isinstance(rows, dict) and node.op_type == "Reshape":
         source, target = dims_of(node.inputs[0]), dims_of(node.outputs[0])
