@@ -19,6 +19,7 @@ from graphs.embedding_sums import EmbeddingSumsPass
 from graphs.float16 import ConvertToFloat16Pass, KeptNode
 from graphs.fold_head import FoldHeadPass
 from graphs.fold_pooling import FoldPoolingPass
+from graphs.grouped_heads import GroupedHeadsPass
 from graphs.head import Head
 from graphs.padding_free import PaddingFreePass
 from graphs.push_down_row import PushDownRowPass
@@ -84,7 +85,9 @@ def fold_strategy(kitchen: Kitchen, strategy: Strategy) -> StrategyGraph:
     if push_down(plain).modified:
         # Only behind it are there attentions of one query.
         RowAttentionPass()(plain)
-        cleanup(plain)
+    # Behind it: engines fuse an attention of one query only with keys and values of every head.
+    GroupedHeadsPass()(plain)
+    cleanup(plain)
     forms = {Form.PLAIN: plain}
     for form in (Form.PADDING_FREE, Form.PACKED):
         graph = plain.clone()
