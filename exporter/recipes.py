@@ -52,6 +52,8 @@ def build_graph(kitchen: Kitchen, strategy: Strategy, dtype: DType) -> TypedGrap
     cleanup(graph)
     if dtype is DType.FP32:
         return TypedGraph(graph, ())
+    if dtype is not DType.FP16:
+        raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
     # Last: it decides by what each node is and reads, so nothing may change behind it.
     convert = ConvertToFloat16Pass(kitchen.measured, kitchen.converted)
     convert(graph)

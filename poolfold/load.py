@@ -7,20 +7,39 @@ from __future__ import annotations
 
 from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
 from poolfold.manifest import Manifest, Text
+from poolfold.sessions import Session
+from poolfold.sessions.openvino import OpenVinoSession
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
 TOKENIZER_NAME = "tokenizer.json"
-_TARGETS = ("onnxruntime", "tensorrt-rtx")
+_TARGETS = ("onnxruntime", "openvino", "tensorrt-rtx")
 _MOST_THREADS = 1024
+
+
+class Runnable(NamedTuple):
+    """What a session can be opened for: `path` is the ONNX graph, relative to the artifact."""
+
+    target: str
+    strategy: str
+    dtype: str
+    path: str
+
+
+def runnables(manifest: Manifest) -> tuple[Runnable, ...]:
+    """All that this release runs of an artifact: every graph in ONNX Runtime, and what OpenVINO was checked with."""
+    return (
+        *(Runnable("onnxruntime", graph.strategy, graph.dtype, graph.path) for graph in manifest.graphs),
+        *(Runnable(e.target, e.strategy, e.dtype, e.graph) for e in manifest.engines if e.target == "openvino"),
+    )
 
 
 def load(
@@ -40,7 +59,8 @@ def load(
         target: the runtime.
         dtype: one of the artifact's; None for fp32, or else the first.
         threads: threads of one run; None leaves it to the runtime.
-        spinning: whether these threads busy-wait between runs: faster one text at a time, dearer beside other work.
+        spinning: whether ONNX Runtime's threads busy-wait between runs: faster one text at a time, dearer beside other
+            work.
 
     Raises:
         InputError: a strategy, dtype or target that is not there, or fewer threads than one.
@@ -67,14 +87,13 @@ def open_encoder(
     _check_arguments(target, threads)
     trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
     strategy = _choose(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
-    if target == "tensorrt-rtx":
+    paths = {r.dtype: r.path for r in runnables(manifest) if (r.target, r.strategy) == (target, strategy)}
+    if target != "onnxruntime" and not paths:
         _refuse_engine(directory, manifest, strategy, target, dtype)
-
-    dtypes = [graph.dtype for graph in manifest.graphs if graph.strategy == strategy]
-    dtype = _choose(directory, f"dtype (for strategy {strategy})", dtype, dtypes, "fp32")
-    graph = next(graph for graph in manifest.graphs if (graph.strategy, graph.dtype) == (strategy, dtype))
+    kind = "dtype" if target == "onnxruntime" else f"{target} dtype"
+    dtype = _choose(directory, f"{kind} (for strategy {strategy})", dtype, list(paths), "fp32")
     return Encoder(
-        OnnxRuntimeSession(directory / graph.path, threads=threads, spinning=spinning),
+        _open_session(target, directory / paths[dtype], dtype, threads=threads, spinning=spinning),
         read_tokenizer(directory, manifest),
         strategy=strategy,
         dtype=dtype,
@@ -82,6 +101,13 @@ def open_encoder(
         dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
         model=manifest.model,
     )
+
+
+def _open_session(target: str, path: Path, dtype: str, *, threads: int | None, spinning: bool) -> Session:
+    """The target's session; `target` is one of `runnables`."""
+    if target == "openvino":
+        return OpenVinoSession(path, dtype=dtype, threads=threads)
+    return OnnxRuntimeSession(path, threads=threads, spinning=spinning)
 
 
 def _check_arguments(target: str, threads: int | None) -> None:
@@ -121,7 +147,7 @@ def _parsed(content: str, text: bytes, vocab_size: int) -> Tokenizer:
 
 
 def _refuse_engine(directory: Path, manifest: Manifest, strategy: str, target: str, dtype: str | None) -> NoReturn:
-    """Say what an engine needs to run: this release builds engines and describes them, and runs none."""
+    """Say how to get an engine, or what one needs to run that this release builds and does not run."""
     engines = [engine for engine in manifest.engines if (engine.target, engine.strategy) == (target, strategy)]
     if not engines:
         targets = dict.fromkeys(["onnxruntime", *(e.target for e in manifest.engines if e.strategy == strategy)])

@@ -78,7 +78,7 @@ def require_precision(dtype: str) -> None:
         )
 
 
-def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None) -> Any:
+def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None) -> tuple[Any, Any]:
     """Read a graph and compile it for this CPU, in exactly the precision that was asked for.
 
     Args:
@@ -87,7 +87,7 @@ def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None
         threads: threads of one run; None leaves it to OpenVINO, which takes the physical cores.
 
     Returns:
-        An `openvino.CompiledModel`.
+        The graph as it was read, an `openvino.Model`, and as it runs, an `openvino.CompiledModel`.
 
     Raises:
         ArtifactError: OpenVINO cannot read or compile the graph.
@@ -105,7 +105,8 @@ def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None
     }
     core = openvino.Core()
     try:
-        compiled = core.compile_model(core.read_model(path), DEVICE, asked)
+        model = core.read_model(path)
+        compiled = core.compile_model(model, DEVICE, asked)
     except RuntimeError as error:  # it raises nothing narrower
         # The last line is the reason; those before it are places in OpenVINO's own source.
         reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1].rstrip(".")
@@ -119,7 +120,7 @@ def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None
                 f"openvino {openvino.__version__} compiled {path} with {name} {got}; expected {asked[name]}, for "
                 f"{dtype}. Use another dtype, or target onnxruntime."
             )
-    return compiled
+    return model, compiled
 
 
 class OpenVinoSession:
@@ -135,7 +136,7 @@ class OpenVinoSession:
             ArtifactError: as `compile_graph`, and where inputs or output have other names.
             TargetUnavailable: as `compile_graph`.
         """
-        compiled = compile_graph(path, dtype=dtype, threads=threads)
+        _, compiled = compile_graph(path, dtype=dtype, threads=threads)
         inputs = {port.any_name for port in compiled.inputs}
         outputs = {name for port in compiled.outputs for name in port.names}
         if not inputs >= _REQUIRED or inputs - _REQUIRED - _OPTIONAL or _OUTPUT not in outputs:

@@ -81,10 +81,15 @@ def test_nodes_that_stay_fp32_are_counted_by_their_rule(kitchen: Kitchen, tmp_pa
 
 def test_a_recipe_leaves_the_encoder_as_it_was(kitchen: Kitchen) -> None:
     before = [(node.op_type, [v.name for v in node.inputs if v]) for node in kitchen.encoder.graph]
-    for dtype in DType:
+    for dtype in (DType.FP32, DType.FP16):
         assert build_graph(kitchen, MEAN, dtype).model.graph.outputs[0].name == "sentence_embedding"
     assert [(node.op_type, [v.name for v in node.inputs if v]) for node in kitchen.encoder.graph] == before
     assert kitchen.encoder.graph.outputs[0].name == "last_hidden_state"
+
+
+def test_no_graph_is_made_in_a_precision_of_execution(kitchen: Kitchen) -> None:
+    with pytest.raises(ValueError, match="bf16 is no precision of a graph; expected fp32"):
+        build_graph(kitchen, MEAN, DType.BF16)
 
 
 def test_the_order_of_the_passes_is_the_written_one(kitchen: Kitchen) -> None:

@@ -20,12 +20,11 @@ from poolfold.sessions.openvino import PRECISIONS, OpenVinoSession, compile_grap
 from poolfold.sessions.ort import OnnxRuntimeSession
 from tests.artifacts import table, write_artifact
 from tests.exporter.targets.attention_graphs import VOCAB, write_graph
+from tests.openvino_here import CAPABILITIES, EACH_DTYPE, HAS_BF16, needs_bf16
 
 ROOT = Path(__file__).parents[3]
 IDS = np.array([[2, 8, 3], [2, 3, 0]])
 MASK = np.array([[1, 1, 1], [1, 1, 0]])
-HAS_BF16 = "BF16" in load_library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-needs_bf16 = pytest.mark.skipif(not HAS_BF16, reason="this CPU has no bf16")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +61,7 @@ def test_fp32_is_fp32_where_openvino_itself_would_take_another(attention: Path) 
     ids, mask = batch(0, 5, 17)
     expected = OnnxRuntimeSession(attention).run(ids, mask)
     np.testing.assert_allclose(OpenVinoSession(attention).run(ids, mask), expected, atol=1e-6)
-    compiled = compile_graph(attention, dtype="fp32")
+    _, compiled = compile_graph(attention, dtype="fp32")
     assert "f32" in kernels(compiled)
     assert "bf16" not in kernels(compiled)
     if HAS_BF16:
@@ -76,7 +75,7 @@ def test_bf16_is_bf16(attention: Path) -> None:
     expected = OnnxRuntimeSession(attention).run(ids, mask)
     moved = np.abs(OpenVinoSession(attention, dtype="bf16").run(ids, mask) - expected).max()
     assert 1e-4 < moved < 1e-1
-    assert "bf16" in kernels(compile_graph(attention, dtype="bf16"))
+    assert "bf16" in kernels(compile_graph(attention, dtype="bf16")[1])
 
 
 def test_a_precision_that_the_cpu_lacks_is_refused_and_not_replaced(
@@ -93,7 +92,7 @@ def test_a_precision_that_the_cpu_lacks_is_refused_and_not_replaced(
 def test_a_precision_that_openvino_replaces_silently_is_found_out(
     attention: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if "FP16" in load_library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if "FP16" in CAPABILITIES:
         pytest.skip("this CPU has fp16, so nothing is replaced")
     monkeypatch.setitem(PRECISIONS, "bf16", "f16")
     with pytest.raises(TargetUnavailable, match=r"INFERENCE_PRECISION_HINT .*bfloat16.*; expected .*float16.*, for bf"):
@@ -123,7 +122,7 @@ def test_a_row_without_a_token_is_what_onnxruntime_makes_of_it(attention: Path) 
     np.testing.assert_allclose(vectors, expected, atol=1e-6)
 
 
-@pytest.mark.parametrize("dtype", ["fp32", pytest.param("bf16", marks=needs_bf16)])
+@pytest.mark.parametrize("dtype", EACH_DTYPE)
 def test_several_threads_at_once_get_their_own_vectors(attention: Path, dtype: str) -> None:
     session = OpenVinoSession(attention, dtype=dtype, threads=2)
     batches = [batch(seed, rows, seq) for seed, rows, seq in [(0, 1, 3), (1, 7, 5), (2, 2, 64), (3, 4, 1), (4, 9, 33)]]
