@@ -220,7 +220,7 @@ def test_padding_that_leaks_only_when_it_fills_the_model_fails_padded_alone():
     limit = TOKENS.max_seq_length
 
     def leaks(ids, mask):
-        full_of_padding = len(ids) == 1 and mask.shape[1] == limit and mask.sum() < limit
+        full_of_padding = len(ids) == 1 and mask.shape[1] == limit and mask.sum() < limit and mask[0, 0]
         return MODEL.one(MEAN, ids, mask) + np.float32(0.1 if full_of_padding else 0) * np.arange(WIDTH)
 
     assert failing(leaks) == {"padded_cosine"}
@@ -244,6 +244,16 @@ def test_a_first_token_taken_from_the_first_column_fails_on_the_other_side_only(
     assert failing(first_column, strategy=CLS) == {"other_side_cosine"}
     for half in HALF:
         assert failing(first_column, half, strategy=CLS) == {"other_side_cosine"}
+
+
+def test_positions_that_are_counted_in_too_few_bits_fail_on_the_other_side_only():
+    def counts_to_16(ids, mask):
+        first = mask.argmax(axis=1)
+        first = np.where(first > 16, first // 2 * 2, first)
+        return MODEL.hidden(ids, mask)[np.arange(len(ids)), first].astype(np.float32)
+
+    for dtype in DType:
+        assert failing(counts_to_16, dtype, strategy=CLS) == {"other_side_cosine"}
 
 
 def test_one_value_slightly_off_fails_the_difference_and_nothing_else():
