@@ -72,7 +72,10 @@ def _compile(directory: Path, graph: Graph, dtype: DType, threads: int | None) -
         attention_layers=graph.attention_layers,
         attention_fused=done.attention_fused,
         build_seconds=round(done.seconds, 3),
-        warnings=(f"attention is not fused in {unfused} of {graph.attention_layers} layers",) if unfused else (),
+        warnings=(
+            *done.warnings,
+            *((f"attention is not fused in {unfused} of {graph.attention_layers} layers",) if unfused else ()),
+        ),
     )
 
 

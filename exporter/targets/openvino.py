@@ -7,7 +7,7 @@ attention layers one fused kernel computes. Its vectors are checked afterwards, 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ class Compilation:
     """What came of compiling a graph.
 
     attention_fused: attention layers that one fused kernel computes.
+    warnings: what may cost accuracy, in words.
     seconds: reading and compiling.
     """
 
     library_version: str
     attention_fused: int
+    warnings: tuple[str, ...]
     seconds: float
 
 
@@ -67,7 +69,14 @@ def compile_and_inspect(graph: Path, dtype: str, threads: int | None) -> Compila
     started = time.perf_counter()
     model, compiled = compile_graph(graph, dtype=dtype, threads=threads)
     seconds = time.perf_counter() - started
-    return Compilation(_version(openvino), fused_attention(model, compiled), seconds)
+    rounded = rounded_indices(compiled)
+    warning = f"{rounded} index computations run in bf16, which has 8 bits: positions may be taken for their neighbours"
+    return Compilation(
+        library_version=_version(openvino),
+        attention_fused=fused_attention(model, compiled),
+        warnings=(warning,) if rounded else (),
+        seconds=seconds,
+    )
 
 
 def fused_attention(model: Any, compiled: Any) -> int:
@@ -80,14 +89,27 @@ def fused_attention(model: Any, compiled: Any) -> int:
     softmaxes = {op.get_friendly_name() for op in _of_type(model, "Softmax")}
     products = {op.get_friendly_name() for op in _of_type(model, "MatMul", "ScaledDotProductAttention")}
     fused = 0
-    for kernel in compiled.get_runtime_model().get_ops():
-        info = kernel.get_rt_info()
-        kind, computes = (info[key].astype(str) for key in ("layerType", "originalLayersNames"))
-        names = set(computes.split(","))
+    for kernel in _kernels(compiled):
+        kind, names = kernel["layerType"], set(kernel["originalLayersNames"].split(","))
         has_softmax = bool(names & softmaxes) or any(name.startswith(_DECOMPOSED) for name in names)
         # Not every generated kernel is an attention, and not every one with a softmax has the products around it.
         fused += kind == "ScaledDotProductAttention" or (kind == "Subgraph" and has_softmax and bool(names & products))
     return fused
+
+
+def rounded_indices(compiled: Any) -> int:
+    """How many numbers are computed in bf16 and then made whole, as the positions in an embedding table are.
+
+    Nothing that a session can say keeps these in fp32; the parity checks tell whether it matters.
+    """
+    wholes = (k for k in _kernels(compiled) if k["layerType"] == "Convert" and k["outputPrecisions"][:1] in ("i", "u"))
+    return sum(kernel["runtimePrecision"] == "bf16" for kernel in wholes)
+
+
+def _kernels(compiled: Any) -> Iterable[Mapping[str, str]]:
+    """What the CPU plugin runs, each with its kind, its precisions and the operators that it computes."""
+    for op in compiled.get_runtime_model().get_ops():
+        yield {key: value.astype(str) for key, value in op.get_rt_info().items()}
 
 
 def _of_type(model: Any, *types: str) -> Iterable[Any]:

@@ -99,6 +99,16 @@ def test_a_precision_that_openvino_replaces_silently_is_found_out(
         OpenVinoSession(attention, dtype="bf16")
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_it_is_compiled_as_documented(attention: Path, threads: int) -> None:
+    _, compiled = compile_graph(attention, threads=threads)
+    got = {name: compiled.get_property(name) for name in ("INFERENCE_NUM_THREADS", "NUM_STREAMS", "PERFORMANCE_HINT")}
+    assert {name: str(value).rpartition(".")[2] for name, value in got.items()} == {
+        "INFERENCE_NUM_THREADS": str(threads), "NUM_STREAMS": "1", "PERFORMANCE_HINT": "LATENCY",
+    }  # fmt: skip
+    assert compiled.get_property("DYNAMIC_QUANTIZATION_GROUP_SIZE") == 0
+
+
 def test_a_name_that_is_no_precision_is_refused(attention: Path) -> None:
     with pytest.raises(InputError, match="dtype is 'fp16'; expected fp32 or bf16"):
         OpenVinoSession(attention, dtype="fp16")
