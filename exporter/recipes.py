@@ -105,6 +105,8 @@ def build_graph(kitchen: Kitchen, graph: ir.Model, dtype: DType) -> TypedGraph:
     graph = graph.clone()
     if dtype is DType.FP32:
         return TypedGraph(graph, ())
+    if dtype is not DType.FP16:
+        raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
     # Last: it decides by what each node is and reads, so nothing may change behind it.
     convert = ConvertToFloat16Pass(kitchen.measured, kitchen.converted)
     convert(graph)

@@ -51,8 +51,9 @@ def pytorch_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) 
 
 
 def artifact_system(directory: Path, strategy: Strategy, dtype: str, target: str = "onnxruntime") -> System:
-    """A graph of an artifact, through the loader that ships; compared with PyTorch's fp32 of the same strategy."""
+    """What an artifact runs, through the loader that ships; compared with PyTorch's fp32 of the same strategy."""
     name = strategy_name(strategy)
     arguments = {"directory": str(directory), "strategy": name, "dtype": dtype, "target": target}
-    load = "exporter.measure.load_artifact:load"
+    # Each imports its own runtime before memory is noted, and no other.
+    load = f"exporter.measure.{'load_openvino' if target == 'openvino' else 'load_artifact'}:load"
     return System(f"{name} {dtype} {target}", name, dtype, target, load, arguments, baseline=f"{name} fp32 {PYTORCH}")

@@ -15,6 +15,7 @@ from exporter.measure.report import LatencyReport, Measured, Shape, memory, timi
 from exporter.measure.systems import System
 from exporter.measure.workloads import Workload
 from tests.exporter.commands.copies import copy_with_one_graph
+from tests.openvino_here import DTYPES
 
 PYTORCH, OURS = "mean fp32 pytorch", "mean fp32 onnxruntime"
 
@@ -37,6 +38,18 @@ def test_ratios_against_pytorch(artifact: Path, tmp_path: Path, capsys: pytest.C
         assert min(ratios) <= ours["speedup"]["q1"] <= ours["speedup"]["median"] <= max(ratios)
         assert ours["latency_ms"]["median"] > 0
     assert f"bench      2 systems, {len(workloads)} workloads, 1 threads" in err
+
+
+def test_a_target_is_measured_by_itself(openvino_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", str(openvino_artifact), "--target", "openvino", "--seconds", "1", "--threads", "1", "--json"]
+    assert run_command(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(s["name"], s["runtime"]) for s in found["systems"]] == [
+        (f"{name} {dtype} {runtime}", runtime)
+        for name in ("mean", "cls")
+        for dtype, runtime in (("fp32", "pytorch"), *((dtype, "openvino") for dtype in DTYPES))
+    ]
+    assert all(timing["latency_ms"]["median"] > 0 for timing in found["timings"])
 
 
 def report() -> LatencyReport:
