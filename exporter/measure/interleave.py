@@ -5,6 +5,7 @@ One call at a time on the whole machine: while a system is timed the others slee
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -36,11 +37,11 @@ def measure(
     threads: int | None = None,
     budget_s: float,
     progress: Progress,
+    leave_out: bool = True,
 ) -> LatencyReport:
     """Time every system on every workload, and take the peak of its memory on the biggest.
 
-    All systems are in memory at once, each in a process of its own unless `System.process` says otherwise. A workload
-    whose fewest rounds would alone pass the budget is left out, and the report says so.
+    All systems are in memory at once, each in a process of its own unless `System.process` says otherwise.
 
     Args:
         systems: what to measure, the baselines among them.
@@ -48,6 +49,7 @@ def measure(
         threads: of an operator, in every system alike; None for `environment.cores()`.
         budget_s: seconds for the timed windows together. Passed where even the fewest rounds take longer.
         progress: told before each step. A terminal's bar that it feeds should not redraw often: it would be measured.
+        leave_out: leave out a workload whose fewest rounds would alone pass the budget; the report says so.
 
     Raises:
         InputError: nothing to measure, a name twice, or a baseline that is not among the systems.
@@ -67,7 +69,7 @@ def measure(
             worker.start_load()
         before_load = [worker.loaded().before_load_bytes for worker in workers]
 
-        kept, calls_s, peaks, left_out = _warm_up(workers, workloads, budget_s, progress)
+        kept, calls_s, peaks, left_out = _warm_up(workers, workloads, budget_s if leave_out else math.inf, progress)
         rounds_s = [schedule.round_seconds(row, PAUSE_S) for row in calls_s]
         counts = schedule.rounds(rounds_s, budget_s)
         windows = _take_turns(workers, kept, calls_s, counts, progress)
