@@ -33,15 +33,17 @@ _BUSY = 0.15
 def main(arguments: list[str] | None = None) -> int:
     """Parse, measure, write."""
     given = _parser().parse_args(arguments)
+    # Neither a few rounds nor another model are what the project keeps.
+    folder = given.results or (given.build / "results" if given.quick or given.model else _RESULTS)
     if not given.render:
-        write(_measure(given), given.results / "peers.json")
-    results = read(given.results / "peers.json")
+        write(_measure(given), folder / "peers.json")
+    results = read(folder / "peers.json")
     if results is None:
-        print(f"{given.results / 'peers.json'} does not exist; run without --render", file=sys.stderr)
+        print(f"{folder / 'peers.json'} does not exist; run without --render", file=sys.stderr)
         return 2
     text = document(results)
-    (given.results / "peers.md").write_text(text)
-    if given.results == _RESULTS:
+    (folder / "peers.md").write_text(text)
+    if folder == _RESULTS:
         rewrite(_README, readme_block(results))
     print(text)
     return 0
@@ -107,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="of every system (default: the cores)")
     parser.add_argument("--build", type=Path, default=Path("build/bench"), help="default: build/bench")
     parser.add_argument("--peer-venv", type=Path, default=Path("build/peer-venv"), help="default: build/peer-venv")
-    parser.add_argument("--results", type=Path, default=_RESULTS, help=f"default: {_RESULTS}")
+    parser.add_argument("--results", type=Path, help=f"default: {_RESULTS}, or in the build with --quick or --model")
     parser.add_argument("--render", action="store_true", help="measure nothing, make the documents again")
     return parser
 

@@ -24,8 +24,8 @@ LEVELS = {"optimum": (), "optimum O2": ("--optimize", "O2"), "optimum O3": ("--o
 _MARKER = "made-by.json"
 
 
-def export_ours(checkpoint: Path, folder: Path, targets: Sequence[str]) -> str:
-    """`poolfold export` of both strategies.
+def export_ours(checkpoint: Path, folder: Path, targets: Sequence[str], dtypes: Sequence[str]) -> str:
+    """`poolfold export` of both strategies, for these targets and precisions.
 
     Returns:
         The command, as a user would type it.
@@ -34,7 +34,7 @@ def export_ours(checkpoint: Path, folder: Path, targets: Sequence[str]) -> str:
         RuntimeError: it failed.
     """
     arguments = ["export", str(checkpoint), "-o", str(folder), "--force", "--skip-latency"]
-    for name, values in (("--pooling", STRATEGIES), ("--dtype", ("fp32",)), ("--target", targets)):
+    for name, values in (("--pooling", STRATEGIES), ("--dtype", dtypes), ("--target", targets)):
         arguments += [word for value in values for word in (name, value)]
     _run([sys.executable, "-c", "from exporter.cli import main; main()", *arguments], dict(os.environ))
     return shlex.join(["poolfold", *arguments])

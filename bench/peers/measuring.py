@@ -76,11 +76,12 @@ def _entries(
 ) -> tuple[str, list[systems.Entry]]:
     """Make what is to be measured: our export's command, and all of it."""
     model.build.mkdir(parents=True, exist_ok=True)
-    wanted = dict.fromkeys(target for target, _ in systems.OURS)
-    targets = [entry.name for entry in availability() if entry.name in wanted and entry.available]
+    here = {entry.name for entry in availability() if entry.available}
+    ours = [(target, dtype) for target, dtype in systems.OURS if target in here]
+    targets, dtypes = (list(dict.fromkeys(column)) for column in zip(*ours, strict=True))
     say(f"{model.name}: poolfold export for {', '.join(targets)}")
     artifact = model.build / "artifact"
-    command = exports.export_ours(model.checkpoint, artifact, targets)
+    command = exports.export_ours(model.checkpoint, artifact, targets, dtypes)
     graphs: Mapping[str, Path] = {}
     if settings.venv is not None:
         say(f"{model.name}: optimum's exports, unless they are kept from before")

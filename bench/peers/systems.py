@@ -17,8 +17,9 @@ from typing import Any, Literal
 import poolfold
 from bench.peers.exports import LEVELS, STRATEGIES
 from bench.peers.work import Size
-from exporter.measure.systems import System
+from exporter.measure.systems import System, artifact_system
 from exporter.own_process import OwnProcess
+from graphs.strategy import parse_strategy
 from poolfold.errors import PoolfoldError
 
 PYTORCH, ONNXRUNTIME, OPENVINO = "pytorch", "onnxruntime", "openvino"
@@ -80,21 +81,21 @@ def ours(artifact: Path, threads: int) -> list[Entry]:
     """Our artifact, each strategy in a process of its own as it is a graph of its own."""
     found = []
     for target, dtype in OURS:
-        arguments = {"directory": str(artifact), "target": target, "dtype": dtype}
-        missing = _why_ours_is_missing(arguments | {"strategy": STRATEGIES[0], "threads": threads})
+        systems = [artifact_system(artifact, parse_strategy(strategy), dtype, target) for strategy in STRATEGIES]
+        missing = _why_ours_is_missing({**systems[0].arguments, "threads": threads})
         found += [
             Entry(
                 label=our_label(target, dtype),
                 side="ours",
                 runtime=target,
                 dtype=dtype,
-                load="exporter.measure.load_artifact:load",
-                arguments=arguments | {"strategy": strategy},
-                strategies=(strategy,),
+                load=system.load,
+                arguments=system.arguments,
+                strategies=(system.strategy,),
                 missing=missing,
                 weighed=dtype == "fp32",
             )
-            for strategy in STRATEGIES
+            for system in systems
         ]
     return found
 

@@ -41,11 +41,10 @@ def done(tmp_path_factory):
     )
     readme = README.read_text()
     # One thread: other tests run beside this one, and threads that wait for a core would only spin.
-    places = ("--model", checkpoint, "--build", folder / "build", "--results", folder / "results")
-    ended = bench("--quick", "--threads", 1, *places)
+    ended = bench("--quick", "--threads", 1, "--model", checkpoint, "--build", folder / "build")
     assert ended.returncode == 0, ended.stderr
     assert README.read_text() == readme, "only results that are kept with the project go into its README"
-    return ended, folder / "results"
+    return ended, folder / "build" / "results"
 
 
 def test_everything_is_measured_or_named_as_missing(done):
