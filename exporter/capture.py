@@ -20,6 +20,7 @@ from exporter.parity.checks import run_reference
 from exporter.parity.corpus import corpus
 from exporter.parity.tokens import tokenise
 from exporter.plan import Capture, Plan
+from exporter.recipes import prepare_encoder
 from exporter.reference import Reference, load_backbone
 from exporter.request import choose_head, choose_profile, choose_strategies, engine_dtypes
 from graphs.cleanup import cleanup
@@ -42,6 +43,7 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
         encoder = export_encoder(backbone, plan.spec)
         before = len(encoder.graph)
         cleanup(encoder)
+        prepare_encoder(encoder)
         path = scratch / "encoder.onnx"
         save_graphs({path: encoder}, scratch / "encoder.bin")
         stage.outcome = f"encoder, once: opset {encoder.opset_imports['']}, {before} -> {len(encoder.graph)} nodes"

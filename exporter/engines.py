@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from exporter.artifact import engine_path
-from exporter.spec import DType
+from exporter.spec import DType, Form
 from exporter.targets import tensorrt_rtx
 from exporter.targets.rtx_library import Report
 from graphs.strategy import parse_strategy
@@ -50,7 +50,13 @@ def engines_in_background(
             raise _Cancelled
 
     def build() -> tuple[Engine, ...]:
-        return tuple(_build(directory, graph, profile, check) for graph in graphs if graph.dtype in dtypes)
+        return tuple(
+            _build(directory, graph, form, path, profile, check)
+            for graph in graphs
+            if graph.dtype in dtypes
+            for form, path in ((Form.PLAIN, graph.path), (Form.PACKED, graph.packed))
+            if path is not None
+        )
 
     with ThreadPoolExecutor(1, "engines") as pool:
         try:
@@ -60,17 +66,19 @@ def engines_in_background(
             raise
 
 
-def _build(directory: Path, graph: Graph, profile: Profile, progress: Report) -> Engine:
+def _build(directory: Path, graph: Graph, form: Form, source: str, profile: Profile, progress: Report) -> Engine:
+    """The engine of one form of a graph, whose file is `source`."""
     progress("waiting", 0.0)
-    path = engine_path(tensorrt_rtx.NAME, parse_strategy(graph.strategy), DType(graph.dtype))
-    build = tensorrt_rtx.build_engine(directory / graph.path, directory / path, [profile], progress)
+    path = engine_path(tensorrt_rtx.NAME, parse_strategy(graph.strategy), DType(graph.dtype), form)
+    build = tensorrt_rtx.build_engine(directory / source, directory / path, [profile], progress)
     return Engine(
         path=path,
         target=tensorrt_rtx.NAME,
         strategy=graph.strategy,
         dtype=graph.dtype,
         status="built",
-        graph=graph.path,
+        graph=source,
+        form=form,
         library=build.library,
         library_version=build.library_version,
         compute_capabilities=build.compute_capabilities,
@@ -85,6 +93,6 @@ def _build(directory: Path, graph: Graph, profile: Profile, progress: Report) ->
 def outcome(engines: Sequence[Engine]) -> str:
     """What was built, in a line."""
     return "; ".join(
-        f"{e.target} {e.strategy} {e.dtype}: {e.attention_fused} of {e.attention_layers} attention layers fused"
+        f"{e.target} {e.strategy} {e.dtype} {e.form}: {e.attention_fused} of {e.attention_layers} attentions fused"
         for e in engines
     )

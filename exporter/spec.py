@@ -18,6 +18,17 @@ class DType(StrEnum):
     FP16 = "fp16"
 
 
+class Form(StrEnum):
+    """In which layout a graph computes its tokens. The vectors are the same."""
+
+    PLAIN = "plain"
+    """[batch, seq, ...], padding included."""
+    PADDING_FREE = "padding-free"
+    """Real tokens only; the graph finds them in attention_mask."""
+    PACKED = "packed"
+    """Real tokens only; their places are the further input token_positions."""
+
+
 @dataclass(frozen=True)
 class Source:
     """Where a checkpoint lies. `revision` is a commit sha for a hub id, None for a folder."""

@@ -16,6 +16,7 @@ from exporter.console import Console
 from exporter.engines import engines_in_background, outcome
 from exporter.graph_files import write_graphs
 from exporter.options import ExportOptions
+from exporter.padding_benefit import measure_benefit
 from exporter.parity.checks import ReferenceRun
 from exporter.parity.report import ParityReport
 from exporter.parity.tokens import Tokens, sorted_batches
@@ -27,7 +28,7 @@ from exporter.request import engine_dtypes
 from exporter.spec import DType, ModelSpec
 from exporter.validation import check_graphs, require_passed, summarise_parity
 from graphs.weights import load_graph
-from poolfold.manifest import Engine, Manifest
+from poolfold.manifest import Engine, Graph, Manifest
 
 LATENCY_BUDGET_S = 60
 """Seconds for the timed part of an export. `poolfold bench --seconds` measures for longer."""
@@ -44,7 +45,8 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     encoder = load_graph(captured.encoder)
     artifact.write_model_files(directory, plan.spec)
     kitchen = Kitchen(encoder, plan.head, {} if ranges is None else ranges.largest)
-    graphs = write_graphs(directory, kitchen, plan.strategies, options.dtypes, console)
+    wanted = engine_dtypes(options.targets, options.dtypes)
+    graphs = write_graphs(directory, kitchen, plan.strategies, options.dtypes, wanted, console)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
     del encoder, kitchen
     gc.collect()
@@ -54,7 +56,6 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     }
     # Checked as it will be loaded: sealed, but not yet called validated.
     manifest = artifact.write_manifest(directory, graphs=graphs, **facts)
-    wanted = engine_dtypes(options.targets, options.dtypes)
     with engines_in_background(directory, graphs, wanted, plan.profile) as building:
         reports = _validate(directory, manifest, captured.run, options, place.scratch, console)
         facts["engines"] = _engines(building, console) if wanted else ()
@@ -65,6 +66,8 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     known = {file.path: file for file in manifest.files}
     if not options.skip_latency:
         # Measured as it will be loaded, so described as it now is.
+        manifest = artifact.write_manifest(directory, graphs=graphs, known=known, **facts)
+        graphs = _padding(directory, manifest, options, console)
         manifest = artifact.write_manifest(directory, graphs=graphs, known=known, **facts)
         known = {file.path: file for file in manifest.files}
         facts["latency"] = _latency(directory, manifest, plan.spec, options, console)
@@ -104,6 +107,21 @@ def _engines(building: Future[tuple[Engine, ...]], console: Console) -> tuple[En
                 stage.warn(f"{engine.target} {engine.strategy}: {warning}")
         stage.outcome = f"{outcome(engines)}; built, not run here"
     return engines
+
+
+def _padding(directory: Path, manifest: Manifest, options: ExportOptions, console: Console) -> tuple[Graph, ...]:
+    with console.stage("padding") as stage:
+        graphs = measure_benefit(
+            directory, manifest, ("onnxruntime",), threads=options.threads, progress=stage.progress
+        )
+        measured = [
+            f"{g.strategy} {g.dtype} {target} below {share:.0%}"
+            for g in graphs
+            if g.padding_free is not None
+            for target, share in g.padding_free.faster_below.items()
+        ]
+        stage.outcome = f"real tokens at which the padding-free form is faster: {', '.join(measured) or 'it has none'}"
+    return graphs
 
 
 def _latency(

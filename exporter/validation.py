@@ -25,6 +25,8 @@ from poolfold.manifest import Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
 
 ONNXRUNTIME = "onnxruntime cpu"
+PADDING_FREE = "onnxruntime cpu, padding-free"
+PACKED = "onnxruntime cpu, packed"
 REHEARSAL = "fp16 rehearsal on onnxruntime cpu"
 
 
@@ -56,19 +58,27 @@ def check_graphs(
     return tuple(reports)
 
 
-def _executors(graph: Graph) -> Sequence[str]:
-    return (ONNXRUNTIME, REHEARSAL) if graph.dtype == DType.FP16 else (ONNXRUNTIME,)
+def _executors(graph: Graph) -> Iterator[str]:
+    """Every file of the graph is run; what fp16 rounds is the same in each form, so one is rehearsed."""
+    yield ONNXRUNTIME
+    if graph.padding_free is not None:
+        yield PADDING_FREE
+    if graph.packed is not None:
+        yield PACKED
+    if graph.dtype == DType.FP16:
+        yield REHEARSAL
 
 
 @contextlib.contextmanager
 def _opened(
     directory: Path, manifest: Manifest, graph: Graph, executor: str, scratch: Path | None, threads: int | None
 ) -> Iterator[Encoder]:
-    """An encoder over the graph itself, or over its rehearsal."""
-    if executor == ONNXRUNTIME:
+    """An encoder over a form of the graph, or over its rehearsal."""
+    form = {ONNXRUNTIME: "plain", PADDING_FREE: "padding-free", PACKED: "packed"}.get(executor)
+    if form is not None:
         # Engines may be building beside it, and threads that spin would take their core.
         with open_encoder(
-            directory, manifest, graph.strategy, "onnxruntime", graph.dtype, threads=threads, spinning=False
+            directory, manifest, graph.strategy, "onnxruntime", graph.dtype, threads=threads, spinning=False, form=form
         ) as encoder:
             yield encoder
         return

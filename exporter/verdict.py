@@ -9,10 +9,33 @@ from typing import Any
 import msgspec
 
 from exporter.console import Console
-from poolfold.manifest import Manifest, Strategy
+from poolfold.manifest import Manifest, PaddingFree, Strategy
+from poolfold.sessions.by_padding import FASTER_BELOW
 
 _SHOWN = ("1x128", "32x128", "32x128 ragged")
 """Workloads in the table; reports/latency.json has them all."""
+
+
+def print_graphs(manifest: Manifest, console: Console) -> None:
+    """One row for each graph: how many nodes, which attention, and what the optimisations did to it."""
+    rows = []
+    for graph in manifest.graphs:
+        free = graph.padding_free
+        below = "-" if free is None else _faster_below(free)
+        attention = f"{graph.attention_ops} of {graph.attention_layers}"
+        nodes = str(graph.nodes) if free is None else f"{graph.nodes}, {free.nodes}"
+        rows.append([graph.strategy, graph.dtype, nodes, attention, below])
+    header = ("strategy", "dtype", "nodes, padding-free", "attention in one operator", "padding-free at real tokens")
+    console.table("Graphs", header, rows)
+    for strategy in manifest.strategies:
+        graph = next(g for g in manifest.graphs if g.strategy == strategy.name)
+        for name, note in graph.passes.items():
+            console.line(f"{strategy.name}, {name}: {note}")
+
+
+def _faster_below(free: PaddingFree) -> str:
+    measured = ", ".join(f"{target} below {share:.0%}" for target, share in free.faster_below.items())
+    return measured or f"below {FASTER_BELOW:.0%} (not measured)"
 
 
 def as_json(manifest: Manifest, directory: Path) -> Mapping[str, Any]:
@@ -54,7 +77,8 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
         rows.append([name, graph.dtype, "onnxruntime", trained, graph.status, *parity, *cells])
     for engine in (e for e in manifest.engines if e.strategy == name):
         fused = f"{engine.status}, {engine.attention_fused}/{engine.attention_layers} attention fused"
-        rows.append([name, engine.dtype, engine.target, trained, fused, *[""] * (2 + len(_latency_header(workloads)))])
+        runs_on = engine.target if engine.form == "plain" else f"{engine.target} {engine.form}"
+        rows.append([name, engine.dtype, runs_on, trained, fused, *[""] * (2 + len(_latency_header(workloads)))])
     return rows
 
 

@@ -5,6 +5,7 @@ The one place that knows which targets run. Knows nothing of a session's inside.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
 from typing import NoReturn
@@ -13,7 +14,9 @@ import msgspec
 
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
-from poolfold.manifest import Manifest, Text
+from poolfold.manifest import Graph, Manifest, Text
+from poolfold.sessions import Session
+from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
@@ -62,8 +65,13 @@ def open_encoder(
     *,
     threads: int | None = None,
     spinning: bool = True,
+    form: str | None = None,
 ) -> Encoder:
-    """As `load`, for a caller that has just verified the directory, or has written it itself."""
+    """As `load`, for a caller that has just verified the directory, or has written it itself.
+
+    form: `plain`, `padding-free` or `packed`, to run every batch on that form of the graph; None for the faster one of
+    the first two each time.
+    """
     _check_arguments(target, threads)
     trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
     strategy = _choose(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
@@ -73,8 +81,12 @@ def open_encoder(
     dtypes = [graph.dtype for graph in manifest.graphs if graph.strategy == strategy]
     dtype = _choose(directory, f"dtype (for strategy {strategy})", dtype, dtypes, "fp32")
     graph = next(graph for graph in manifest.graphs if (graph.strategy, graph.dtype) == (strategy, dtype))
+
+    def open_graph(path: str) -> Session:
+        return OnnxRuntimeSession(directory / path, threads=threads, spinning=spinning)
+
     return Encoder(
-        OnnxRuntimeSession(directory / graph.path, threads=threads, spinning=spinning),
+        _open_forms(directory, graph, target, form, open_graph),
         read_tokenizer(directory, manifest),
         strategy=strategy,
         dtype=dtype,
@@ -82,6 +94,23 @@ def open_encoder(
         dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
         model=manifest.model,
     )
+
+
+def _open_forms(
+    directory: Path, graph: Graph, target: str, form: str | None, open_graph: Callable[[str], Session]
+) -> Session:
+    """The forms of a graph that the caller lets be run."""
+    free = graph.padding_free
+    if form is not None:
+        paths = {"plain": graph.path, "padding-free": None if free is None else free.path, "packed": graph.packed}
+        path = paths[form]
+        if path is None:
+            raise ArtifactError(f"{directory / graph.path} has no {form} form. Export the model again.")
+        return open_graph(path)
+    plain = open_graph(graph.path)
+    if free is None:
+        return plain
+    return ByPadding(plain, lambda: open_graph(free.path), faster_below=free.faster_below.get(target, FASTER_BELOW))
 
 
 def _check_arguments(target: str, threads: int | None) -> None:

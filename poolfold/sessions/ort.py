@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
+from poolfold.packing import token_positions
 
 _REQUIRED = {"input_ids", "attention_mask"}
-_OPTIONAL = {"token_type_ids"}
+_OPTIONAL = {"token_type_ids", "token_positions"}
 _OUTPUT = "sentence_embedding"
 _LOG_ERRORS_ONLY = 3
 
@@ -66,13 +67,16 @@ class OnnxRuntimeSession:
         if not inputs >= _REQUIRED or inputs - _REQUIRED - _OPTIONAL or _OUTPUT not in outputs:
             raise ArtifactError(
                 f"{path} has inputs {sorted(inputs)} and outputs {sorted(outputs)}; expected input_ids, attention_mask "
-                f"and perhaps token_type_ids, and {_OUTPUT}. Export the model again."
+                f"and perhaps token_type_ids and token_positions, and {_OUTPUT}. Export the model again."
             )
-        self._token_type_ids = "token_type_ids" in inputs
+        self._further = inputs - _REQUIRED
         self._session: Any = session
 
     def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim]. `token_type_ids`, if any, are zeros.
+        """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim].
+
+        Further inputs that the graph has are made from these: `token_type_ids` zeros, `token_positions` the places of
+        the tokens.
 
         Raises:
             InputError: the session is closed.
@@ -82,8 +86,10 @@ class OnnxRuntimeSession:
         if session is None:
             raise InputError("the encoder is closed; load the artifact again to go on")
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self._token_type_ids:
+        if "token_type_ids" in self._further:
             feeds["token_type_ids"] = np.zeros_like(input_ids)
+        if "token_positions" in self._further:
+            feeds["token_positions"] = token_positions(attention_mask)
         vectors: npt.NDArray[np.float32] = session.run([_OUTPUT], feeds)[0]
         return vectors
 

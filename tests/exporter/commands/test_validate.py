@@ -12,9 +12,12 @@ from poolfold.manifest import read_manifest
 from tests.exporter.commands.copies import copy_with_one_graph, copy_with_the_wrong_pooling, with_source
 
 CPU, REHEARSAL = "onnxruntime cpu", "fp16 rehearsal on onnxruntime cpu"
+FREE, PACKED = f"{CPU}, padding-free", f"{CPU}, packed"
 EXECUTORS = [
-    *((name, "fp32", CPU) for name in ("mean", "cls")),
-    *((name, "fp16", executor) for name in ("mean", "cls") for executor in (CPU, REHEARSAL)),
+    (name, dtype, executor)
+    for dtype, executors in (("fp32", (CPU, FREE)), ("fp16", (CPU, FREE, PACKED, REHEARSAL)))
+    for name in ("mean", "cls")
+    for executor in executors
 ]
 
 
