@@ -13,7 +13,7 @@ from exporter.cli import run_command
 from exporter.commands import bench
 from exporter.measure.report import LatencyReport, Measured, Shape, memory, timing
 from exporter.measure.systems import System
-from exporter.measure.workloads import Workload
+from exporter.measure.workloads import Batch, Workload
 from tests.exporter.commands.copies import copy_with_one_graph
 from tests.openvino_here import DTYPES
 
@@ -58,7 +58,7 @@ def report() -> LatencyReport:
         System(name, "mean", "fp32", runtime, "", {}, PYTORCH)
         for name, runtime in ((PYTORCH, "pytorch"), (OURS, "onnxruntime"))
     ]
-    workload = Workload("2x4 [x]", np.ones((2, 4), np.int64), np.tri(2, 4, 2, dtype=np.int64))
+    workload = Workload("2x4 [x]", (Batch(np.ones((2, 4), np.int64), np.tri(2, 4, 2, dtype=np.int64)),))
     seconds = {PYTORCH: [[0.008], [0.010]], OURS: [[0.004], [0.005]]}
     return LatencyReport(
         systems=tuple(Measured(s.name, s.strategy, s.dtype, s.runtime, s.baseline) for s in systems),

@@ -93,7 +93,8 @@ def test_both_sides_compute_the_same_vectors(exported):
     reference = pytorch_system(spec, MEAN, dimensions=None)
     short = pytorch_system(spec, MEAN, dimensions=8)
     graph = artifact_system(artifact, MEAN, "fp32")
-    ragged = next(w for w in workloads(spec.text, spec.vocab_size, spec.tokenizer_json) if "ragged" in w.name)
+    loads = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)
+    (ragged,) = next(w.batches for w in loads if "ragged" in w.name)
     threads = torch.get_num_threads()
 
     expected = load_pytorch.load(**reference.arguments, threads=threads)(ragged.input_ids, ragged.attention_mask)
