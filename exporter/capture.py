@@ -22,7 +22,7 @@ from exporter.parity.tokens import tokenise
 from exporter.plan import Capture, Plan
 from exporter.recipes import prepare_encoder
 from exporter.reference import Reference, load_backbone
-from exporter.request import choose_head, choose_profile, choose_strategies, engine_dtypes
+from exporter.request import choose_head, choose_profile, choose_strategies
 from graphs.cleanup import cleanup
 from graphs.strategy import strategy_name
 from graphs.weights import save_graphs
@@ -70,7 +70,6 @@ def _read(options: ExportOptions, console: Console) -> Plan:
         strategies = choose_strategies(spec, options.pooling)
         head = choose_head(spec, strategies, options.dimensions)
         profile = choose_profile(spec, options.batch, options.seq_len)
-        engine_dtypes(options.targets, options.dtypes)
         check_weights(spec.transformer, allow_pickle=options.allow_pickle)
         tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
         tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)

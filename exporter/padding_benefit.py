@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.encoder import Encoder
-from poolfold.load import open_encoder
+from poolfold.load import Runnable, open_encoder, runnables
 from poolfold.manifest import Graph, Manifest
 
 _TEXTS = 16
@@ -30,17 +30,15 @@ _MARGIN = 0.02
 def measure_benefit(
     directory: Path,
     manifest: Manifest,
-    targets: Sequence[str],
     *,
     threads: int | None,
     progress: Callable[[int, int, str], None],
 ) -> tuple[Graph, ...]:
-    """Measure the two forms of every graph that has both, on each target that runs graphs.
+    """Measure the two forms of every graph that has both, on each target that runs it.
 
     Args:
         directory: the artifact, sealed.
         manifest: what it holds.
-        targets: those of `open_encoder`.
         threads: of a session; None for one a core.
         progress: called with (done, in all, what is measured).
 
@@ -51,20 +49,22 @@ def measure_benefit(
     for done, graph in enumerate(manifest.graphs):
         free = graph.padding_free
         if free is not None:
-            shares = {}
-            for target in targets:
-                progress(done, len(manifest.graphs), f"{graph.strategy} {graph.dtype} on {target}")
-                shares[target] = _faster_below(directory, manifest, graph, target, threads)
+            shares: dict[str, float] = {}
+            for runs in runnables(manifest):
+                # OpenVINO may run one graph in two precisions; what padding costs is alike.
+                if runs.path == free.path and runs.target not in shares:
+                    progress(done, len(manifest.graphs), f"{runs.strategy} {runs.dtype} on {runs.target}")
+                    shares[runs.target] = _faster_below(directory, manifest, runs, threads)
             graph = msgspec.structs.replace(graph, padding_free=msgspec.structs.replace(free, faster_below=shares))
         found.append(graph)
     return tuple(found)
 
 
-def _faster_below(directory: Path, manifest: Manifest, graph: Graph, target: str, threads: int | None) -> float:
+def _faster_below(directory: Path, manifest: Manifest, runs: Runnable, threads: int | None) -> float:
     def opened(form: str) -> Encoder:
         # Threads that spin on would take the other form's time.
         return open_encoder(
-            directory, manifest, graph.strategy, target, graph.dtype, threads=threads, spinning=False, form=form
+            directory, manifest, runs.strategy, runs.target, runs.dtype, threads=threads, spinning=False, form=form
         )
 
     with opened("plain") as plain, opened("padding-free") as free:

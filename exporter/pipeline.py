@@ -30,8 +30,9 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
         with OwnProcess("exporter.capture:capture", options, place.scratch, console, variables=variables) as pytorch:
             # A second of imports, spent while the other process imports PyTorch.
             from exporter.engines import require_available
+            from exporter.request import target_dtypes
             from exporter.stages import make_artifact
 
-            require_available(options.targets)
+            require_available(target_dtypes(options.targets, options.dtypes))
             captured: Capture = pytorch.result()
         return make_artifact(options, place, captured, console)

@@ -19,6 +19,7 @@ from graphs.embedding_sums import EmbeddingSumsPass
 from graphs.float16 import ConvertToFloat16Pass, KeptNode
 from graphs.fold_head import FoldHeadPass
 from graphs.fold_pooling import FoldPoolingPass
+from graphs.grouped_heads import GroupedHeadsPass
 from graphs.head import Head
 from graphs.padding_free import PaddingFreePass
 from graphs.push_down_row import PushDownRowPass
@@ -84,7 +85,9 @@ def fold_strategy(kitchen: Kitchen, strategy: Strategy) -> StrategyGraph:
     if push_down(plain).modified:
         # Only behind it are there attentions of one query.
         RowAttentionPass()(plain)
-        cleanup(plain)
+    # Behind it: engines fuse an attention of one query only with keys and values of every head.
+    GroupedHeadsPass()(plain)
+    cleanup(plain)
     forms = {Form.PLAIN: plain}
     for form in (Form.PADDING_FREE, Form.PACKED):
         graph = plain.clone()
@@ -102,6 +105,8 @@ def build_graph(kitchen: Kitchen, graph: ir.Model, dtype: DType) -> TypedGraph:
     graph = graph.clone()
     if dtype is DType.FP32:
         return TypedGraph(graph, ())
+    if dtype is not DType.FP16:
+        raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
     # Last: it decides by what each node is and reads, so nothing may change behind it.
     convert = ConvertToFloat16Pass(kitchen.measured, kitchen.converted)
     convert(graph)

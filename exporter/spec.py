@@ -12,10 +12,16 @@ from poolfold.manifest import Text
 
 
 class DType(StrEnum):
-    """Precision of a graph; it lives in the graph, not in a builder flag."""
+    """Precision of what runs. It lives in the graph, not in a builder flag; bf16 alone is how an fp32 graph is run."""
 
     FP32 = "fp32"
     FP16 = "fp16"
+    BF16 = "bf16"
+
+    @property
+    def of_graph(self) -> DType:
+        """The precision of the graph that runs."""
+        return DType.FP32 if self is DType.BF16 else self
 
 
 class Form(StrEnum):

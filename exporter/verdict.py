@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from exporter.console import Console
+from exporter.parity.report import target_of
 from poolfold.manifest import Manifest, PaddingFree, Strategy
 from poolfold.sessions.by_padding import FASTER_BELOW
 
@@ -72,13 +73,17 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
         cells = _latency_cells(manifest, name, "fp32", "pytorch", workloads)
         rows.append([name, "fp32", "pytorch", trained, "reference", "", "", *cells])
     for graph in (g for g in manifest.graphs if g.strategy == name):
-        parity = _parity_cells(manifest, name, graph.dtype)
+        parity = _parity_cells(manifest, name, graph.dtype, "onnxruntime")
         cells = _latency_cells(manifest, name, graph.dtype, "onnxruntime", workloads)
         rows.append([name, graph.dtype, "onnxruntime", trained, graph.status, *parity, *cells])
     for engine in (e for e in manifest.engines if e.strategy == name):
         fused = f"{engine.status}, {engine.attention_fused}/{engine.attention_layers} attention fused"
+        parity = _parity_cells(manifest, name, engine.dtype, engine.target)
+        cells = _latency_cells(manifest, name, engine.dtype, engine.target, workloads)
+        never_ran = [""] * len([*parity, *cells])
+        measured = never_ran if engine.status == "built" else [*parity, *cells]
         runs_on = engine.target if engine.form == "plain" else f"{engine.target} {engine.form}"
-        rows.append([name, engine.dtype, runs_on, trained, fused, *[""] * (2 + len(_latency_header(workloads)))])
+        rows.append([name, engine.dtype, runs_on, trained, fused, *measured])
     return rows
 
 
@@ -99,9 +104,13 @@ def _latency_cells(manifest: Manifest, strategy: str, dtype: str, runtime: str, 
     return [*cells, "-" if memory is None else f"{memory:.0f}"]
 
 
-def _parity_cells(manifest: Manifest, strategy: str, dtype: str) -> list[str]:
-    """The worse of a graph's own figures and its rehearsal's."""
-    checks = [r["checks"] for r in manifest.parity if (r["strategy"], r["dtype"]) == (strategy, dtype)]
+def _parity_cells(manifest: Manifest, strategy: str, dtype: str, target: str) -> list[str]:
+    """The worse of a graph's own figures and its rehearsal's, on a target."""
+    checks = [
+        row["checks"]
+        for row in manifest.parity
+        if (row["strategy"], row["dtype"], target_of(row["executor"])) == (strategy, dtype, target)
+    ]
     if not checks:
         return ["-", "-"]
     cosine = min(entry["cosine"]["value"] for entry in checks)
@@ -117,6 +126,8 @@ def _remarks(manifest: Manifest) -> list[str]:
             "fp16 is also checked on its rehearsal, the graph in fp32 with every fp16 tensor rounded; the smaller "
             "figure is shown. ONNX Runtime's CPU provider computes fp16 mostly in fp32: its times say nothing of a GPU."
         )
+    if any(engine.dtype == "bf16" for engine in manifest.engines):
+        lines.append("bf16 is how OpenVINO executes the fp32 graph on this CPU; no graph is stored in it.")
     if any(engine.status == "built" for engine in manifest.engines):
         lines.append("built: made for its target, and not run on this machine; its vectors have not been checked.")
     return lines

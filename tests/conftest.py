@@ -14,7 +14,9 @@ from exporter.pipeline import export_model
 from exporter.spec import DType
 from poolfold.manifest import Manifest
 from tests.models import DenseLayer, tiny_checkpoint
+from tests.openvino_here import DTYPES
 
+TARGETS = ("onnxruntime", "openvino")
 EVERY_MODE = ("cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 Export = Callable[..., Manifest]
@@ -58,6 +60,14 @@ def artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
         dtypes=(DType.FP32, DType.FP16),
         targets=("onnxruntime", "tensorrt-rtx"),
     )
+    return output
+
+
+@pytest.fixture(scope="session")
+def openvino_artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That checkpoint exported for OpenVINO too: cls and mean, fp32, and bf16 where this CPU has it."""
+    output = tmp_path_factory.mktemp("openvino") / "tiny"
+    export(checkpoint, output, pooling=("mean", "cls"), dtypes=DTYPES, targets=TARGETS)
     return output
 
 

@@ -115,10 +115,15 @@ def test_cls_says_how_far_its_row_was_pushed_down_and_mean_why_not(kitchen: Kitc
 
 def test_a_recipe_leaves_the_encoder_as_it_was(kitchen: Kitchen) -> None:
     before = [(node.op_type, [v.name for v in node.inputs if v]) for node in kitchen.encoder.graph]
-    for dtype in DType:
+    for dtype in (DType.FP32, DType.FP16):
         assert plain(kitchen, MEAN, dtype).model.graph.outputs[0].name == "sentence_embedding"
     assert [(node.op_type, [v.name for v in node.inputs if v]) for node in kitchen.encoder.graph] == before
     assert kitchen.encoder.graph.outputs[0].name == "last_hidden_state"
+
+
+def test_no_graph_is_made_in_a_precision_of_execution(kitchen: Kitchen) -> None:
+    with pytest.raises(ValueError, match="bf16 is no precision of a graph; expected fp32"):
+        build_graph(kitchen, MEAN, DType.BF16)
 
 
 def test_the_order_of_the_passes_is_the_written_one(kitchen: Kitchen) -> None:

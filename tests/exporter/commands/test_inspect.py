@@ -15,6 +15,7 @@ from exporter.cli import run_command
 from poolfold.manifest import read_manifest
 from tests.artifacts import write_artifact
 from tests.models import HIDDEN, LAYERS, POSITIONS
+from tests.openvino_here import DTYPES
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -49,6 +50,23 @@ def test_an_artifact_lists_each_engine(artifact: Path, capsys: pytest.CaptureFix
     expected = msgspec.to_builtins(read_manifest(artifact))
     del expected["files"]
     assert found == {"directory": str(artifact), **json.loads(json.dumps(expected))}
+
+
+def test_what_openvino_runs_is_listed_as_an_engine(openvino_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [
+        {key: engine[key] for key in ("target", "strategy", "dtype", "status", "attention_layers", "attention_fused")}
+        for engine in json_of(capsys, openvino_artifact)["engines"]
+    ] == [
+        {
+            "target": "openvino", "strategy": name, "dtype": dtype, "status": "validated",
+            "attention_layers": LAYERS, "attention_fused": LAYERS,
+        }
+        for dtype in DTYPES
+        for name in ("mean", "cls")
+    ]  # fmt: skip
+    out = said(capsys, openvino_artifact)
+    assert out.count(f"validated, {LAYERS}/{LAYERS} attention fused") == 2 * len(DTYPES)
+    assert "have not been checked" not in out
 
 
 def test_an_artifact_for_people(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
