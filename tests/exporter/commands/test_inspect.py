@@ -12,8 +12,8 @@ import pytest
 
 from exporter.cli import run_command
 from poolfold.manifest import read_manifest
+from tests.architectures import HIDDEN, LAYERS, POSITIONS
 from tests.artifacts import write_artifact
-from tests.models import HIDDEN, LAYERS, POSITIONS
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
