@@ -52,6 +52,7 @@ class ModelSpec:
     head: the modules behind the pooling, in order, weights included (they are small).
     transformer: the folder of the transformer inside `source.folder`, absolute.
     tokenizer_json: the tokeniser, complete, as the runtime will load it.
+    token_types: whether the tokeniser hands token_type_ids to the model as well.
     """
 
     source: Source
@@ -65,5 +66,6 @@ class ModelSpec:
     text: Text
     similarity: str
     tokenizer_json: str
+    token_types: bool
     allow_pickle: bool
     trust_remote_code: bool

@@ -8,6 +8,7 @@ dense_config           dense layers, weights included
 library_config         prompts, similarity, truncation
 transformer_settings   what sentence-transformers keeps beside the transformer: limit, lower-casing
 transformer_config     the transformer's own configuration
+nomic_bert             the dialect of its own that one architecture has
 sequence_limit         how many tokens it takes
 tokenizer              tokenizer.json as the runtime will load it
 weights                the files: there, whole, finite

@@ -6,6 +6,7 @@ never replaced by a default.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +18,7 @@ from exporter.checkpoint.modules_json import Module, ModuleKind, check_names, re
 from exporter.checkpoint.pooling_config import PoolingConfig, read_pooling
 from exporter.checkpoint.sequence_limit import max_seq_length
 from exporter.checkpoint.tokenizer import read_tokenizer
-from exporter.checkpoint.transformer_config import load_config, size
+from exporter.checkpoint.transformer_config import hidden_size, load_config, size
 from exporter.checkpoint.transformer_settings import read_transformer_settings
 from exporter.checkpoint.weights import tensor_shapes, weight_files
 from exporter.spec import ModelSpec, Source
@@ -26,7 +27,9 @@ from graphs.strategy import strategy_name
 from poolfold.errors import CheckpointError
 from poolfold.manifest import Text
 
-_EMBEDDING_TABLE = re.compile(r"(?:.*\.)?(?:word_embeddings?|embed_tokens|tok_embeddings|wte)\.weight")
+log = logging.getLogger(__name__)
+
+_EMBEDDING_TABLE = re.compile(r"(?:.*\.)?(?:word_embeddings?|embed_tokens|tok_embeddings|shared|wte)\.weight")
 
 
 def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: bool = False) -> ModelSpec:
@@ -47,15 +50,21 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
     modules = read_modules(folder) if has_modules else ()
     transformer = modules[0].folder if modules else folder
     config = load_config(transformer, trust_remote_code=trust_remote_code)
+    if getattr(config, "auto_map", None) and not trust_remote_code:
+        log.warning(
+            "the checkpoint brings code of its own, which is not run; transformers' own %s is. "
+            "Pass --trust-remote-code to run the checkpoint's",
+            config.model_type,
+        )
     settings = read_transformer_settings(transformer)
     library = read_library_config(folder)
-    hidden_size = size(config, "hidden_size")
+    width = hidden_size(config)
     trained, head = None, Head()
     if modules:
         pooling = read_pooling(modules[1].folder)
-        _check_pooling(pooling, library, hidden_size, modules[1].folder)
+        _check_pooling(pooling, library, width, modules[1].folder)
         trained = pooling.strategy
-        head = _read_head(modules[2:], len(trained) * hidden_size, library.truncate_dim, allow_pickle=allow_pickle)
+        head = _read_head(modules[2:], len(trained) * width, library.truncate_dim, allow_pickle=allow_pickle)
     weight_files(transformer, allow_pickle=allow_pickle)
     shapes = tensor_shapes(transformer)
     tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
@@ -67,7 +76,7 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
         source=source,
         transformer=transformer.resolve(),
         model_type=config.model_type,
-        hidden_size=hidden_size,
+        hidden_size=width,
         num_layers=size(config, "num_hidden_layers"),
         vocab_size=vocab_size,
         trained=trained,
@@ -83,16 +92,17 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
         ),
         similarity=library.similarity,
         tokenizer_json=tokenizer.json,
+        token_types=tokenizer.token_types,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
 
 
-def _check_pooling(pooling: PoolingConfig, library: LibraryConfig, hidden_size: int, folder: Path) -> None:
+def _check_pooling(pooling: PoolingConfig, library: LibraryConfig, width: int, folder: Path) -> None:
     """Check that a pooling fits the transformer and can be computed from ids and mask alone."""
-    if pooling.dimension != hidden_size:
+    if pooling.dimension != width:
         raise CheckpointError(
-            f"{folder} pools vectors of {pooling.dimension} values; the transformer gives {hidden_size}. "
+            f"{folder} pools vectors of {pooling.dimension} values; the transformer gives {width}. "
             "Take both from the same checkpoint."
         )
     if not pooling.include_prompt and any(library.prompts.values()):

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poolfold.errors import ArtifactError, InputError, TargetUnavailable
+from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
 from poolfold.packing import token_positions
 
 _REQUIRED = {"input_ids", "attention_mask"}
@@ -44,10 +44,8 @@ class OnnxRuntimeSession:
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-        try:
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         # Its errors have no base class of their own.
-        except (
+        errors = (
             state.EPFail,
             state.Fail,
             state.InvalidArgument,
@@ -57,7 +55,10 @@ class OnnxRuntimeSession:
             state.NoSuchFile,
             state.NotImplemented,
             state.RuntimeException,
-        ) as error:
+        )
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except errors as error:
             raise ArtifactError(
                 f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__}: {error}. "
                 "Upgrade onnxruntime, or export the model again."
@@ -70,6 +71,7 @@ class OnnxRuntimeSession:
                 f"and perhaps token_type_ids and token_positions, and {_OUTPUT}. Export the model again."
             )
         self._further = inputs - _REQUIRED
+        self._path, self._errors = path, errors
         self._session: Any = session
 
     def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -80,6 +82,7 @@ class OnnxRuntimeSession:
 
         Raises:
             InputError: the session is closed.
+            ArtifactError: ONNX Runtime loaded the graph and cannot compute it.
         """
         # Held here, so that a `close` in another thread frees nothing that is in use.
         session = self._session
@@ -90,7 +93,13 @@ class OnnxRuntimeSession:
             feeds["token_type_ids"] = np.zeros_like(input_ids)
         if "token_positions" in self._further:
             feeds["token_positions"] = token_positions(attention_mask)
-        vectors: npt.NDArray[np.float32] = session.run([_OUTPUT], feeds)[0]
+        try:
+            vectors: npt.NDArray[np.float32] = session.run([_OUTPUT], feeds)[0]
+        except self._errors as error:
+            raise ArtifactError(
+                f"{self._path} cannot be run by onnxruntime on input_ids {list(input_ids.shape)}: {first_line(error)}. "
+                "Upgrade onnxruntime, or take another model: its graph has parts that do not fit each other."
+            ) from error
         return vectors
 
     def close(self) -> None:

@@ -45,6 +45,10 @@ def test_the_result_comes_from_another_process() -> None:
     assert not psutil.pid_exists(pid)
 
 
+def test_sets_are_in_the_same_order_each_time() -> None:
+    assert result("hash_of", "text") == result("hash_of", "text")
+
+
 def test_an_error_of_ours_keeps_its_class_and_its_message() -> None:
     with pytest.raises(CheckpointError) as caught:
         result("refuse", "a.json")

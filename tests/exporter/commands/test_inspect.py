@@ -13,8 +13,8 @@ import pytest
 
 from exporter.cli import run_command
 from poolfold.manifest import read_manifest
+from tests.architectures import HIDDEN, LAYERS, POSITIONS
 from tests.artifacts import write_artifact
-from tests.models import HIDDEN, LAYERS, POSITIONS
 from tests.openvino_here import DTYPES
 
 
