@@ -95,6 +95,15 @@ def dense_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(tmp_path_factory.mktemp("dense") / "tiny", pooling="mean", dialect="old", dense=dense)
 
 
+def architecture_checkpoint(folder: Path, name: str) -> Path:
+    """A tiny checkpoint of one of ARCHITECTURES, nothing normalised."""
+    # EmbeddingGemma ends in two layers without bias and activation.
+    widths = (64, 32) if name.startswith("gemma3") else ()
+    dense = [DenseLayer(width, bias=False, activation="Identity") for width in widths]
+    pooling = ARCHITECTURES[name].pooling
+    return tiny_checkpoint(folder, architecture=name, pooling=pooling, dense=dense, normalize=False)
+
+
 @dataclass(frozen=True)
 class Exported:
     """A checkpoint and its artifact."""
@@ -110,11 +119,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     @functools.cache
     def make(name: str) -> Exported:
         folder = tmp_path_factory.mktemp(name)
-        # EmbeddingGemma ends in two layers without bias and activation.
-        widths = (64, 32) if name.startswith("gemma3") else ()
-        dense = [DenseLayer(width, bias=False, activation="Identity") for width in widths]
-        pooling = ARCHITECTURES[name].pooling
-        tiny_checkpoint(folder / "model", architecture=name, pooling=pooling, dense=dense, normalize=False)
+        architecture_checkpoint(folder / "model", name)
         export_here(folder / "model", folder / "artifact", pooling=EVERY_MODE, threads=None)
         return Exported(folder / "model", folder / "artifact")
 
