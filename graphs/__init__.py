@@ -1,7 +1,7 @@
 """ONNX in, ONNX out: one transformation of an embedding graph per file.
 
 strategy         what a pooling strategy is, and its exact meaning in numpy
-head             what stands behind the pooling: dense layers, normalisation, truncation
+head             what stands behind the pooling, and its exact meaning in numpy: dense layers, normalisation, truncation
 cleanup          constants folded, duplicates merged, dead nodes and build-machine notes removed, dtypes inferred
 fold_pooling     pass: last_hidden_state -> sentence_embedding, pooled
 fold_head        pass: the head, as graph nodes
