@@ -15,7 +15,7 @@ import torch
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedConfig
 
 from exporter.checkpoint.transformer_config import load_config
-from exporter.checkpoint.weights import weight_files
+from exporter.checkpoint.weight_files import weight_files
 from exporter.quiet import quiet_transformers
 from exporter.spec import ModelSpec
 from graphs.head import Activation, Dense, Head, Normalize, Truncate

@@ -10,7 +10,8 @@ transformer_settings   what sentence-transformers keeps beside the transformer: 
 transformer_config     the transformer's own configuration
 sequence_limit         how many tokens it takes
 tokenizer              tokenizer.json as the runtime will load it
-weights                the files: there, whole, finite
+weight_files           which files hold weights, and their shapes
+weights                the files: whole, finite
 json_object            JSON files, with errors that name the file
 
 Importing the package imports no submodule.

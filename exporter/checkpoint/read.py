@@ -19,7 +19,7 @@ from exporter.checkpoint.sequence_limit import max_seq_length
 from exporter.checkpoint.tokenizer import read_tokenizer
 from exporter.checkpoint.transformer_config import load_config, size
 from exporter.checkpoint.transformer_settings import read_transformer_settings
-from exporter.checkpoint.weights import tensor_shapes, weight_files
+from exporter.checkpoint.weight_files import tensor_shapes, weight_files
 from exporter.spec import ModelSpec, Source
 from graphs.head import Dense, Head, Normalize, Truncate
 from graphs.strategy import strategy_name
