@@ -102,6 +102,8 @@ def apply_head(pooled: torch.Tensor, head: Head) -> torch.Tensor:
 class Reference:
     """A backbone and what stands behind its pooling."""
 
+    name = "PyTorch"
+
     def __init__(self, backbone: torch.nn.Module, head: Head) -> None:
         self._backbone = backbone
         self._head = head

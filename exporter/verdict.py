@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from exporter.console import Console
+from exporter.measure.systems import BASELINES
 from poolfold.manifest import Manifest, Strategy
 
 _SHOWN = ("1x128", "32x128", "32x128 ragged")
@@ -23,7 +24,7 @@ def as_json(manifest: Manifest, directory: Path) -> Mapping[str, Any]:
 
 
 def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
-    """One row for each graph and engine, and one for each PyTorch model they were measured against."""
+    """One row for each graph and engine, and one for each model they were measured against."""
     workloads = [name for name in _SHOWN if any(row["workload"] == name for row in manifest.latency)]
     header = ["strategy", "dtype", "runs on", "trained", "checked", "cosine >=", "top-10", *_latency_header(workloads)]
     rows: list[list[str]] = []
@@ -34,20 +35,21 @@ def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
     console.table(f"{directory}: {model.model_type}, {model.num_layers} layers, {dims} dimensions", header, rows)
     if manifest.latency:
         console.line(
-            f"Milliseconds for batch x tokens, {manifest.latency[0]['threads']} threads, median; (x) is PyTorch's time "
-            "over this one's, interleaved in one run. MiB: what model and largest batch add to the process."
+            f"Milliseconds for batch x tokens, {manifest.latency[0]['threads']} threads, median; (x) is "
+            f"{BASELINES[_baseline(manifest)]} time over this one's, interleaved in one run. MiB: what model and "
+            "largest batch add to the process."
         )
     for line in _remarks(manifest):
         console.line(line)
 
 
 def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[str]) -> list[list[str]]:
-    """PyTorch where it was measured, then the graphs, then the engines."""
+    """The model itself where it was measured, then the graphs, then the engines."""
     name, trained = strategy.name, "yes" if strategy.trained else "no"
     rows = []
     if manifest.latency:
-        cells = _latency_cells(manifest, name, "fp32", "pytorch", workloads)
-        rows.append([name, "fp32", "pytorch", trained, "reference", "", "", *cells])
+        cells = _latency_cells(manifest, name, "fp32", _baseline(manifest), workloads)
+        rows.append([name, "fp32", _baseline(manifest), trained, "reference", "", "", *cells])
     for graph in (g for g in manifest.graphs if g.strategy == name):
         parity = _parity_cells(manifest, name, graph.dtype)
         cells = _latency_cells(manifest, name, graph.dtype, "onnxruntime", workloads)
@@ -56,6 +58,11 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
         fused = f"{engine.status}, {engine.attention_fused}/{engine.attention_layers} attention fused"
         rows.append([name, engine.dtype, engine.target, trained, fused, *[""] * (2 + len(_latency_header(workloads)))])
     return rows
+
+
+def _baseline(manifest: Manifest) -> str:
+    """The runtime that others are compared with."""
+    return next(str(row["runtime"]) for row in manifest.latency if row["runtime"] in BASELINES)
 
 
 def _latency_header(workloads: Sequence[str]) -> list[str]:

@@ -18,7 +18,7 @@ class FoldKnownDimsPass(ir.passes.InPlacePass):
     Before: [batch, heads, seq, 32] -> Shape -> Slice(3:) -> Cast -> Sqrt, the scale of an attention
     After:  32 -> Cast -> Sqrt, which `cleanup` folds
 
-    Requires: shapes inferred.
+    Requires: shapes inferred, constants lifted to initializers (`cleanup`).
     Ensures: dimensions that are not numbers are still read.
     Numerics: exact.
     Source: this project; TorchScript's exporter computes the scale of scaled_dot_product_attention so.

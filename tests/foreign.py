@@ -6,13 +6,16 @@ value but inputs and outputs has a shape. Weights are random, and the same argum
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from tests.graphs.build import FLOAT, INT64, GraphBuilder
-from tests.models import HIDDEN, POSITIONS
+from tests.models import HIDDEN, POSITIONS, tiny_checkpoint
 
 INT32 = ir.DataType.INT32
 HEADS = 2
@@ -29,6 +32,7 @@ def torchscript_encoder(
     dims: tuple[int | str, int | str] = ("batch_size", "sequence_length"),
     layers: int = 2,
     masked: bool = True,
+    lowest: float = float(np.finfo(np.float32).min),
     width: int | str = HIDDEN,
     seed: int = 0,
 ) -> ir.Model:
@@ -43,10 +47,43 @@ def torchscript_encoder(
         dims: dimensions of the inputs.
         layers: how many.
         masked: whether attention reads the mask.
+        lowest: what is added to the scores of masked positions.
         width: the last dimension as the outputs declare it.
         seed: of the weights.
     """
-    return _Bert(opset, dtype, seed).model(inputs, outputs, dims, layers, masked, width)
+    build = _Bert(opset, dtype, seed)
+    return build.encoder(inputs, outputs, dims, layers, lowest if masked else None, width)
+
+
+def foreign_folder(
+    folder: Path, model: ir.Model | Path, *, layout: str = "optimum", external: bool = False, **checkpoint: Any
+) -> Path:
+    """Put a graph into the folder of a tiny checkpoint without weights, and return the path of the graph.
+
+    Args:
+        folder: created.
+        model: the graph, or a file to copy.
+        layout: "optimum": the graph lies beside configuration and tokeniser, and nothing says the pooling; "hub": it
+            lies in onnx/ of a sentence-transformers folder.
+        external: keep the weights in model.onnx_data.
+        checkpoint: as `tiny_checkpoint` takes them.
+    """
+    tiny_checkpoint(folder, **checkpoint)
+    (folder / "model.safetensors").unlink()
+    path = folder / "model.onnx"
+    if layout == "hub":
+        path = folder / "onnx" / "model.onnx"
+        path.parent.mkdir()
+    else:
+        for name in ("modules.json", "config_sentence_transformers.json", "sentence_bert_config.json"):
+            (folder / name).unlink()
+    if isinstance(model, Path):
+        shutil.copyfile(model, path)
+    elif external:
+        ir.save(model, path, external_data="model.onnx_data", size_threshold_bytes=256)
+    else:
+        ir.save(model, path)
+    return path
 
 
 class _Bert(GraphBuilder):
@@ -129,18 +166,18 @@ class _Bert(GraphBuilder):
             value = self.op("Add", value, self.unsqueeze(self.op("Cast", given[name], to=FLOAT), 2))
         return self.norm(value, "embeddings.LayerNorm")
 
-    def bias(self, mask: ir.Value) -> ir.Value:
+    def bias(self, mask: ir.Value, lowest: float) -> ir.Value:
         absent = self.op(
             "Sub",
             self.number("one", 1, np.float32),
             self.op("Cast", self.unsqueeze(self.unsqueeze(mask, 1), 2), to=FLOAT),
         )
-        return self.op("Mul", absent, self.number("lowest", np.finfo(np.float32).min, np.float32))
+        return self.op("Mul", absent, self.number("lowest", lowest, np.float32))
 
-    def model(self, inputs, outputs, dims, layers, masked, width) -> ir.Model:  # type: ignore[override]
+    def encoder(self, inputs, outputs, dims, layers, lowest, width) -> ir.Model:
         given = {name: self.input(name, self.dtype, *dims) for name in inputs}
         value = self.embeddings(given)
-        bias = self.bias(given["attention_mask"]) if masked else None
+        bias = None if lowest is None else self.bias(given["attention_mask"], lowest)
         for layer in range(layers):
             name = f"encoder.layer.{layer}"
             value = self.norm(self.op("Add", self.attention(value, bias, f"{name}.attention"), value), f"{name}.norm")
@@ -157,4 +194,4 @@ class _Bert(GraphBuilder):
                 result = self.op("Identity", value, name=name)
                 result.shape = ir.Shape([*dims, width])
             results.append(result)
-        return super().model(*results)
+        return self.model(*results)

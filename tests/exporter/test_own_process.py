@@ -45,6 +45,12 @@ def test_the_result_comes_from_another_process() -> None:
     assert not psutil.pid_exists(pid)
 
 
+def test_a_library_can_be_kept_out_of_it() -> None:
+    assert result("can_import", "wave") is True, "the control"
+    with OwnProcess(f"{HERE}:can_import", "wave", without=("wave",)) as process:
+        assert process.result() is False
+
+
 def test_an_error_of_ours_keeps_its_class_and_its_message() -> None:
     with pytest.raises(CheckpointError) as caught:
         result("refuse", "a.json")
@@ -74,7 +80,7 @@ def test_a_result_that_cannot_travel_is_a_bug_and_no_failed_check() -> None:
 
 @pytest.mark.parametrize(("function", "argument", "code"), [("die", 9, -9), ("leave", 3, 3)])
 def test_a_process_that_dies_is_a_failed_check_with_its_exit_code(function: str, argument: int, code: int) -> None:
-    with pytest.raises(CheckFailed, match=rf"{HERE}:{function}\) died with exit code {code}\..*memory"):
+    with pytest.raises(CheckFailed, match=rf"{HERE}:{function} died with exit code {code}\..*memory"):
         result(function, argument)
 
 
