@@ -5,10 +5,10 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint fix bench size clean
+.PHONY: help install demo test lint fix bench bench-export size clean
 
 help:  ## list the targets
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 # The tested versions live in constraints.txt; the ranges poolfold promises live in pyproject.toml. The light
 # environment is what production installs: tests use it, and reach no network themselves.
@@ -40,7 +40,10 @@ fix: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## what an export costs beside a peer's; writes bench/results
+bench: $(STAMP)  ## poolfold against its peers, 25 minutes; writes bench/results and README's table
+	$(BIN)/python -m bench.peers
+
+bench-export: $(STAMP)  ## what an export costs beside a peer's; writes bench/results
 	$(BIN)/python -m bench.export_cost
 
 size: ## lines of source and tests

@@ -19,7 +19,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.peer import peer_environment, peer_versions
+from bench.optimum_venv import peer_environment, peer_versions
 from bench.process_cost import Cost, run
 from exporter.environment import environment, load_average
 

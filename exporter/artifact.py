@@ -16,7 +16,7 @@ from typing import Any
 import msgspec
 
 from exporter.environment import environment
-from exporter.spec import DType, ModelSpec
+from exporter.spec import DType, Form, ModelSpec
 from graphs.head import Dense, Head, Truncate
 from graphs.strategy import Strategy, strategy_name
 from poolfold import manifest as m
@@ -26,9 +26,13 @@ from poolfold.verify import describe
 _COPIED = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
 
 
-def graph_path(strategy: Strategy, dtype: DType) -> str:
+def graph_path(strategy: Strategy, dtype: DType, form: Form = Form.PLAIN) -> str:
     """Where a graph lies, relative to the artifact."""
-    return f"onnx/{strategy_name(strategy)}_{dtype}.onnx"
+    return f"onnx/{strategy_name(strategy)}_{dtype}{_suffix(form)}.onnx"
+
+
+def _suffix(form: Form) -> str:
+    return "" if form is Form.PLAIN else f"_{form}"
 
 
 def weights_path(dtype: DType) -> str:
@@ -36,9 +40,9 @@ def weights_path(dtype: DType) -> str:
     return f"onnx/weights_{dtype}.bin"
 
 
-def engine_path(target: str, strategy: Strategy, dtype: DType) -> str:
+def engine_path(target: str, strategy: Strategy, dtype: DType, form: Form = Form.PLAIN) -> str:
     """Where an engine lies."""
-    return f"engines/{target}/{strategy_name(strategy)}_{dtype}.engine"
+    return f"engines/{target}/{strategy_name(strategy)}_{dtype}{_suffix(form)}.engine"
 
 
 def write_model_files(directory: Path, spec: ModelSpec) -> None:

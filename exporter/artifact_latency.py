@@ -1,4 +1,4 @@
-"""An artifact's graphs against the model they came from: which systems, and what the manifest says of them."""
+"""What an artifact runs against the model it came from: which systems, and what the manifest says of them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from exporter.measure.systems import System, artifact_system, baseline_system
 from exporter.measure.workloads import workloads
 from exporter.spec import ModelSpec
 from graphs.strategy import Strategy, parse_strategy
+from poolfold.load import runnables
 from poolfold.manifest import Manifest
 
 ROUNDED = 4
@@ -33,15 +34,19 @@ def measure_artifact(
     directory: Path,
     manifest: Manifest,
     spec: ModelSpec,
+    targets: Sequence[str] | None = None,
     *,
     budget_s: float,
     threads: int | None,
     progress: Progress,
 ) -> LatencyReport:
-    """Time every ONNX graph of an artifact beside the model it came from, pooled by its strategy.
+    """Time everything that an artifact runs beside the model it came from, pooled by its strategy.
 
     Args:
         directory: the artifact, complete, manifest included.
+        manifest: its own.
+        spec: the checkpoint that it came from.
+        targets: only what runs on these; None for all.
         budget_s: about how long the timed part may take.
         threads: of every system alike; None for one a core.
     """
@@ -51,9 +56,10 @@ def measure_artifact(
         baseline = baseline_system(spec, modes, manifest.model.dimensions)
         systems.append(baseline)
         systems += [
-            artifact_system(directory, modes, graph.dtype, baseline=baseline.runtime)
-            for graph in manifest.graphs
-            if graph.strategy == strategy.name
+            artifact_system(directory, modes, runs.dtype, runs.target, baseline.runtime)
+            for runs in runnables(manifest)
+            if runs.form == "plain"  # the loader takes the faster form by itself
+            if runs.strategy == strategy.name and (targets is None or runs.target in targets)
         ]
     batches = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)
     return measure(systems, batches, threads=threads, budget_s=budget_s, progress=progress)

@@ -17,6 +17,7 @@ from exporter.options import ExportOptions
 from exporter.parity.checks import run_reference
 from exporter.plan import Capture
 from exporter.planning import read_plan
+from exporter.recipes import prepare_encoder
 from exporter.reference import Reference, load_backbone
 from graphs.cleanup import cleanup
 from graphs.weights import save_graphs
@@ -38,6 +39,7 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
         encoder = export_encoder(backbone, plan.spec)
         before = len(encoder.graph)
         cleanup(encoder)
+        prepare_encoder(encoder)
         path = scratch / "encoder.onnx"
         save_graphs({path: encoder}, scratch / "encoder.bin")
         stage.outcome = f"encoder, once: opset {encoder.opset_imports['']}, {before} -> {len(encoder.graph)} nodes"

@@ -71,8 +71,8 @@ _OVERVIEW = _examples(
     "poolfold embed artifacts/minilm -i texts.txt -o vectors.npy",
 )
 _FOLDER = click.Path(path_type=Path)
-_TARGETS = click.Choice(["onnxruntime", "tensorrt-rtx"])
-_DTYPES = click.Choice(["fp32", "fp16"])
+_TARGETS = click.Choice(["onnxruntime", "openvino", "tensorrt-rtx"])
+_DTYPES = click.Choice(["fp32", "fp16", "bf16"])
 _texts = click.option("--texts", type=_FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8: checked too.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
@@ -106,7 +106,13 @@ def cli() -> None:
     help="cls, mean, max, mean_sqrt_len_tokens, weightedmean, lasttoken, or several joined by '+'; 'trained' is what "
     "the checkpoint says. Repeat for several strategies.",
 )
-@click.option("--dtype", type=_DTYPES, multiple=True, default=["fp32"], help="Precision of a graph. Repeat for both.")
+@click.option(
+    "--dtype",
+    type=_DTYPES,
+    multiple=True,
+    default=["fp32"],
+    help="Precision of a graph; bf16: how openvino executes the fp32 one. Repeat for several.",
+)
 @click.option("--target", type=_TARGETS, multiple=True, default=["onnxruntime"], help="Repeat for several.")
 @click.option("--batch", type=_Range(), default="1:8:64", help="Batch sizes an engine accepts and is tuned for.")
 @click.option(
@@ -142,7 +148,7 @@ def export(**options: Any) -> None:
 @_json
 @_quiet
 def validate(**options: Any) -> None:
-    """Check every graph of DIR again: against the model it came from, through the loader that ships."""
+    """Check what DIR runs on a target again: against the model it came from, through the loader that ships."""
     from exporter.commands.validate import run
 
     run(**options)
@@ -161,7 +167,7 @@ def validate(**options: Any) -> None:
 @_json
 @_quiet
 def bench(**options: Any) -> None:
-    """Measure latency, throughput and peak memory of each graph of DIR against its model, interleaved."""
+    """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
     from exporter.commands.bench import run
 
     run(**options)
@@ -178,7 +184,7 @@ def bench(**options: Any) -> None:
 @click.option("-o", "--output", type=_FOLDER, required=True, metavar="FILE", help="float32 [texts, dim], NumPy format.")
 @click.option("--strategy", metavar="S", help="A strategy of DIR.  [default: the trained one]")
 @click.option("--target", type=_TARGETS, default="onnxruntime", help="What runs the graph.")
-@click.option("--dtype", type=_DTYPES, help="Precision of the graph.  [default: fp32 where DIR has it]")
+@click.option("--dtype", type=_DTYPES, help="Precision to run in.  [default: fp32 where DIR has it]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Texts at once.")
 @click.option("--prompt-name", metavar="NAME", help="A prompt that the model brings, such as 'query'.")
 @_threads

@@ -15,9 +15,10 @@ from typing import Any
 
 import onnx_ir as ir
 import torch
+from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from exporter.spec import ModelSpec
-from poolfold.errors import CheckpointError
+from poolfold.errors import CheckpointError, first_line
 
 OPSET = 23
 """The first opset with `Attention` and `RMSNormalization` as single operators; TensorRT fuses the former by itself."""
@@ -53,11 +54,12 @@ def export_encoder(backbone: torch.nn.Module, spec: ModelSpec) -> ir.Model:
         [batch, seq, hidden]. Its weights share memory with `backbone` where the tracer allows it.
 
     Raises:
-        CheckpointError: the architecture cannot be traced, or its graph does not depend on both inputs.
+        CheckpointError: the architecture cannot be traced, or its graph does not depend on both inputs or gives vectors
+            of another size than the checkpoint says.
     """
     wrapper = _LastHiddenState(backbone).eval()
     axes: Any = {0: "batch", 1: "seq"}
-    with _quiet():
+    with _quiet(), _attention_that_copies():
         try:
             program = torch.onnx.export(
                 wrapper,
@@ -75,13 +77,34 @@ def export_encoder(backbone: torch.nn.Module, spec: ModelSpec) -> ir.Model:
         except torch.onnx.errors.OnnxExporterError as error:
             raise CheckpointError(
                 f"{spec.source.name}: torch.onnx.export cannot trace a {spec.model_type!r} transformer "
-                f"({_first_line(error)}). It is not supported by this release."
+                f"({first_line(error)}). It is not supported by this release."
             ) from error
     if program is None:
         raise CheckpointError(f"{spec.source.name}: torch.onnx.export returned no graph for {spec.model_type!r}.")
     model: ir.Model = program.model
     _require_contract(model, spec)
     return model
+
+
+@contextlib.contextmanager
+def _attention_that_copies() -> Iterator[None]:
+    """Let fused attention end in a copy: [batch, seq, heads, head] in that order in memory, whatever made it.
+
+    PyTorch traces twice, and its attention with a position bias (T5) lays out its result in one order the first time
+    and in another the second: a `contiguous` that did nothing is then missing before the view that needs it. The copy
+    is always traced, and `graphs.cleanup` removes it.
+    """
+    attention = ALL_ATTENTION_FUNCTIONS["sdpa"]
+
+    def copying(*args: Any, **kwargs: Any) -> tuple[torch.Tensor, Any]:
+        output, weights = attention(*args, **kwargs)
+        return output.clone(memory_format=torch.contiguous_format), weights
+
+    ALL_ATTENTION_FUNCTIONS["sdpa"] = copying
+    try:
+        yield
+    finally:
+        ALL_ATTENTION_FUNCTIONS["sdpa"] = attention
 
 
 def _tracing_batch(spec: ModelSpec) -> tuple[torch.Tensor, torch.Tensor]:
@@ -97,7 +120,7 @@ def _tracing_batch(spec: ModelSpec) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _require_contract(model: ir.Model, spec: ModelSpec) -> None:
-    """Both inputs must be there and be read: a dropped mask gives wrong vectors for every padded batch."""
+    """Both inputs must be there and be read, since a dropped mask gives wrong vectors for every padded batch."""
     names = {value.name: value for value in model.graph.inputs}
     for name in INPUTS:
         if name not in names or not names[name].uses():
@@ -105,13 +128,12 @@ def _require_contract(model: ir.Model, spec: ModelSpec) -> None:
                 f"{spec.source.name}: the exported {spec.model_type!r} graph does not read {name}, so padded batches "
                 "would give wrong vectors. This architecture is not supported by this release."
             )
-
-
-def _first_line(error: BaseException) -> str:
-    """The innermost cause in one line; the exporter wraps it in pages of advice."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    shape = model.graph.outputs[0].shape
+    if shape is None or len(shape) != 3 or shape[2] != spec.hidden_size:
+        raise CheckpointError(
+            f"{spec.source.name}: this {spec.model_type!r} gives {HIDDEN} of shape {shape}; expected "
+            f"[batch, seq, {spec.hidden_size}], one vector a token. This architecture is not supported by this release."
+        )
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
+from tokenizers import Tokenizer
 
 from exporter.checkpoint.graph_source import read_graph
 from exporter.checkpoint.sequence_limit import OFFSET_TYPES
@@ -16,10 +17,11 @@ from exporter.spec import GraphFile, ModelSpec
 from exporter.symbolic_shapes import infer_symbolic_shapes
 from graphs.adopt_encoder import AdoptEncoderPass
 from graphs.cleanup import cleanup
-from graphs.foreign_encoder import POSITIONS
+from graphs.fold_pooling import MASK
+from graphs.foreign_encoder import IDS, POSITIONS, TOKEN_TYPES
 from graphs.known_dims import FoldKnownDimsPass
 from graphs.raise_opset import RaiseOpsetPass
-from poolfold.errors import CheckpointError
+from poolfold.errors import CheckpointError, first_line
 
 _PRODUCTS = ("Gather", "Gemm", "MatMul")
 """Operators whose constants are weights."""
@@ -49,6 +51,7 @@ def import_encoder(graph: GraphFile, spec: ModelSpec) -> ImportedEncoder:
         CheckpointError: the file cannot be read or converted, a weight is NaN, or a folded input would be wrong.
     """
     _require_plain_positions(graph, spec)
+    _require_plain_token_types(graph, spec)
     model = read_graph(graph.path)
     _require_numbers(graph, model)
     opset, nodes = model.opset_imports.get("", 0), len(model.graph)
@@ -64,7 +67,9 @@ def import_encoder(graph: GraphFile, spec: ModelSpec) -> ImportedEncoder:
             cleanup(model)
     except (ir.passes.PassError, ir.passes.PreconditionError, ValueError) as error:
         because = f" Shapes were not inferred: {unknown}." if unknown else ""
-        raise CheckpointError(f"{graph.path} cannot become an encoder: {_cause(error)}.{because}") from error
+        raise CheckpointError(
+            f"{graph.path} cannot become an encoder: {first_line(error).rstrip('.')}.{because}"
+        ) from error
     folded = f"; {' and '.join(graph.encoder.folded)} constant" if graph.encoder.folded else ""
     after = f"opset {opset} -> {model.opset_imports['']}, {nodes} -> {len(model.graph)} nodes"
     return ImportedEncoder(
@@ -80,19 +85,24 @@ def _about_shapes(model: ir.Model, reason: str | None) -> str | None:
     return f"the shapes of {len(lost)} tensors are not known ({reason})." if reason and lost else None
 
 
-def _cause(error: BaseException) -> str:
-    """The innermost cause in one line; a sequence of passes wraps it in a list of them."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__).rstrip(".")
-
-
 def _require_plain_positions(graph: GraphFile, spec: ModelSpec) -> None:
     """Refuse to fold positions where they are not simply 0, 1, 2, ..."""
     if POSITIONS in graph.encoder.folded and spec.model_type in OFFSET_TYPES:
         raise CheckpointError(
             f"{graph.path} has an input {POSITIONS}, and a {spec.model_type} counts positions by its padding: they are "
             f"no constant to fold. Export it without {POSITIONS}, so that the graph computes them."
+        )
+
+
+def _require_plain_token_types(graph: GraphFile, spec: ModelSpec) -> None:
+    """Refuse to fold token types where the tokeniser gives a text others than 0, as XLNet's does."""
+    if TOKEN_TYPES not in graph.encoder.folded or not spec.token_types:
+        return
+    types = set(Tokenizer.from_str(spec.tokenizer_json).encode("a b").type_ids)
+    if types - {0}:
+        raise CheckpointError(
+            f"{graph.path} has an input {TOKEN_TYPES}, and its tokeniser gives a text the types {sorted(types)}: they "
+            f"are no constant to fold, and a graph of {IDS} and {MASK} cannot take them."
         )
 
 

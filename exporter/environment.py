@@ -21,6 +21,7 @@ _DISTRIBUTIONS = (
     "onnxscript",
     "onnxruntime",
     "onnxruntime-gpu",
+    "openvino",
     "tensorrt-rtx-cu13",
     "tokenizers",
     "numpy",

@@ -16,6 +16,7 @@ from exporter.options import ExportOptions
 from exporter.parity.checks import run_reference
 from exporter.plan import Capture
 from exporter.planning import read_plan
+from exporter.recipes import prepare_encoder
 from exporter.spec import DType
 from graphs.weights import save_graphs
 from poolfold.errors import InputError
@@ -37,6 +38,7 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
             _require_no_subgraph(encoder.model, graph.path)
         if encoder.warning:
             stage.warn(encoder.warning)
+        prepare_encoder(encoder.model)
         path = scratch / "encoder.onnx"
         save_graphs({path: encoder.model}, scratch / "encoder.bin")
         stage.outcome = encoder.done

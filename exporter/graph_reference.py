@@ -16,7 +16,7 @@ from graphs.fold_pooling import MASK
 from graphs.foreign_encoder import IDS, POSITIONS, TOKEN_TYPES
 from graphs.head import Head, apply_head
 from graphs.strategy import Strategy, pool
-from poolfold.errors import CheckpointError
+from poolfold.errors import CheckpointError, first_line
 
 _LOG_NOTHING = 4
 """What fails is raised too."""
@@ -48,7 +48,7 @@ class GraphReference:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no base class of their own
             raise CheckpointError(
-                f"{path} cannot be loaded by onnxruntime {ort.__version__}: {_line(error)}. Export it again."
+                f"{path} cannot be loaded by onnxruntime {ort.__version__}: {first_line(error)}. Export it again."
             ) from error
         self._dtypes = {value.name: _DTYPES[value.type] for value in self._session.get_inputs()}
 
@@ -82,7 +82,7 @@ class GraphReference:
             (hidden,) = self._session.run([self._hidden], feeds)
         except Exception as error:
             raise CheckpointError(
-                f"{self._path} fails in onnxruntime {ort.__version__} on ids {list(input_ids.shape)}: {_line(error)}. "
+                f"{self._path} fails in onnxruntime {ort.__version__} on ids {list(input_ids.shape)}: {first_line(error)}. "
                 "Expected a graph that takes batches of any size; export it with dynamic batch and sequence axes."
             ) from error
         expected = (*input_ids.shape, self._width)
@@ -92,8 +92,3 @@ class GraphReference:
                 f"{list(input_ids.shape)}; expected {list(expected)}. config.json belongs to another model."
             )
         return {strategy: apply_head(pool(hidden, attention_mask, strategy), self._head) for strategy in strategies}
-
-
-def _line(error: Exception) -> str:
-    """An error of ONNX Runtime in one line."""
-    return " ".join(str(error).split())

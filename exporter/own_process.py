@@ -51,7 +51,12 @@ class OwnProcess:
         self._process = context.Process(target=_serve, args=(sender, function, arguments, without), daemon=True)
 
     def __enter__(self) -> Self:
-        with _environment(PYTHONSAFEPATH="1", **self._variables), _ctrl_c_held_back(), _no_main_module():
+        # Models go through sets of names while they are traced: with a seed the same checkpoint gives the same bytes.
+        with (
+            _environment(PYTHONSAFEPATH="1", PYTHONHASHSEED="0", **self._variables),
+            _ctrl_c_held_back(),
+            _no_main_module(),
+        ):
             self._process.start()
         # Only the child holds the sending end now: should it die, `result` notices.
         self._sender.close()

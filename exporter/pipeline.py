@@ -38,8 +38,9 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
         ) as reading:
             # A second of imports, spent while the other process makes its own.
             from exporter.engines import require_available
+            from exporter.request import target_dtypes
             from exporter.stages import make_artifact
 
-            require_available(options.targets)
+            require_available(target_dtypes(options.targets, options.dtypes))
             captured: Capture = reading.result()
         return make_artifact(options, place, captured, console)

@@ -12,7 +12,7 @@ from exporter.options import ExportOptions
 from exporter.parity.corpus import corpus
 from exporter.parity.tokens import tokenise
 from exporter.plan import Plan
-from exporter.request import choose_head, choose_profile, choose_strategies, engine_dtypes
+from exporter.request import choose_head, choose_profile, choose_strategies
 from graphs.strategy import strategy_name
 from poolfold.tokenise import Tokenizer
 
@@ -33,7 +33,6 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.dimensions)
     profile = choose_profile(spec, options.batch, options.seq_len)
-    engine_dtypes(options.targets, options.dtypes)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
     tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
     revision = f" @ {source.revision[:12]}" if source.revision else ""

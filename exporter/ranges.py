@@ -16,6 +16,7 @@ import onnxruntime as ort
 from exporter.parity.tokens import Batch
 from graphs.ranges import ProbeRangesPass
 from graphs.weights import load_graph
+from poolfold.errors import CheckpointError, first_line
 
 FP16_MAX = 65504.0
 
@@ -50,6 +51,9 @@ def measure_ranges(encoder: Path, batches: Sequence[Batch], threads: int | None)
         encoder: a clean fp32 graph; the probed one is written beside it, and reads the same weights file.
         batches: what to run it on.
         threads: of the session; None for one a core.
+
+    Raises:
+        CheckpointError: ONNX Runtime loaded the encoder and cannot compute it.
     """
     probed = load_graph(encoder)
     probe = ProbeRangesPass()
@@ -65,7 +69,13 @@ def measure_ranges(encoder: Path, batches: Sequence[Batch], threads: int | None)
     text = np.zeros(len(probe.tensors), dtype=np.int64)
     for input_ids, attention_mask, rows in batches:
         feed = {"input_ids": input_ids, "attention_mask": attention_mask}
-        (found,) = session.run(["tensor_ranges"], feed)
+        try:
+            (found,) = session.run(["tensor_ranges"], feed)
+        except Exception as error:  # its errors have no base class of their own
+            raise CheckpointError(
+                f"onnxruntime {ort.__version__} cannot run the encoder on input_ids {list(input_ids.shape)}: "
+                f"{first_line(error)}. This architecture is not supported by this release."
+            ) from error
         # A NaN means that fp32 itself fails there: as bad as it gets.
         found = np.nan_to_num(found, nan=np.inf)
         best = found.argmax(axis=1)

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+import transformers
+from tokenizers import Tokenizer
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedConfig
 
-from exporter.checkpoint.transformer_config import load_config
+from exporter.checkpoint.transformer_config import ENCODERS, load_config
 from exporter.checkpoint.weight_files import weight_files
 from exporter.quiet import quiet_transformers
 from exporter.spec import ModelSpec
 from graphs.head import Activation, Dense, Head, Normalize, Truncate
 from graphs.strategy import PoolingMode, Strategy
-from poolfold.errors import CheckpointError, InputError
+from poolfold.errors import CheckpointError, InputError, first_line
 
 _BUFFERS = ("position_ids", "token_type_ids", "inv_freq")
 """Older checkpoints store these beside the weights; models compute them."""
@@ -30,14 +32,16 @@ def load_backbone(spec: ModelSpec) -> torch.nn.Module:
     """Load the transformer: fp32, for inference, `sdpa` attention where the model has it, no pooling layer.
 
     Raises:
-        CheckpointError: transformers cannot load it, a weight is missing or misshapen, or the file holds weights inside
-            the model's modules that this transformers would ignore.
+        CheckpointError: transformers cannot load it, a weight is missing or misshapen, the file holds weights inside
+            the model's modules that this transformers would ignore, or a vector depends on token types.
     """
     config = load_config(spec.transformer, trust_remote_code=spec.trust_remote_code)
     files = weight_files(spec.transformer, allow_pickle=spec.allow_pickle)
+    encoder = ENCODERS.get(config.model_type)
+    model_class: Any = AutoModel if encoder is None else getattr(transformers, encoder)
     try:
         with quiet_transformers():
-            backbone, report = AutoModel.from_pretrained(
+            backbone, report = model_class.from_pretrained(
                 spec.transformer,
                 config=config,
                 dtype=torch.float32,
@@ -55,6 +59,8 @@ def load_backbone(spec: ModelSpec) -> torch.nn.Module:
     _check_report(backbone, report, spec)
     backbone.config.use_cache = False
     backbone.eval().requires_grad_(False)
+    if spec.token_types:
+        _check_token_types(backbone, spec)
     return backbone  # type: ignore[no-any-return]
 
 
@@ -123,11 +129,13 @@ class Reference:
 
         Returns:
             float32 [batch, dim] by strategy.
+
+        Raises:
+            CheckpointError: the transformer itself fails on the batch.
         """
         mask = torch.tensor(attention_mask)
         with torch.inference_mode():
-            output = self._backbone(input_ids=torch.tensor(input_ids), attention_mask=mask, return_dict=True)
-            hidden = output.last_hidden_state.float()
+            hidden = _last_hidden_state(self._backbone, torch.tensor(input_ids), mask)
             return {strategy: apply_head(pool(hidden, mask, strategy), self._head).numpy() for strategy in strategies}
 
 
@@ -163,6 +171,43 @@ def _check_report(backbone: torch.nn.Module, report: dict[str, Any], spec: Model
             f"{spec.transformer} has {len(ignored)} weights that the {spec.model_type} of transformers does not "
             f"compute with, such as {', '.join(ignored[:3])}. Its vectors would differ from the author's."
         )
+
+
+def _check_token_types(backbone: torch.nn.Module, spec: ModelSpec) -> None:
+    """Check that the token types that the tokeniser gives a text may be left out, since the graph takes none.
+
+    They may where all are 0 and that is the model's default. XLNet and Funnel mark a token by its type, and GPT-2 adds
+    a vector to every token whose type is given.
+    """
+    parameters = inspect.signature(backbone.forward).parameters
+    if "token_type_ids" not in parameters:
+        return
+    text = Tokenizer.from_str(spec.tokenizer_json).encode("a b")
+    ids = torch.tensor([text.ids])
+    with torch.inference_mode():
+        without = _last_hidden_state(backbone, ids, torch.ones_like(ids))
+        given = _last_hidden_state(backbone, ids, torch.ones_like(ids), token_type_ids=torch.tensor([text.type_ids]))
+    if not torch.allclose(without, given, rtol=1e-5, atol=1e-5):
+        raise CheckpointError(
+            f"{spec.transformer} gives a text the token types {sorted(set(text.type_ids))}, and this {spec.model_type} "
+            "gives other vectors with them than without; a graph of input_ids and attention_mask cannot take them. "
+            "Such a checkpoint cannot be folded."
+        )
+
+
+def _last_hidden_state(
+    backbone: torch.nn.Module, input_ids: torch.Tensor, attention_mask: torch.Tensor, **more: torch.Tensor
+) -> torch.Tensor:
+    """int64 [batch, seq] twice -> float32 [batch, seq, hidden]."""
+    try:
+        output = backbone(input_ids=input_ids, attention_mask=attention_mask, return_dict=True, **more)
+    except Exception as error:  # transformers' models fail in many ways
+        raise CheckpointError(
+            f"transformers' {type(backbone).__name__} itself fails on input_ids {list(input_ids.shape)} "
+            f"({type(error).__name__}: {first_line(error)}). Check that config.json belongs to these weights."
+        ) from error
+    hidden: torch.Tensor = output.last_hidden_state.float()
+    return hidden
 
 
 def _lies_inside(weight: str, backbone: torch.nn.Module) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from exporter.artifact import embedding_dim
 from exporter.spec import DType, ModelSpec
+from exporter.targets.precisions import PRECISIONS
 from graphs.head import Dense, Head, Truncate
 from graphs.strategy import PoolingMode, Strategy, parse_strategy, strategy_name
 from poolfold.errors import CheckpointError, InputError
@@ -77,17 +78,26 @@ def choose_profile(spec: ModelSpec, batch: tuple[int, int, int], seq_len: tuple[
     return Profile(batch=Range(min=batch[0], opt=batch[1], max=batch[2]), seq_len=Range(min=low, opt=opt, max=high))
 
 
-def engine_dtypes(targets: Sequence[str], dtypes: Sequence[DType]) -> tuple[DType, ...]:
-    """The precisions to build engines of: fp16, since TensorRT-RTX has no fused attention in fp32.
+def target_dtypes(targets: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str, tuple[DType, ...]]:
+    """Share the precisions out: each target takes those that it has.
+
+    A graph is made in fp32 and fp16 whatever the targets are, and checked in ONNX Runtime.
 
     Raises:
-        InputError: an engine was asked for, and fp16 was not.
+        InputError: a target that has none of them, or a precision that only a target not asked for has.
     """
-    if "tensorrt-rtx" not in targets:
-        return ()
-    if DType.FP16 not in dtypes:
-        raise InputError(
-            "--target tensorrt-rtx needs --dtype fp16: TensorRT-RTX builds attention in half precision only. "
-            "Add --dtype fp16."
-        )
-    return (DType.FP16,)
+    for dtype in dtypes:
+        able = [name for name, precisions in PRECISIONS.items() if dtype in precisions.dtypes]
+        if dtype.of_graph is not dtype and not set(able) & set(targets):
+            raise InputError(
+                f"--dtype {dtype} needs --target {' or '.join(able)}: no graph is stored in it, and no other target "
+                f"executes one in it. Add --target {able[0]}."
+            )
+    shares = {name: tuple(d for d in dtypes if d in PRECISIONS[name].dtypes) for name in targets}
+    for name, share in shares.items():
+        if not share:
+            has = PRECISIONS[name]
+            raise InputError(
+                f"--target {name} needs --dtype {' or '.join(has.dtypes)}: {has.why}. Add --dtype {has.dtypes[0]}."
+            )
+    return shares

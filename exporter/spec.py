@@ -17,10 +17,27 @@ if TYPE_CHECKING:  # it would import onnx-ir, which most commands do without
 
 
 class DType(StrEnum):
-    """Precision of a graph; it lives in the graph, not in a builder flag."""
+    """Precision of what runs. It lives in the graph, not in a builder flag; bf16 alone is how an fp32 graph is run."""
 
     FP32 = "fp32"
     FP16 = "fp16"
+    BF16 = "bf16"
+
+    @property
+    def of_graph(self) -> DType:
+        """The precision of the graph that runs."""
+        return DType.FP32 if self is DType.BF16 else self
+
+
+class Form(StrEnum):
+    """In which layout a graph computes its tokens. The vectors are the same."""
+
+    PLAIN = "plain"
+    """[batch, seq, ...], padding included."""
+    PADDING_FREE = "padding-free"
+    """Real tokens only; the graph finds them in attention_mask."""
+    PACKED = "packed"
+    """Real tokens only; their places are the further input token_positions."""
 
 
 def is_graph(model: str) -> bool:
@@ -68,6 +85,7 @@ class ModelSpec:
     transformer: the folder of the transformer inside `source.folder`, absolute: configuration and tokenizer, and the
         weights, unless `source.graph` has them.
     tokenizer_json: the tokeniser, complete, as the runtime will load it.
+    token_types: whether the tokeniser hands token_type_ids to the model as well.
     """
 
     source: Source
@@ -81,5 +99,6 @@ class ModelSpec:
     text: Text
     similarity: str
     tokenizer_json: str
+    token_types: bool
     allow_pickle: bool
     trust_remote_code: bool

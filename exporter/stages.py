@@ -8,14 +8,13 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import msgspec
-
 from exporter import artifact
 from exporter.artifact_latency import measure_artifact, summarise_latency, warn_if_busy
-from exporter.console import Console
-from exporter.engines import engines_in_background, outcome
+from exporter.console import Console, Stage
+from exporter.engines import compile_in_memory, engines_in_background, outcome
 from exporter.graph_files import write_graphs
 from exporter.options import ExportOptions
+from exporter.padding_benefit import measure_benefit
 from exporter.parity.checks import ReferenceRun
 from exporter.parity.report import ParityReport
 from exporter.parity.tokens import Tokens, sorted_batches
@@ -23,11 +22,11 @@ from exporter.plan import Capture
 from exporter.publish import Staging
 from exporter.ranges import Ranges, measure_ranges
 from exporter.recipes import Kitchen
-from exporter.request import engine_dtypes
+from exporter.request import target_dtypes
 from exporter.spec import DType, ModelSpec
-from exporter.validation import check_graphs, require_passed, summarise_parity
+from exporter.validation import candidates, check_candidates, mark_validated, require_passed, summarise_parity
 from graphs.weights import load_graph
-from poolfold.manifest import Engine, Manifest
+from poolfold.manifest import Engine, Graph, Manifest
 
 LATENCY_BUDGET_S = 60
 """Seconds for the timed part of an export. `poolfold bench --seconds` measures for longer."""
@@ -44,7 +43,10 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     encoder = load_graph(captured.encoder)
     artifact.write_model_files(directory, plan.spec)
     kitchen = Kitchen(encoder, plan.head, {} if ranges is None else ranges.largest)
-    graphs = write_graphs(directory, kitchen, plan.strategies, options.dtypes, console)
+    shares = target_dtypes(options.targets, options.dtypes)
+    wanted = shares.get("tensorrt-rtx", ())
+    dtypes = [dtype.of_graph for dtype in options.dtypes]
+    graphs = write_graphs(directory, kitchen, plan.strategies, dtypes, wanted, console)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
     del encoder, kitchen
     gc.collect()
@@ -52,19 +54,21 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
         "model": artifact.describe_model(plan.spec, plan.head),
         "strategies": artifact.describe_strategies(plan.spec, plan.strategies, plan.head),
     }
+    compiled = _compile(directory, graphs, shares.get("openvino", ()), options, console)
     # Checked as it will be loaded: sealed, but not yet called validated.
-    manifest = artifact.write_manifest(directory, graphs=graphs, **facts)
-    wanted = engine_dtypes(options.targets, options.dtypes)
+    manifest = artifact.write_manifest(directory, graphs=graphs, engines=compiled, **facts)
     with engines_in_background(directory, graphs, wanted, plan.profile) as building:
         reports = _validate(directory, manifest, captured.run, options, place.scratch, console)
-        facts["engines"] = _engines(building, console) if wanted else ()
-    graphs = tuple(msgspec.structs.replace(graph, status="validated") for graph in graphs)
+        engines = (*compiled, *(_engines(building, console) if wanted else ()))
+    graphs, facts["engines"] = mark_validated(graphs, engines, reports)
     facts["parity"] = summarise_parity(reports)
     if ranges is not None:
         artifact.write_report(directory, "ranges", ranges.by_size(plan.tokens.texts))
     known = {file.path: file for file in manifest.files}
     if not options.skip_latency:
         # Measured as it will be loaded, so described as it now is.
+        manifest = artifact.write_manifest(directory, graphs=graphs, known=known, **facts)
+        graphs = _padding(directory, manifest, options, console)
         manifest = artifact.write_manifest(directory, graphs=graphs, known=known, **facts)
         known = {file.path: file for file in manifest.files}
         facts["latency"] = _latency(directory, manifest, plan.spec, options, console)
@@ -84,12 +88,25 @@ def _ranges(encoder: Path, tokens: Tokens, options: ExportOptions, console: Cons
     return ranges
 
 
+def _compile(
+    directory: Path, graphs: Sequence[Graph], dtypes: Sequence[DType], options: ExportOptions, console: Console
+) -> tuple[Engine, ...]:
+    if not dtypes:
+        return ()
+    with console.stage("compile") as stage:
+        engines = compile_in_memory(directory, graphs, dtypes, options.threads)
+        _warn(engines, stage)
+        stage.outcome = outcome(engines)
+    return engines
+
+
 def _validate(
     directory: Path, manifest: Manifest, run: ReferenceRun, options: ExportOptions, scratch: Path, console: Console
 ) -> Sequence[ParityReport]:
     with console.stage("validate") as stage:
-        reports = check_graphs(
-            directory, manifest, run, scratch=scratch, threads=options.threads, progress=stage.progress
+        listed = candidates(manifest)
+        reports = check_candidates(
+            directory, manifest, run, listed, scratch=scratch, threads=options.threads, progress=stage.progress
         )
         require_passed(reports)
         stage.outcome = f"{len(reports)} candidates passed every check on {len(run.tokens.rows)} texts"
@@ -99,11 +116,28 @@ def _validate(
 def _engines(building: Future[tuple[Engine, ...]], console: Console) -> tuple[Engine, ...]:
     with console.stage("engines") as stage:
         engines = building.result()
-        for engine in engines:
-            for warning in engine.warnings:
-                stage.warn(f"{engine.target} {engine.strategy}: {warning}")
+        _warn(engines, stage)
         stage.outcome = f"{outcome(engines)}; built, not run here"
     return engines
+
+
+def _padding(directory: Path, manifest: Manifest, options: ExportOptions, console: Console) -> tuple[Graph, ...]:
+    with console.stage("padding") as stage:
+        graphs = measure_benefit(directory, manifest, threads=options.threads, progress=stage.progress)
+        measured = [
+            f"{g.strategy} {g.dtype} {target} below {share:.0%}"
+            for g in graphs
+            if g.padding_free is not None
+            for target, share in g.padding_free.faster_below.items()
+        ]
+        stage.outcome = f"real tokens at which the padding-free form is faster: {', '.join(measured) or 'it has none'}"
+    return graphs
+
+
+def _warn(engines: Sequence[Engine], stage: Stage) -> None:
+    for engine in engines:
+        for warning in engine.warnings:
+            stage.warn(f"{engine.target} {engine.strategy} {engine.dtype}: {warning}")
 
 
 def _latency(

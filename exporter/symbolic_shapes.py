@@ -12,6 +12,8 @@ import tempfile
 import onnx_ir as ir
 from onnxruntime.tools.symbolic_shape_infer import SymbolicShapeInference
 
+from poolfold.errors import first_line
+
 _LARGE = 1024
 """Elements. A larger constant says nothing about shapes, and is left out of what is inferred upon."""
 
@@ -30,7 +32,7 @@ def infer_symbolic_shapes(model: ir.Model) -> str | None:
         with tempfile.TemporaryDirectory(prefix="poolfold-") as folder, contextlib.chdir(folder):
             inferred = SymbolicShapeInference.infer_shapes(ir.to_proto(_without_weights(model)), auto_merge=True)
     except Exception as error:  # it raises whatever its arithmetic does, and plain Exceptions
-        return next(iter(str(error).splitlines()), "") or type(error).__name__
+        return first_line(error)
     found = {value.name: value for node in ir.from_proto(inferred).graph for value in node.outputs}
     for node in model.graph:
         for value in node.outputs:

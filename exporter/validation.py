@@ -1,4 +1,4 @@
-"""Every graph of an artifact against the model it came from, through the loader that ships.
+"""All that an artifact runs here against the model it came from, through the loader that ships.
 
 fp16 is judged twice on a CPU: the graph itself, which ONNX Runtime's CPU provider mostly computes in fp32, and its
 rehearsal, the same graph in fp32 with every fp16 tensor rounded, which shows what a GPU would round, overflow or lose.
@@ -10,81 +10,108 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import msgspec
 
 from exporter.parity.checks import ReferenceRun, check
-from exporter.parity.report import ParityReport, explain
+from exporter.parity.report import ParityReport, explain, target_of
 from exporter.spec import DType
 from graphs.rehearsal import RehearseFloat16Pass
 from graphs.strategy import parse_strategy
 from graphs.weights import load_graph, save_graphs
 from poolfold.encoder import Encoder
 from poolfold.errors import CheckFailed
-from poolfold.load import open_encoder, read_tokenizer
-from poolfold.manifest import Graph, Manifest
+from poolfold.load import Runnable, open_encoder, read_tokenizer, runnables
+from poolfold.manifest import Engine, Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
 
-ONNXRUNTIME = "onnxruntime cpu"
-REHEARSAL = "fp16 rehearsal on onnxruntime cpu"
+_REHEARSED = "fp16 rehearsal on "
 
 
-def check_graphs(
+class Candidate(NamedTuple):
+    """What is held against PyTorch, and what computes it: a target and its device, perhaps on a graph's rehearsal."""
+
+    runs: Runnable
+    executor: str
+
+
+def candidates(manifest: Manifest, targets: Sequence[str] | None = None) -> tuple[Candidate, ...]:
+    """Everything to check of an artifact; only what runs on some targets, where these are given."""
+    found = []
+    for runs in runnables(manifest):
+        if targets is None or runs.target in targets:
+            form = "" if runs.form == "plain" else f", {runs.form}"
+            found.append(Candidate(runs, f"{runs.target} cpu{form}"))
+            # What fp16 rounds is the same in each form, so one is rehearsed.
+            if runs.dtype == DType.FP16 and not form:
+                found.append(Candidate(runs, f"{_REHEARSED}{runs.target} cpu"))
+    return tuple(found)
+
+
+def check_candidates(
     directory: Path,
     manifest: Manifest,
     run: ReferenceRun,
+    listed: Sequence[Candidate],
     *,
     scratch: Path | None = None,
     threads: int | None,
     progress: Callable[[int, int, str], None],
 ) -> tuple[ParityReport, ...]:
-    """Check each graph that the manifest lists.
+    """Check each candidate.
 
     Args:
         directory: an artifact that has been verified, or is being staged.
         run: the reference's vectors of the same texts, for every strategy of the manifest.
         manifest: what it holds.
+        listed: of its `candidates`.
         scratch: a directory for rehearsals; None for the system's own.
         threads: of the session; None for one a core.
         progress: called with (checks done, checks in all, what is being checked).
     """
-    executors = [(g, e) for g in manifest.graphs for e in _executors(g)]
     reports = []
-    for done, (graph, executor) in enumerate(executors):
-        progress(done, len(executors), f"{graph.strategy} {graph.dtype}, {executor}")
-        with _opened(directory, manifest, graph, executor, scratch, threads) as encoder:
-            reports.append(check(run, parse_strategy(graph.strategy), DType(graph.dtype), encoder.embed, executor))
+    for done, candidate in enumerate(listed):
+        runs, executor = candidate
+        progress(done, len(listed), f"{runs.strategy} {runs.dtype}, {executor}")
+        with _opened(directory, manifest, candidate, scratch, threads) as encoder:
+            reports.append(check(run, parse_strategy(runs.strategy), DType(runs.dtype), encoder.embed, executor))
     return tuple(reports)
-
-
-def _executors(graph: Graph) -> Sequence[str]:
-    return (ONNXRUNTIME, REHEARSAL) if graph.dtype == DType.FP16 else (ONNXRUNTIME,)
 
 
 @contextlib.contextmanager
 def _opened(
-    directory: Path, manifest: Manifest, graph: Graph, executor: str, scratch: Path | None, threads: int | None
+    directory: Path, manifest: Manifest, candidate: Candidate, scratch: Path | None, threads: int | None
 ) -> Iterator[Encoder]:
-    """An encoder over the graph itself, or over its rehearsal."""
-    if executor == ONNXRUNTIME:
+    """An encoder over what ships, or over the rehearsal of its graph."""
+    runs = candidate.runs
+    if not candidate.executor.startswith(_REHEARSED):
         # Engines may be building beside it, and threads that spin would take their core.
         with open_encoder(
-            directory, manifest, graph.strategy, "onnxruntime", graph.dtype, threads=threads, spinning=False
+            directory,
+            manifest,
+            runs.strategy,
+            runs.target,
+            runs.dtype,
+            threads=threads,
+            spinning=False,
+            form=runs.form,
         ) as encoder:
             yield encoder
         return
     with tempfile.TemporaryDirectory(prefix="poolfold-", dir=scratch) as folder:
         path = Path(folder) / "rehearsal.onnx"
-        model = load_graph(directory / graph.path)
+        model = load_graph(directory / runs.path)
         RehearseFloat16Pass()(model)
         save_graphs({path: model}, Path(folder) / "rehearsal.bin")
         del model
-        dim = next(s.dim for s in manifest.strategies if s.name == graph.strategy)
+        dim = next(s.dim for s in manifest.strategies if s.name == runs.strategy)
         with Encoder(
             OnnxRuntimeSession(path, threads=threads, spinning=False),
             read_tokenizer(directory, manifest),
-            strategy=graph.strategy,
-            dtype=graph.dtype,
-            target="onnxruntime",
+            strategy=runs.strategy,
+            dtype=runs.dtype,
+            target=runs.target,
             dim=dim,
             model=manifest.model,
         ) as encoder:
@@ -99,6 +126,22 @@ def refuse_unrunnable(directory: Path, manifest: Manifest, target: str) -> None:
     """
     for strategy in manifest.strategies[:1]:
         open_encoder(directory, manifest, strategy.name, target).close()
+
+
+def mark_validated(
+    graphs: Sequence[Graph], engines: Sequence[Engine], reports: Sequence[ParityReport]
+) -> tuple[tuple[Graph, ...], tuple[Engine, ...]]:
+    """Call validated what was checked here and passed, and nothing else."""
+    passed = {(r.strategy, r.dtype, target_of(r.executor)) for r in reports if r.passed}
+    failed = {(r.strategy, r.dtype, target_of(r.executor)) for r in reports if not r.passed}
+
+    def status(strategy: str, dtype: str, target: str, before: str) -> str:
+        return "validated" if (strategy, dtype, target) in passed - failed else before
+
+    return (
+        tuple(msgspec.structs.replace(g, status=status(g.strategy, g.dtype, "onnxruntime", g.status)) for g in graphs),
+        tuple(msgspec.structs.replace(e, status=status(e.strategy, e.dtype, e.target, e.status)) for e in engines),
+    )
 
 
 def require_passed(reports: Sequence[ParityReport]) -> None:

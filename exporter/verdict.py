@@ -10,10 +10,34 @@ import msgspec
 
 from exporter.console import Console
 from exporter.measure.systems import BASELINES
-from poolfold.manifest import Manifest, Strategy
+from exporter.parity.report import target_of
+from poolfold.manifest import Manifest, PaddingFree, Strategy
+from poolfold.sessions.by_padding import FASTER_BELOW
 
 _SHOWN = ("1x128", "32x128", "32x128 ragged")
 """Workloads in the table; reports/latency.json has them all."""
+
+
+def print_graphs(manifest: Manifest, console: Console) -> None:
+    """One row for each graph: how many nodes, which attention, and what the optimisations did to it."""
+    rows = []
+    for graph in manifest.graphs:
+        free = graph.padding_free
+        below = "-" if free is None else _faster_below(free)
+        attention = f"{graph.attention_ops} of {graph.attention_layers}"
+        nodes = str(graph.nodes) if free is None else f"{graph.nodes}, {free.nodes}"
+        rows.append([graph.strategy, graph.dtype, nodes, attention, below])
+    header = ("strategy", "dtype", "nodes, padding-free", "attention in one operator", "padding-free at real tokens")
+    console.table("Graphs", header, rows)
+    for strategy in manifest.strategies:
+        graph = next(g for g in manifest.graphs if g.strategy == strategy.name)
+        for name, note in graph.passes.items():
+            console.line(f"{strategy.name}, {name}: {note}")
+
+
+def _faster_below(free: PaddingFree) -> str:
+    measured = ", ".join(f"{target} below {share:.0%}" for target, share in free.faster_below.items())
+    return measured or f"below {FASTER_BELOW:.0%} (not measured)"
 
 
 def as_json(manifest: Manifest, directory: Path) -> Mapping[str, Any]:
@@ -51,12 +75,17 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
         cells = _latency_cells(manifest, name, "fp32", _baseline(manifest), workloads)
         rows.append([name, "fp32", _baseline(manifest), trained, "reference", "", "", *cells])
     for graph in (g for g in manifest.graphs if g.strategy == name):
-        parity = _parity_cells(manifest, name, graph.dtype)
+        parity = _parity_cells(manifest, name, graph.dtype, "onnxruntime")
         cells = _latency_cells(manifest, name, graph.dtype, "onnxruntime", workloads)
         rows.append([name, graph.dtype, "onnxruntime", trained, graph.status, *parity, *cells])
     for engine in (e for e in manifest.engines if e.strategy == name):
         fused = f"{engine.status}, {engine.attention_fused}/{engine.attention_layers} attention fused"
-        rows.append([name, engine.dtype, engine.target, trained, fused, *[""] * (2 + len(_latency_header(workloads)))])
+        parity = _parity_cells(manifest, name, engine.dtype, engine.target)
+        cells = _latency_cells(manifest, name, engine.dtype, engine.target, workloads)
+        never_ran = [""] * len([*parity, *cells])
+        measured = never_ran if engine.status == "built" else [*parity, *cells]
+        runs_on = engine.target if engine.form == "plain" else f"{engine.target} {engine.form}"
+        rows.append([name, engine.dtype, runs_on, trained, fused, *measured])
     return rows
 
 
@@ -82,9 +111,13 @@ def _latency_cells(manifest: Manifest, strategy: str, dtype: str, runtime: str, 
     return [*cells, "-" if memory is None else f"{memory:.0f}"]
 
 
-def _parity_cells(manifest: Manifest, strategy: str, dtype: str) -> list[str]:
-    """The worse of a graph's own figures and its rehearsal's."""
-    checks = [r["checks"] for r in manifest.parity if (r["strategy"], r["dtype"]) == (strategy, dtype)]
+def _parity_cells(manifest: Manifest, strategy: str, dtype: str, target: str) -> list[str]:
+    """The worse of a graph's own figures and its rehearsal's, on a target."""
+    checks = [
+        row["checks"]
+        for row in manifest.parity
+        if (row["strategy"], row["dtype"], target_of(row["executor"])) == (strategy, dtype, target)
+    ]
     if not checks:
         return ["-", "-"]
     cosine = min(entry["cosine"]["value"] for entry in checks)
@@ -100,6 +133,8 @@ def _remarks(manifest: Manifest) -> list[str]:
             "fp16 is also checked on its rehearsal, the graph in fp32 with every fp16 tensor rounded; the smaller "
             "figure is shown. ONNX Runtime's CPU provider computes fp16 mostly in fp32: its times say nothing of a GPU."
         )
+    if any(engine.dtype == "bf16" for engine in manifest.engines):
+        lines.append("bf16 is how OpenVINO executes the fp32 graph on this CPU; no graph is stored in it.")
     if any(engine.status == "built" for engine in manifest.engines):
         lines.append("built: made for its target, and not run on this machine; its vectors have not been checked.")
     return lines

@@ -13,7 +13,8 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.attention_mask import find_mask_flow
-from graphs.float16_rules import RULES, Clamp, Evidence, Keep, Rule
+from graphs.float16_rules import FLOAT16_MAX, RULES, Clamp, Evidence, Keep, Rule
+from graphs.magnitude import largest_magnitude
 from graphs.movement import moved_inputs
 
 _FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16)
@@ -78,6 +79,7 @@ class ConvertToFloat16Pass(ir.passes.InPlacePass):
         """Ask the rules, then retype."""
         graph = model.graph
         _make_constants_visible(graph)
+        _part_large_constants(graph)
         evidence = Evidence(model, self.measured, find_mask_flow(graph))
         kept: dict[ir.Node, KeptNode] = {}
         modified = False
@@ -164,6 +166,26 @@ def _make_constants_visible(graph: ir.Graph) -> None:
         graph.insert_after(node, expand)
         output.replace_all_uses_with(expanded)
         graph.remove(node, safe=True)
+
+
+def _part_large_constants(graph: ir.Graph) -> None:
+    """A number beyond fp16 that several nodes read -> one for each.
+
+    A model's mask and the pooling's may be the same number, and so one constant; what it means in one place must not
+    decide what becomes of it in another.
+    """
+    for constant in list(graph.initializers.values()):
+        tensor, uses = constant.const_value, list(constant.uses())
+        if constant.dtype != ir.DataType.FLOAT or tensor is None or tensor.size != 1 or len(uses) < 2:
+            continue
+        if largest_magnitude(tensor) <= FLOAT16_MAX:
+            continue
+        for number, (node, index) in enumerate(uses[1:], 1):
+            name = f"{constant.name}.{number}"
+            copy = ir.tensor(tensor.numpy(), name=name)
+            part = ir.Value(name=name, type=ir.TensorType(ir.DataType.FLOAT), shape=constant.shape, const_value=copy)
+            graph.register_initializer(part)
+            node.replace_input_with(index, part)
 
 
 def _clamp(constant: ir.Value, limit: float) -> None:

@@ -5,6 +5,8 @@ The mark is what later passes go by: precision rules keep the pooling stage in f
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -33,7 +35,7 @@ class Stage:
         *inputs: ir.Value | None,
         dtype: ir.DataType = ir.DataType.FLOAT,
         shape: ir.Shape | None = None,
-        **attributes: float | ir.DataType,
+        **attributes: float | Sequence[int] | ir.DataType,
     ) -> ir.Value:
         """Append one node with one output of `dtype` and, where it is known, `shape`; returns that output."""
         name = f"{self.name}.{op_type}_{self._count}"

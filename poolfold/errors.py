@@ -44,3 +44,10 @@ class TargetUnavailable(PoolfoldError):
     """A target, or a library that it needs, is not available on this machine."""
 
     exit_code = 3
+
+
+def first_line(error: BaseException) -> str:
+    """The innermost cause of an error in one line; libraries wrap theirs in pages of advice."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

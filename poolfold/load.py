@@ -5,22 +5,58 @@ The one place that knows which targets run. Knows nothing of a session's inside.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
-from poolfold.manifest import Manifest, Text
+from poolfold.manifest import Graph, Manifest, Text
+from poolfold.sessions import Session
+from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
+from poolfold.sessions.openvino import OpenVinoSession
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
 TOKENIZER_NAME = "tokenizer.json"
-_TARGETS = ("onnxruntime", "tensorrt-rtx")
+_TARGETS = ("onnxruntime", "openvino", "tensorrt-rtx")
 _MOST_THREADS = 1024
+
+
+class Runnable(NamedTuple):
+    """What a session can be opened for: `path` is the ONNX graph of that form, relative to the artifact."""
+
+    target: str
+    strategy: str
+    dtype: str
+    form: str
+    path: str
+
+
+def runnables(manifest: Manifest) -> tuple[Runnable, ...]:
+    """All that this release runs of an artifact: every graph in ONNX Runtime, and what OpenVINO was checked with."""
+    graphs = {graph.path: graph for graph in manifest.graphs}
+    entries = [("onnxruntime", graph.strategy, graph.dtype, graph) for graph in manifest.graphs]
+    entries += [(e.target, e.strategy, e.dtype, graphs[e.graph]) for e in manifest.engines if e.target == "openvino"]
+    return tuple(
+        Runnable(target, strategy, dtype, form, path)
+        for target, strategy, dtype, graph in entries
+        for form, path in _forms(graph).items()
+    )
+
+
+def _forms(graph: Graph) -> dict[str, str]:
+    """The forms of a graph, each with its path."""
+    forms = {"plain": graph.path}
+    if graph.padding_free is not None:
+        forms["padding-free"] = graph.padding_free.path
+    if graph.packed is not None:
+        forms["packed"] = graph.packed
+    return forms
 
 
 def load(
@@ -40,7 +76,8 @@ def load(
         target: the runtime.
         dtype: one of the artifact's; None for fp32, or else the first.
         threads: threads of one run; None leaves it to the runtime.
-        spinning: whether these threads busy-wait between runs: faster one text at a time, dearer beside other work.
+        spinning: whether ONNX Runtime's threads busy-wait between runs: faster one text at a time, dearer beside other
+            work.
 
     Raises:
         InputError: a strategy, dtype or target that is not there, or fewer threads than one.
@@ -62,19 +99,30 @@ def open_encoder(
     *,
     threads: int | None = None,
     spinning: bool = True,
+    form: str | None = None,
 ) -> Encoder:
-    """As `load`, for a caller that has just verified the directory, or has written it itself."""
+    """As `load`, for a caller that has just verified the directory, or has written it itself.
+
+    form: `plain`, `padding-free` or `packed`, to run every batch on that form of the graph; None for the faster one of
+    the first two each time.
+    """
     _check_arguments(target, threads)
     trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
     strategy = _choose(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
-    if target == "tensorrt-rtx":
+    paths = {
+        r.dtype: r.path for r in runnables(manifest) if (r.target, r.strategy, r.form) == (target, strategy, "plain")
+    }
+    if target != "onnxruntime" and not paths:
         _refuse_engine(directory, manifest, strategy, target, dtype)
+    kind = "dtype" if target == "onnxruntime" else f"{target} dtype"
+    dtype = _choose(directory, f"{kind} (for strategy {strategy})", dtype, list(paths), "fp32")
+    graph = next(graph for graph in manifest.graphs if graph.path == paths[dtype])
 
-    dtypes = [graph.dtype for graph in manifest.graphs if graph.strategy == strategy]
-    dtype = _choose(directory, f"dtype (for strategy {strategy})", dtype, dtypes, "fp32")
-    graph = next(graph for graph in manifest.graphs if (graph.strategy, graph.dtype) == (strategy, dtype))
+    def open_graph(path: str) -> Session:
+        return _open_session(target, directory / path, dtype, threads=threads, spinning=spinning)
+
     return Encoder(
-        OnnxRuntimeSession(directory / graph.path, threads=threads, spinning=spinning),
+        _open_forms(directory, graph, target, form, open_graph),
         read_tokenizer(directory, manifest),
         strategy=strategy,
         dtype=dtype,
@@ -82,6 +130,28 @@ def open_encoder(
         dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
         model=manifest.model,
     )
+
+
+def _open_forms(
+    directory: Path, graph: Graph, target: str, form: str | None, open_graph: Callable[[str], Session]
+) -> Session:
+    """The forms of a graph that the caller lets be run."""
+    forms = _forms(graph)
+    if form is not None:
+        if form not in forms:
+            raise ArtifactError(f"{directory / graph.path} has no {form} form. Export the model again.")
+        return open_graph(forms[form])
+    plain, free = open_graph(graph.path), graph.padding_free
+    if free is None:
+        return plain
+    return ByPadding(plain, lambda: open_graph(free.path), faster_below=free.faster_below.get(target, FASTER_BELOW))
+
+
+def _open_session(target: str, path: Path, dtype: str, *, threads: int | None, spinning: bool) -> Session:
+    """The target's session; `target` is one of `runnables`."""
+    if target == "openvino":
+        return OpenVinoSession(path, dtype=dtype, threads=threads)
+    return OnnxRuntimeSession(path, threads=threads, spinning=spinning)
 
 
 def _check_arguments(target: str, threads: int | None) -> None:
@@ -121,7 +191,7 @@ def _parsed(content: str, text: bytes, vocab_size: int) -> Tokenizer:
 
 
 def _refuse_engine(directory: Path, manifest: Manifest, strategy: str, target: str, dtype: str | None) -> NoReturn:
-    """Say what an engine needs to run: this release builds engines and describes them, and runs none."""
+    """Say how to get an engine, or what one needs to run that this release builds and does not run."""
     engines = [engine for engine in manifest.engines if (engine.target, engine.strategy) == (target, strategy)]
     if not engines:
         targets = dict.fromkeys(["onnxruntime", *(e.target for e in manifest.engines if e.strategy == strategy)])

@@ -82,10 +82,25 @@ class Precision(_Record, frozen=True):
     why: str
 
 
+class PaddingFree(_Record, frozen=True):
+    """The same graph computing real tokens only: same inputs, same vectors, same weights file.
+
+    `faster_below`: target -> share of a batch's places that hold tokens, below which this was the faster graph when the
+    model was exported. A target that is not there was not measured.
+    """
+
+    path: str
+    nodes: int
+    faster_below: dict[str, float]
+
+
 class Graph(_Record, frozen=True):
     """An ONNX graph: `input_ids`, `attention_mask` int64 [batch, seq] -> `sentence_embedding` fp32 [batch, dim].
 
-    `weights` is the external data file that graphs of one dtype share, relative to the artifact.
+    `weights` is the external data file that graphs of one dtype share, relative to the artifact. `padding_free` and
+    `packed` are further forms of it, None where it has none; `packed` is a graph for engines, with the places of the
+    tokens as a further input, `token_positions` int64 [1, tokens]. `passes` says what each optimisation did, or why it
+    did nothing.
     """
 
     path: str
@@ -97,7 +112,11 @@ class Graph(_Record, frozen=True):
     opset: int
     nodes: int
     attention_layers: int
+    attention_ops: int
     kept_fp32: tuple[Precision, ...]
+    padding_free: PaddingFree | None
+    packed: str | None
+    passes: dict[str, str]
     status: str
 
 
@@ -117,7 +136,10 @@ class Profile(_Record, frozen=True):
 
 
 class Engine(_Record, frozen=True):
-    """An engine and what it needs. `status`: `built` (it never ran here) or `validated` (its vectors were checked)."""
+    """An engine and what it needs. `status`: `built` (it never ran here) or `validated` (its vectors were checked).
+
+    `form`: `plain`, or `packed` where it takes `token_positions` and computes real tokens only.
+    """
 
     path: str
     target: str
@@ -125,6 +147,7 @@ class Engine(_Record, frozen=True):
     dtype: str
     status: str
     graph: str
+    form: str
     library: str
     library_version: str
     compute_capabilities: tuple[str, ...]

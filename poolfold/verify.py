@@ -137,7 +137,9 @@ def _compare(path: Path, entry: File) -> str | None:
 def _check_references(manifest: Manifest) -> Iterator[str]:
     """Each file that a graph or an engine names must be listed, and so hashed."""
     listed = {entry.path for entry in manifest.files}
-    named = {path for graph in manifest.graphs for path in (graph.path, graph.weights) if path is not None}
-    named |= {path for engine in manifest.engines for path in (engine.path, engine.graph)}
+    named = {path for engine in manifest.engines for path in (engine.path, engine.graph)}
+    for graph in manifest.graphs:
+        free = None if graph.padding_free is None else graph.padding_free.path
+        named |= {path for path in (graph.path, graph.weights, graph.packed, free) if path is not None}
     for path in sorted(named - listed):
         yield f"{path!r}: named by a graph or an engine, and not listed among the files"

@@ -206,7 +206,11 @@ def _graph_entry(path: str, weights: str, strategy: str, dtype: str, model: ir.M
         opset=20,
         nodes=len(model.graph),
         attention_layers=0,
+        attention_ops=0,
         kept_fp32=(),
+        padding_free=None,
+        packed=None,
+        passes={},
         status="validated",
     )
 
@@ -223,6 +227,7 @@ def _write_engine(directory: Path, target: str, strategy: str) -> Engine:
         dtype="fp16",
         status="built",
         graph=f"onnx/{strategy}_fp32.onnx",
+        form="plain",
         library="tensorrt_rtx",
         library_version="1.7.1.116",
         compute_capabilities=("8.9",),

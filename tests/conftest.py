@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from exporter.capture import capture
 from exporter.console import Console
 from exporter.options import ExportOptions
 from exporter.pipeline import export_model
+from exporter.publish import staging
 from exporter.spec import DType
+from exporter.stages import make_artifact
 from poolfold.manifest import Manifest
+from tests.architectures import ARCHITECTURES
 from tests.models import DenseLayer, tiny_checkpoint
+from tests.openvino_here import DTYPES
 
+TARGETS = ("onnxruntime", "openvino")
 EVERY_MODE = ("cls", "mean", "max", "mean_sqrt_len_tokens", "weightedmean", "lasttoken")
 
 Export = Callable[..., Manifest]
@@ -22,6 +30,17 @@ Export = Callable[..., Manifest]
 
 def export(model: Path | str, output: Path, **changes: Any) -> Manifest:
     """`poolfold export` without a terminal: every option at its default, fp32, no latency stage."""
+    return export_model(_options(model, output, changes), Console(quiet=True))
+
+
+def export_here(model: Path | str, output: Path, **changes: Any) -> Manifest:
+    """The same in this process, which spares the seconds that another takes to import PyTorch."""
+    options, console = _options(model, output, changes), Console(quiet=True)
+    with staging(output, force=False) as place:
+        return make_artifact(options, place, capture(options, place.scratch, console), console)
+
+
+def _options(model: Path | str, output: Path, changes: dict[str, Any]) -> ExportOptions:
     options: dict[str, Any] = {
         "pooling": ("trained",),
         "dtypes": (DType.FP32,),
@@ -37,7 +56,7 @@ def export(model: Path | str, output: Path, **changes: Any) -> Manifest:
         "allow_pickle": False,
         "trust_remote_code": False,
     }
-    return export_model(ExportOptions(model=str(model), output=output, **(options | changes)), Console(quiet=True))
+    return ExportOptions(model=str(model), output=output, **(options | changes))
 
 
 @pytest.fixture(scope="session")
@@ -62,7 +81,41 @@ def artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 
 @pytest.fixture(scope="session")
+def openvino_artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """That checkpoint exported for OpenVINO too: cls and mean, fp32, and bf16 where this CPU has it."""
+    output = tmp_path_factory.mktemp("openvino") / "tiny"
+    export(checkpoint, output, pooling=("mean", "cls"), dtypes=DTYPES, targets=TARGETS)
+    return output
+
+
+@pytest.fixture(scope="session")
 def dense_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with two dense layers behind a mean pooling, old dialect."""
     dense = (DenseLayer(48, activation="Tanh"), DenseLayer(24, activation="Identity", bias=False))
     return tiny_checkpoint(tmp_path_factory.mktemp("dense") / "tiny", pooling="mean", dialect="old", dense=dense)
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A checkpoint and its artifact."""
+
+    checkpoint: Path
+    artifact: Path
+
+
+@pytest.fixture(scope="session")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Exported]:
+    """By name: an architecture in fp32 under every mode, exported when it is first asked for; nothing normalised."""
+
+    @functools.cache
+    def make(name: str) -> Exported:
+        folder = tmp_path_factory.mktemp(name)
+        # EmbeddingGemma ends in two layers without bias and activation.
+        widths = (64, 32) if name.startswith("gemma3") else ()
+        dense = [DenseLayer(width, bias=False, activation="Identity") for width in widths]
+        pooling = ARCHITECTURES[name].pooling
+        tiny_checkpoint(folder / "model", architecture=name, pooling=pooling, dense=dense, normalize=False)
+        export_here(folder / "model", folder / "artifact", pooling=EVERY_MODE, threads=None)
+        return Exported(folder / "model", folder / "artifact")
+
+    return make

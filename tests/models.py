@@ -16,12 +16,10 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
-from transformers import AutoConfig, AutoModel
+from transformers import AutoConfig, AutoModel, PreTrainedModel, T5EncoderModel
 
-HIDDEN = 32
-LAYERS = 2
-POSITIONS = 64
-"""Tokens that the position table of every architecture holds."""
+from exporter.quiet import quiet_transformers
+from tests.architectures import ARCHITECTURES, HIDDEN, POSITIONS, Architecture
 
 POOLING_KEYS = {
     "cls": "pooling_mode_cls_token",
@@ -42,23 +40,6 @@ _TYPES = {
     },
     "old": {kind: f"sentence_transformers.models.{kind}" for kind in ("Transformer", "Pooling", "Dense", "Normalize")},
 }
-_SIZES = {"hidden_size": HIDDEN, "num_attention_heads": 2, "num_hidden_layers": LAYERS, "intermediate_size": 64}
-_OFFSET_SIZES = _SIZES | {"max_position_embeddings": POSITIONS + 2, "pad_token_id": 1}
-_ROTARY_SIZES = _SIZES | {"max_position_embeddings": POSITIONS, "pad_token_id": 0}
-_CONFIGS: dict[str, dict[str, Any]] = {
-    "bert": _SIZES | {"max_position_embeddings": POSITIONS, "pad_token_id": 0},
-    "electra": _SIZES | {"max_position_embeddings": POSITIONS, "pad_token_id": 0, "embedding_size": 16},
-    "distilbert": {"dim": HIDDEN, "n_heads": 2, "n_layers": LAYERS, "hidden_dim": 64}
-    | {"max_position_embeddings": POSITIONS, "pad_token_id": 0},
-    "roberta": _OFFSET_SIZES | {"type_vocab_size": 1},
-    "xlm-roberta": _OFFSET_SIZES | {"type_vocab_size": 1},
-    "mpnet": _OFFSET_SIZES,
-    "modernbert": _ROTARY_SIZES
-    | {"local_attention": 16, "global_attn_every_n_layers": 2}
-    | {"bos_token_id": 2, "cls_token_id": 2, "eos_token_id": 3, "sep_token_id": 3},
-    "qwen3": _ROTARY_SIZES | {"num_key_value_heads": 1, "head_dim": 16},
-}
-ARCHITECTURES = tuple(_CONFIGS)
 
 
 @dataclass(frozen=True)
@@ -74,7 +55,7 @@ class DenseLayer:
 def tiny_checkpoint(
     folder: Path,
     *,
-    architecture: str = "bert",
+    architecture: str | Architecture = "bert",
     pooling: str | Sequence[str] | None = "mean",
     dialect: str = "new",
     dense: Sequence[DenseLayer] = (),
@@ -86,7 +67,7 @@ def tiny_checkpoint(
     do_lower_case: bool = False,
     similarity: str | None = None,
     truncate_dim: int | None = None,
-    padding_side: str = "right",
+    padding_side: str | None = None,
     config: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Path:
@@ -94,7 +75,7 @@ def tiny_checkpoint(
 
     Args:
         folder: created where missing.
-        architecture: one of ARCHITECTURES.
+        architecture: the name of one of ARCHITECTURES, or another.
         pooling: a mode, several modes, or None for a folder whose modules.json lists no Pooling.
         dialect: "old" (up to 5.3: boolean `pooling_mode_*` keys) or "new" (from 5.4 on).
         dense: Dense modules between Pooling and Normalize.
@@ -106,7 +87,7 @@ def tiny_checkpoint(
         do_lower_case: ask for lower-casing; the tokenizer itself is cased.
         similarity: `similarity_fn_name`.
         truncate_dim: dimensions kept of the vector.
-        padding_side: of the tokenizer.
+        padding_side: of the tokenizer; the architecture's where it is None.
         config: overrides of the transformer's configuration.
         seed: of all weights.
     """
@@ -166,36 +147,48 @@ def tiny_checkpoint(
 def plain_checkpoint(
     folder: Path,
     *,
-    architecture: str = "bert",
+    architecture: str | Architecture = "bert",
     max_seq_length: int | None = POSITIONS,
-    padding_side: str = "right",
+    padding_side: str | None = None,
     config: Mapping[str, Any] | None = None,
     seed: int = 0,
 ) -> Path:
     """Write a plain transformers folder (configuration, weights, tokenizer) and return it; see `tiny_checkpoint`."""
     folder.mkdir(parents=True, exist_ok=True)
-    settings = _CONFIGS[architecture] | dict(config or {})
-    tokenizer = _tokenizer(settings["pad_token_id"])
+    chosen = ARCHITECTURES[architecture] if isinstance(architecture, str) else architecture
+    settings = {**chosen.config, **(config or {})}
+    tokenizer = _tokenizer(chosen.template, settings["pad_token_id"])
     settings = {"vocab_size": tokenizer.get_vocab_size(), "initializer_range": 0.2} | settings
-    configuration = AutoConfig.for_model(architecture, **settings)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        backbone = AutoModel.from_config(configuration, dtype=torch.float32)  # type: ignore[no-untyped-call]
+        transformer = _transformer(chosen.model_type, settings)
         with torch.no_grad():
-            for parameter in backbone.parameters():
+            for parameter in transformer.parameters():
                 if parameter.ndim == 1:
                     parameter.add_(0.1 * torch.randn(parameter.shape))
-    backbone.config.save_pretrained(folder)
-    save_file(backbone.state_dict(), folder / "model.safetensors", metadata={"format": "pt"})
+    with quiet_transformers():
+        transformer.save_pretrained(folder)
 
     tokenizer.save(str(folder / "tokenizer.json"))
-    special = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
+    special = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "cls", "sep", "mask")}
+    # Some tokenizer classes add an end token of their own name where none is named.
+    special |= {"bos_token": "[CLS]", "eos_token": "[SEP]"}
     limit = {} if max_seq_length is None else {"model_max_length": max_seq_length}
     write_json(
         folder / "tokenizer_config.json",
-        {"tokenizer_class": "PreTrainedTokenizerFast", "padding_side": padding_side} | special | limit,
-    )
+        {"tokenizer_class": "PreTrainedTokenizerFast", "padding_side": padding_side or chosen.padding_side}
+        | {"pad_token": chosen.pad_token} | special | limit,
+    )  # fmt: skip
     return folder
+
+
+def _transformer(model_type: str, settings: Mapping[str, Any]) -> PreTrainedModel:
+    """A random transformer, fp32; with its decoder where such checkpoints have one."""
+    config = AutoConfig.for_model(model_type, **settings)
+    if model_type == "t5":
+        # sentence-transformers writes the encoder alone.
+        return T5EncoderModel(config)
+    return AutoModel.from_config(config, dtype=torch.float32)  # type: ignore[no-any-return,no-untyped-call]
 
 
 def write_json(path: Path, value: object) -> None:
@@ -210,7 +203,7 @@ def edit_json(path: Path, **changes: object) -> None:
     write_json(path, {key: item for key, item in value.items() if item is not ...})
 
 
-def _tokenizer(pad_token_id: int) -> Tokenizer:
+def _tokenizer(template: str, pad_token_id: int) -> Tokenizer:
     """A cased WordPiece tokenizer over characters; any text tokenises, unknown characters to [UNK]."""
     special = ["[UNK]", "[CLS]", "[SEP]", "[MASK]"]
     special.insert(pad_token_id, "[PAD]")
@@ -221,7 +214,7 @@ def _tokenizer(pad_token_id: int) -> Tokenizer:
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=False, strip_accents=False)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]",
+        single=template,
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
         special_tokens=[(token, vocabulary[token]) for token in ("[CLS]", "[SEP]")],
     )

@@ -12,7 +12,7 @@ import pytest
 
 import poolfold
 
-HEAVY = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "safetensors", "psutil")
+HEAVY = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "safetensors", "psutil", "openvino")
 
 
 @pytest.fixture(scope="session")
@@ -40,8 +40,19 @@ def test_it_verifies_embeds_and_lists_targets(light: Path, artifact: Path, tmp_p
     assert done.returncode == 0, done.stderr
     targets = {target["name"]: target for target in json.loads(done.stdout)["targets"]}
     assert targets["onnxruntime"]["available"]
-    assert not targets["tensorrt-rtx"]["available"]
-    assert "poolfold[tensorrt-rtx]" in targets["tensorrt-rtx"]["reason"]
+    for name in ("openvino", "tensorrt-rtx"):
+        assert not targets[name]["available"]
+        assert f"poolfold[{name}]" in targets[name]["reason"]
+
+
+def test_a_target_that_it_lacks_names_the_extra(light: Path, openvino_artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("one\n")
+    arguments = ["-i", tmp_path / "texts.txt", "-o", tmp_path / "vectors.npy", "--target", "openvino"]
+    done = run(light, "poolfold", "embed", openvino_artifact, *arguments)
+    assert done.returncode == 3, done.stderr
+    assert "pip install 'poolfold[openvino]'" in done.stderr
+    assert not (tmp_path / "vectors.npy").exists()
+    assert run(light, "poolfold", "verify", openvino_artifact).returncode == 0
 
 
 def test_it_encodes_from_python(light: Path, artifact: Path) -> None:

@@ -10,6 +10,7 @@ head                   what stands behind the pooling
 library_config         prompts, similarity, truncation
 transformer_settings   what sentence-transformers keeps beside the transformer: limit, lower-casing
 transformer_config     the transformer's own configuration
+nomic_bert             the dialect of its own that one architecture has
 sequence_limit         how many tokens it takes
 tokenizer              tokenizer.json as the runtime will load it
 weight_files           which files hold weights, and their shapes

@@ -6,6 +6,7 @@ them instead. Whatever poolfold cannot keep is refused, never replaced by a defa
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +17,7 @@ from exporter.checkpoint.modules_json import read_modules
 from exporter.checkpoint.pooling_config import PoolingConfig, read_pooling
 from exporter.checkpoint.sequence_limit import max_seq_length
 from exporter.checkpoint.tokenizer import read_tokenizer
-from exporter.checkpoint.transformer_config import load_config, size
+from exporter.checkpoint.transformer_config import hidden_size, load_config, size
 from exporter.checkpoint.transformer_settings import read_transformer_settings
 from exporter.checkpoint.weight_files import tensor_shapes, weight_files
 from exporter.spec import GraphFile, ModelSpec, Source
@@ -25,7 +26,9 @@ from graphs.strategy import strategy_name
 from poolfold.errors import CheckpointError
 from poolfold.manifest import Text
 
-_EMBEDDING_TABLE = re.compile(r"(?:.*\.)?(?:word_embeddings?|embed_tokens|tok_embeddings|wte)\.weight")
+log = logging.getLogger(__name__)
+
+_EMBEDDING_TABLE = re.compile(r"(?:.*\.)?(?:word_embeddings?|embed_tokens|tok_embeddings|shared|wte)\.weight")
 
 
 def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: bool = False) -> ModelSpec:
@@ -46,20 +49,26 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
     modules = read_modules(folder) if has_modules else ()
     transformer = modules[0].folder if modules else folder
     config = load_config(transformer, trust_remote_code=trust_remote_code)
+    if getattr(config, "auto_map", None) and not trust_remote_code:
+        log.warning(
+            "the checkpoint brings code of its own, which is not run; transformers' own %s is. "
+            "Pass --trust-remote-code to run the checkpoint's",
+            config.model_type,
+        )
     settings = read_transformer_settings(transformer)
     library = read_library_config(folder)
-    hidden_size = size(config, "hidden_size")
+    width = hidden_size(config)
     trained, head = None, Head()
     if modules:
         pooling = read_pooling(modules[1].folder)
-        _check_pooling(pooling, library, hidden_size, modules[1].folder)
+        _check_pooling(pooling, library, width, modules[1].folder)
         trained = pooling.strategy
         head = read_head(folder, allow_pickle=allow_pickle)
     if source.graph is None:
         weight_files(transformer, allow_pickle=allow_pickle)
         shapes: Mapping[str, tuple[int, ...]] = tensor_shapes(transformer)
     else:
-        shapes = _shapes_of_graph(source.graph, hidden_size)
+        shapes = _shapes_of_graph(source.graph, width)
     tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
     vocab_size = tables.pop() if len(tables) == 1 else size(config, "vocab_size")
     tokenizer = read_tokenizer(
@@ -69,7 +78,7 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
         source=source,
         transformer=transformer.resolve(),
         model_type=config.model_type,
-        hidden_size=hidden_size,
+        hidden_size=width,
         num_layers=size(config, "num_hidden_layers"),
         vocab_size=vocab_size,
         trained=trained,
@@ -85,26 +94,27 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
         ),
         similarity=library.similarity,
         tokenizer_json=tokenizer.json,
+        token_types=tokenizer.token_types,
         allow_pickle=allow_pickle,
         trust_remote_code=trust_remote_code,
     )
 
 
-def _shapes_of_graph(graph: GraphFile, hidden_size: int) -> Mapping[str, tuple[int, ...]]:
+def _shapes_of_graph(graph: GraphFile, width: int) -> Mapping[str, tuple[int, ...]]:
     """Shapes of its weights by name; empty where the exporter has not kept the names."""
-    if graph.encoder.width not in (None, hidden_size):
+    if graph.encoder.width not in (None, width):
         raise CheckpointError(
             f"{graph.path} gives token vectors of {graph.encoder.width} values, and config.json has hidden_size "
-            f"{hidden_size}. Take both from the same model."
+            f"{width}. Take both from the same model."
         )
     return graph.shapes if any(_EMBEDDING_TABLE.fullmatch(name) for name in graph.shapes) else {}
 
 
-def _check_pooling(pooling: PoolingConfig, library: LibraryConfig, hidden_size: int, folder: Path) -> None:
+def _check_pooling(pooling: PoolingConfig, library: LibraryConfig, width: int, folder: Path) -> None:
     """Check that a pooling fits the transformer and can be computed from ids and mask alone."""
-    if pooling.dimension != hidden_size:
+    if pooling.dimension != width:
         raise CheckpointError(
-            f"{folder} pools vectors of {pooling.dimension} values; the transformer gives {hidden_size}. "
+            f"{folder} pools vectors of {pooling.dimension} values; the transformer gives {width}. "
             "Take both from the same checkpoint."
         )
     if not pooling.include_prompt and any(library.prompts.values()):

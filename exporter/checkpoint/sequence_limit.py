@@ -53,8 +53,11 @@ def max_seq_length(
     Raises:
         CheckpointError: nothing says a limit.
     """
-    context = _context(config)
+    context = _positive(config, "max_position_embeddings")
     known = [limit for limit in (tokenizer_limit, context) if limit is not None] if stated is None else [stated]
+    # T5 has no such limit, and writes the length it was trained on.
+    if not known and (trained_on := _positive(config, "n_positions")) is not None:
+        known = [trained_on]
     if not known:
         raise CheckpointError(
             f"Nothing says how many tokens this {config.model_type} takes: neither sentence_bert_config.json, nor "
@@ -72,13 +75,10 @@ def max_seq_length(
     return capacity
 
 
-def _context(config: PreTrainedConfig) -> int | None:
-    """The length the configuration says; xlnet says -1 for none."""
-    for name in ("max_position_embeddings", "n_positions"):
-        value = getattr(config, name, None)
-        if isinstance(value, int) and value > 0:
-            return value
-    return None
+def _positive(config: PreTrainedConfig, name: str) -> int | None:
+    """A length that the configuration says; xlnet says -1 for none."""
+    value = getattr(config, name, None)
+    return value if isinstance(value, int) and value > 0 else None
 
 
 def _capacity(config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]], context: int | None) -> int | None:

@@ -26,13 +26,17 @@ _NO_LIMIT = 10**9
 
 @dataclass(frozen=True)
 class TokenizerFile:
-    """`json` is tokenizer.json; `limit` is the tokenizer's own in tokens, None where it has none."""
+    """`json` is tokenizer.json; `limit` is the tokenizer's own in tokens, None where it has none.
+
+    `token_types` says whether it hands token_type_ids to the model.
+    """
 
     json: str
     pad_token_id: int
     padding_side: str
     truncation_side: str
     limit: int | None
+    token_types: bool
 
 
 def read_tokenizer(
@@ -65,6 +69,7 @@ def read_tokenizer(
         padding_side=source.padding_side,
         truncation_side=source.truncation_side,
         limit=limit if 0 < limit < _NO_LIMIT else None,
+        token_types="token_type_ids" in source.model_input_names,
     )
 
 

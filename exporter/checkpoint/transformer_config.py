@@ -11,16 +11,26 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from exporter.checkpoint.json_object import read_object
+from exporter.checkpoint.nomic_bert import check_nomic_bert
 from exporter.quiet import quiet_transformers
 from poolfold.errors import CheckpointError
+
+ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel"}
+"""Encoder-decoders whose encoder embeds, by the class of transformers that is the encoder alone.
+
+Source: sentence-transformers, `Transformer._load_encoder_only_model`.
+"""
+
+_WIDTHS = {"embedding_gemma2_text": "embedding_dim"}
+"""Where a token vector ends up with another size than hidden_size."""
 
 
 def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedConfig:
     """Load config.json.
 
     Raises:
-        CheckpointError: it is missing or malformed, needs remote code that is not allowed, or is an adapter's, a
-            quantised model's or an encoder-decoder's.
+        CheckpointError: it is missing or malformed, needs remote code that is not allowed, is an adapter's, a
+            quantised model's or an encoder-decoder's, or asks for what transformers does not compute.
     """
     if (folder / "adapter_config.json").is_file():
         raise CheckpointError(
@@ -45,11 +55,31 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
             )
     except (OSError, ValueError, TypeError, KeyError, ImportError, StrictDataclassError) as error:
         raise CheckpointError(f"{path} is not a configuration that transformers can read: {error}") from error
-    if config.is_encoder_decoder or any(hasattr(config, name) for name in ("num_decoder_layers", "decoder_layers")):
-        raise CheckpointError(f"{path} is an encoder-decoder ({model_type}), which is not supported yet.")
+    decodes = config.is_encoder_decoder or any(hasattr(config, n) for n in ("num_decoder_layers", "decoder_layers"))
+    if decodes and model_type not in ENCODERS:
+        raise CheckpointError(
+            f"{path} is an encoder-decoder ({model_type}), which is not supported; expected an encoder, a decoder, or "
+            f"one of {', '.join(ENCODERS)}, whose encoder is taken."
+        )
     if getattr(config, "quantization_config", None):
         raise CheckpointError(f"{path} is a quantised model. Export the checkpoint it was quantised from.")
+    if getattr(config, "attention_type", None) == "block_sparse":
+        raise CheckpointError(
+            f"{path} has attention_type 'block_sparse', by which a vector depends on how long its batch is. "
+            "Set it to 'original_full': the same weights, and every token sees every other."
+        )
+    if model_type == "nomic_bert" and not trust_remote_code:
+        check_nomic_bert(config, path)
     return config
+
+
+def hidden_size(config: PreTrainedConfig) -> int:
+    """How many values a token vector has.
+
+    Raises:
+        CheckpointError: the configuration does not say.
+    """
+    return size(config, _WIDTHS.get(config.model_type, "hidden_size"))
 
 
 def size(config: PreTrainedConfig, name: str) -> int:

@@ -1,4 +1,4 @@
-"""`poolfold bench`: an artifact's graphs against the model they came from, interleaved."""
+"""`poolfold bench`: what an artifact runs on a target against the model it came from, interleaved."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(
     with console.stage("bench") as stage:
         warn_if_busy(stage.warn)
         report = measure_artifact(
-            directory, manifest, baseline.spec, budget_s=seconds, threads=threads, progress=stage.progress
+            directory, manifest, baseline.spec, [target], budget_s=seconds, threads=threads, progress=stage.progress
         )
         stage.outcome = f"{len(report.systems)} systems, {len(report.workloads)} workloads, {report.threads} threads"
     for name, why in report.left_out.items():

@@ -1,4 +1,4 @@
-"""`poolfold validate`: every graph of an artifact against the model it came from again."""
+"""`poolfold validate`: what an artifact runs on a target against the model it came from again."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from exporter.parity.corpus import corpus
 from exporter.parity.tokens import tokenise
 from exporter.spec import is_graph
 from exporter.texts import read_texts
-from exporter.validation import check_graphs, refuse_unrunnable, require_passed, summarise_parity
+from exporter.validation import candidates, check_candidates, refuse_unrunnable, require_passed, summarise_parity
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
@@ -47,7 +47,8 @@ def run(
         vectors = run_reference(reference, tokens, baseline.strategies)
         stage.outcome = f"{len(tokens.rows)} texts in {reference.name} fp32"
     with console.stage("validate") as stage:
-        reports = check_graphs(directory, manifest, vectors, threads=threads, progress=stage.progress)
+        listed = candidates(manifest, [target])
+        reports = check_candidates(directory, manifest, vectors, listed, threads=threads, progress=stage.progress)
         failed = sum(not report.passed for report in reports)
         stage.outcome = f"{len(reports)} candidates, {failed} failed"
     console.table(

@@ -5,6 +5,7 @@ One call at a time on the whole machine: while a system is timed the others slee
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -12,7 +13,7 @@ from contextlib import ExitStack
 from exporter.environment import cores, environment, load_average
 from exporter.measure import report, schedule
 from exporter.measure.process import LOAD_LIMIT_S, Worker
-from exporter.measure.protocol import Run
+from exporter.measure.protocol import Ran, Run
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
 from exporter.measure.workloads import Workload
@@ -21,7 +22,8 @@ from poolfold.errors import InputError
 PAUSE_S = 0.1
 """Before each window. The previous system's threads may still spin: onnxruntime's did for 40 to 50 ms after a call."""
 
-_WARM_UP_CALLS = 2
+_LONG_CALL_S = 1.0
+"""A call this long warms up by itself: what the first one pays besides, memory and threads, is small beside it."""
 _ORDER_SEED = 0
 
 Progress = Callable[[int, int, str], None]
@@ -35,11 +37,11 @@ def measure(
     threads: int | None = None,
     budget_s: float,
     progress: Progress,
+    leave_out: bool = True,
 ) -> LatencyReport:
     """Time every system on every workload, and take the peak of its memory on the biggest.
 
-    All systems are in memory at once. A workload whose fewest rounds would alone pass the budget is left out, and the
-    report says so.
+    All systems are in memory at once, each in a process of its own unless `System.process` says otherwise.
 
     Args:
         systems: what to measure, the baselines among them.
@@ -47,6 +49,7 @@ def measure(
         threads: of an operator, in every system alike; None for `environment.cores()`.
         budget_s: seconds for the timed windows together. Passed where even the fewest rounds take longer.
         progress: told before each step. A terminal's bar that it feeds should not redraw often: it would be measured.
+        leave_out: leave out a workload whose fewest rounds would alone pass the budget; the report says so.
 
     Raises:
         InputError: nothing to measure, a name twice, or a baseline that is not among the systems.
@@ -57,16 +60,27 @@ def measure(
     load_before = load_average()
     threads = threads or cores()
     with ExitStack() as stack:
-        workers = [stack.enter_context(Worker(system, threads)) for system in systems]
+        places = _places(systems)
+        # The first system of each place stands for it.
+        workers = [
+            stack.enter_context(Worker(systems[places.index(place)], threads)) for place in range(max(places) + 1)
+        ]
         for worker in workers:
             worker.start_load()
         before_load = [worker.loaded().before_load_bytes for worker in workers]
 
-        kept, calls_s, peaks, left_out = _warm_up(workers, workloads, budget_s, progress)
+        kept, calls_s, peaks, left_out = _warm_up(workers, workloads, budget_s if leave_out else math.inf, progress)
         rounds_s = [schedule.round_seconds(row, PAUSE_S) for row in calls_s]
         counts = schedule.rounds(rounds_s, budget_s)
-        seconds = _take_turns(workers, kept, calls_s, counts, progress)
+        windows = _take_turns(workers, kept, calls_s, counts, progress)
 
+    seconds = [
+        [
+            [ran.pooled_seconds.get(system.strategy, ran.seconds) for ran in row[place]]
+            for system, place in zip(systems, places, strict=True)
+        ]
+        for row in windows
+    ]
     names = [system.name for system in systems]
     return LatencyReport(
         systems=tuple(report.Measured(s.name, s.strategy, s.dtype, s.runtime, s.baseline) for s in systems),
@@ -85,8 +99,8 @@ def measure(
             for s, system in enumerate(systems)
         ),
         memory=tuple(
-            report.memory(system, kept[-1], before, peak)
-            for system, before, peak in zip(systems, before_load, peaks, strict=True)
+            report.memory(system, kept[-1], before_load[place], peaks[place])
+            for system, place in zip(systems, places, strict=True)
         ),
         left_out=left_out,
         environment={**environment(), "load_average_before": load_before, "load_average_after": load_average()},
@@ -99,7 +113,7 @@ def _warm_up(
     """Run each workload a few times, smallest first, and learn how long a call takes.
 
     Returns:
-        The workloads that are kept; seconds of a call, [workload][system]; each system's peak of memory, in bytes, on
+        The workloads that are kept; seconds of a call, [workload][worker]; each worker's peak of memory, in bytes, on
         the last workload kept; the workloads left out, each with the reason.
     """
     kept: list[Workload] = []
@@ -109,16 +123,26 @@ def _warm_up(
     for number, workload in enumerate(workloads):
         progress(number, len(workloads), f"warming up on {workload.name}")
         # Time grows at least in proportion to the tokens, so this never leaves out what would have fitted.
-        more = workload.input_ids.size / kept[-1].input_ids.size if kept else 0.0
+        more = workload.tokens / kept[-1].tokens if kept else 0.0
         needed = more * sum(calls_s[-1]) * schedule.MIN_ROUNDS if kept else 0.0
         if needed > budget_s:
             left_out[workload.name] = f"needs at least {needed:.0f} s of a budget of {budget_s:.0f} s"
             continue
         kept.append(workload)
-        replies = [worker.run(_request(workload, untimed=0, timed=_WARM_UP_CALLS), LOAD_LIMIT_S) for worker in workers]
-        calls_s.append([min(reply.seconds) for reply in replies])
-        peaks = [reply.peak_bytes for reply in replies]
+        warmed = [_warm_up_worker(worker, workload) for worker in workers]
+        calls_s.append([call_s for call_s, _ in warmed])
+        peaks = [peak for _, peak in warmed]
     return kept, calls_s, peaks, left_out
+
+
+def _warm_up_worker(worker: Worker, workload: Workload) -> tuple[float, int | None]:
+    """Call twice, or once where a call is long: seconds of the faster call, and the peak of memory in bytes."""
+    first = worker.run(_request(workload, untimed=0, timed=1), LOAD_LIMIT_S)
+    if first.seconds[0] > _LONG_CALL_S:
+        return first.seconds[0], first.peak_bytes
+    second = worker.run(_request(workload, untimed=0, timed=1), LOAD_LIMIT_S)
+    peaks = [ran.peak_bytes for ran in (first, second) if ran.peak_bytes is not None]
+    return min(first.seconds[0], second.seconds[0]), max(peaks, default=None)
 
 
 def _take_turns(
@@ -127,9 +151,9 @@ def _take_turns(
     calls_s: Sequence[Sequence[float]],
     counts: Sequence[int],
     progress: Progress,
-) -> list[list[list[list[float]]]]:
-    """Seconds of every call, [workload][system][round][call]."""
-    seconds: list[list[list[list[float]]]] = [[[] for _ in workers] for _ in workloads]
+) -> list[list[list[Ran]]]:
+    """Every window, [workload][worker][round]."""
+    windows: list[list[list[Ran]]] = [[[] for _ in workers] for _ in workloads]
     steps = list(schedule.turns(counts, len(workers), _ORDER_SEED))
     for done, (number, w, s) in enumerate(steps):
         progress(
@@ -138,12 +162,20 @@ def _take_turns(
         untimed, timed = schedule.window(calls_s[w][s])
         limit_s = 60 + 20 * calls_s[w][s] * (untimed + timed)
         time.sleep(PAUSE_S)
-        seconds[w][s].append(workers[s].run(_request(workloads[w], untimed, timed), limit_s).seconds)
-    return seconds
+        windows[w][s].append(workers[s].run(_request(workloads[w], untimed, timed), limit_s))
+    return windows
+
+
+def _places(systems: Sequence[System]) -> list[int]:
+    """The process of each system, numbered from 0 in the order of the systems."""
+    processes = [system.process or system.name for system in systems]
+    distinct = list(dict.fromkeys(processes))
+    return [distinct.index(process) for process in processes]
 
 
 def _request(workload: Workload, untimed: int, timed: int) -> Run:
-    return Run(workload.input_ids.tolist(), workload.attention_mask.tolist(), untimed, timed)
+    batches = [(batch.input_ids.tolist(), batch.attention_mask.tolist()) for batch in workload.batches]
+    return Run(batches, untimed, timed)
 
 
 def _check(systems: Sequence[System], workloads: Sequence[Workload]) -> None:

@@ -1,4 +1,4 @@
-"""In a worker: load a graph of an artifact through `poolfold.load`, the loader that ships.
+"""In a worker: load a graph of an artifact in ONNX Runtime through `poolfold.load`, the loader that ships.
 
 Importing this module imports the runtime's libraries, so that memory before the load counts them; see `worker`.
 """

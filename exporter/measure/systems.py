@@ -24,8 +24,11 @@ class System:
     """Something that turns a batch into vectors.
 
     load: `module:function`. Importing the module imports the libraries; the function, called with `arguments` and
-        `threads`, loads the model and returns `embed(input_ids, attention_mask) -> float32 [batch, dim]`.
+        `threads`, loads the model and returns `embed(input_ids, attention_mask) -> float32 [batch, dim]`, or a
+        `protocol.Pooled` with a pool for `strategy`.
     baseline: the name of the system that this one is compared with; its own where it is the baseline.
+    process: systems that name the same one share it and its windows: the strategies of one `Pooled`, alike in `load`
+        and `arguments`. Empty: a process of its own.
     """
 
     name: str
@@ -35,6 +38,7 @@ class System:
     load: str
     arguments: Mapping[str, object]
     baseline: str
+    process: str = ""
 
 
 def pytorch_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) -> System:
@@ -78,8 +82,9 @@ def baseline_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None)
 def artifact_system(
     directory: Path, strategy: Strategy, dtype: str, target: str = "onnxruntime", baseline: str = PYTORCH
 ) -> System:
-    """A graph of an artifact, through the loader that ships; compared with `baseline`'s fp32 of the same strategy."""
+    """What an artifact runs, through the loader that ships; compared with `baseline`'s fp32 of the same strategy."""
     name = strategy_name(strategy)
     arguments = {"directory": str(directory), "strategy": name, "dtype": dtype, "target": target}
-    load = "exporter.measure.load_artifact:load"
+    # Each imports its own runtime before memory is noted, and no other.
+    load = f"exporter.measure.{'load_openvino' if target == 'openvino' else 'load_artifact'}:load"
     return System(f"{name} {dtype} {target}", name, dtype, target, load, arguments, baseline=f"{name} fp32 {baseline}")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,28 +19,39 @@ _BATCH_TOKENS = 32 * 512
 """A longer batch takes fewer rows: 32 rows of 8192 tokens would measure the machine's memory, not the model."""
 
 
-@dataclass(frozen=True)
-class Workload:
-    """A batch: `input_ids` and `attention_mask`, int64 [batch, seq]."""
+class Batch(NamedTuple):
+    """What a model runs at once: int64 [batch, seq] each."""
 
-    name: str
     input_ids: npt.NDArray[np.int64]
     attention_mask: npt.NDArray[np.int64]
 
+
+@dataclass(frozen=True)
+class Workload:
+    """Batches that are timed as one: mostly a single one, or texts that were sorted into several."""
+
+    name: str
+    batches: tuple[Batch, ...]
+
     @property
     def batch(self) -> int:
-        """Rows."""
-        return int(self.input_ids.shape[0])
+        """Rows of all batches."""
+        return sum(len(batch.input_ids) for batch in self.batches)
 
     @property
     def seq_len(self) -> int:
-        """Columns, padding included."""
-        return int(self.input_ids.shape[1])
+        """Columns of the widest batch, padding included."""
+        return max(int(batch.input_ids.shape[1]) for batch in self.batches)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens, padding included."""
+        return sum(batch.input_ids.size for batch in self.batches)
 
     @property
     def real_tokens(self) -> int:
         """Tokens that are not padding."""
-        return int(self.attention_mask.sum())
+        return sum(int(batch.attention_mask.sum()) for batch in self.batches)
 
 
 def workloads(text: Text, vocab_size: int, tokenizer_json: str, *, seed: int = 0) -> tuple[Workload, ...]:
@@ -57,9 +69,7 @@ def workloads(text: Text, vocab_size: int, tokenizer_json: str, *, seed: int = 0
     """
     rng = np.random.default_rng(seed)
     limit = text.max_seq_length
-    added = json.loads(tokenizer_json).get("added_tokens", [])
-    special = [text.pad_token_id, *(token["id"] for token in added if token["special"])]
-    ordinary = np.setdiff1d(np.arange(vocab_size, dtype=np.int64), special)
+    ordinary = ordinary_ids(text, vocab_size, tokenizer_json)
 
     def batch(name: str, lengths: npt.NDArray[np.int64], seq_len: int) -> Workload:
         columns = np.arange(seq_len)
@@ -67,7 +77,7 @@ def workloads(text: Text, vocab_size: int, tokenizer_json: str, *, seed: int = 0
             columns = columns[::-1]
         mask = (columns[None, :] < lengths[:, None]).astype(np.int64)
         ids = np.where(mask == 1, rng.choice(ordinary, size=mask.shape), text.pad_token_id)
-        return Workload(name, ids, mask)
+        return Workload(name, (Batch(ids, mask),))
 
     longest = min(_BATCH, max(1, _BATCH_TOKENS // limit))
     shapes = {(rows, min(seq_len, limit)) for rows in (1, _BATCH) for seq_len in (_SHORT, _USUAL)}
@@ -75,9 +85,16 @@ def workloads(text: Text, vocab_size: int, tokenizer_json: str, *, seed: int = 0
     found = [batch(f"{rows}x{seq_len}", np.full(rows, seq_len), seq_len) for rows, seq_len in sorted(shapes)]
     seq_len = min(_USUAL, limit)
     ragged = batch(f"{_BATCH}x{seq_len} ragged", ragged_lengths(rng, _BATCH, seq_len), seq_len)
-    if ragged.real_tokens < ragged.input_ids.size:
+    if ragged.real_tokens < ragged.tokens:
         found.append(ragged)
     return tuple(sorted(found, key=lambda w: (w.batch * w.seq_len, w.seq_len, w.name)))
+
+
+def ordinary_ids(text: Text, vocab_size: int, tokenizer_json: str) -> npt.NDArray[np.int64]:
+    """Ids of the embedding table that are neither special tokens nor padding, int64 [ids]; arguments as `workloads`."""
+    added = json.loads(tokenizer_json).get("added_tokens", [])
+    special = [text.pad_token_id, *(token["id"] for token in added if token["special"])]
+    return np.setdiff1d(np.arange(vocab_size, dtype=np.int64), special)
 
 
 def ragged_lengths(rng: np.random.Generator, rows: int, seq_len: int) -> npt.NDArray[np.int64]:

@@ -28,7 +28,7 @@ class Limits:
     difference: largest absolute difference between rows of unit length; None where it is reported and not judged.
     neighbours: smallest share of a text's nearest neighbours that agree.
     same_text: smallest cosine between two vectors of one text, from different batches.
-    tie: similarities that differ by no more count as equal; twice what rounding moves them by on a six-layer BERT, and
+    tie: similarities that differ by no more count as equal; more than rounding moves them by on a six-layer BERT, and
         far less than what tells one text from another.
     """
 
@@ -42,6 +42,8 @@ class Limits:
 LIMITS: Mapping[DType, Limits] = {
     DType.FP32: Limits(cosine=1 - 1e-6, difference=1e-5, neighbours=1.0, same_text=1 - 1e-6, tie=1e-5),
     DType.FP16: Limits(cosine=0.999, difference=None, neighbours=0.99, same_text=0.9999, tie=1e-3),
+    # Three bits fewer than fp16: eight times the rounding, and a cosine's distance from 1 grows with its square.
+    DType.BF16: Limits(cosine=0.995, difference=None, neighbours=0.99, same_text=0.999, tie=1e-2),
 }
 
 

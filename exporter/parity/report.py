@@ -42,7 +42,7 @@ class ParityReport:
     """All checks of one candidate. Every number is finite, so that the whole is plain JSON.
 
     reference: what they were held against, for example "PyTorch".
-    executor: what computed the vectors, for example "onnxruntime cpu".
+    executor: what computed the vectors, for example "onnxruntime cpu"; a target and its device come last.
     worst: the texts with the smallest cosines, the worst first.
     """
 
@@ -55,6 +55,11 @@ class ParityReport:
     dim: int
     checks: tuple[Check, ...]
     worst: tuple[WorstText, ...]
+
+
+def target_of(executor: str) -> str:
+    """The target in an executor's name: `openvino cpu`, `onnxruntime cpu, packed`, `fp16 rehearsal on ...`."""
+    return executor.rpartition(" cpu")[0].split()[-1]
 
 
 def at_least(name: str, values: Sequence[float], limit: float, texts: Sequence[str]) -> Check:

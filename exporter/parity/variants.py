@@ -46,7 +46,11 @@ def reordered(tokens: Tokens) -> tuple[Batch, ...]:
 
 
 def other_side(tokens: Tokens) -> tuple[Batch, ...]:
-    """Rows of mixed lengths, padded on the side where the tokeniser does not pad."""
+    """Rows of mixed lengths, padded on the side where the tokeniser does not pad; one of them up to the limit.
+
+    That one lies an odd number of tokens from its usual place: bf16 counts to 256, and from there in twos and fours, so
+    that a position computed in it is another one there.
+    """
     rows = _some(tokens, _OTHER_SIDE)
     side = "right" if tokens.padding_side == "left" else "left"
     count = -(-len(rows) // _OTHER_SIDE_BATCH)
@@ -55,7 +59,9 @@ def other_side(tokens: Tokens) -> tuple[Batch, ...]:
         group = rows[start::count]
         length = min(max(len(tokens.rows[row]) for row in group) + 1, tokens.max_seq_length)
         batches.append(make_batch(tokens, group, length=length, side=side))
-    return tuple(batches)
+    odd = [row for row in rows if (tokens.max_seq_length - len(tokens.rows[row])) % 2]
+    # The limit may be thousands of tokens, so a single row goes that far.
+    return (*batches, make_batch(tokens, (odd or rows)[:1], length=tokens.max_seq_length, side=side))
 
 
 def _some(tokens: Tokens, count: int) -> list[int]:

@@ -11,6 +11,7 @@ from poolfold.errors import CheckFailed, InputError
 from poolfold.manifest import Profile
 
 OUTPUT = "sentence_embedding"
+POSITIONS = "token_positions"
 
 # What the library targets by default, spelled out so that the manifest says what was asked for.
 _COMPUTE_CAPABILITIES = ("SM80", "SM86", "SM89", "SM120")
@@ -103,7 +104,10 @@ def configure(trt: Any, builder: Any, network: Any, profiles: Sequence[Profile])
         shapes = builder.create_optimization_profile()
         batch, seq = profile.batch, profile.seq_len
         for name in inputs:
-            shapes.set_shape(name, (batch.min, seq.min), (batch.opt, seq.opt), (batch.max, seq.max))
+            sizes = ((batch.min, seq.min), (batch.opt, seq.opt), (batch.max, seq.max))
+            if name == POSITIONS:  # a text has a token at least
+                sizes = ((1, batch.min), (1, batch.opt * seq.opt), (1, batch.max * seq.max))
+            shapes.set_shape(name, *sizes)
         if config.add_optimization_profile(shapes) < 0:
             raise InputError(f"TensorRT-RTX {trt.__version__} refuses the profile {profile}: {rtx_library.errors()}.")
     return config

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poolfold.errors import ArtifactError, InputError, TargetUnavailable
+from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
+from poolfold.packing import token_positions
 
 _REQUIRED = {"input_ids", "attention_mask"}
-_OPTIONAL = {"token_type_ids"}
+_OPTIONAL = {"token_type_ids", "token_positions"}
 _OUTPUT = "sentence_embedding"
 _LOG_ERRORS_ONLY = 3
 
@@ -43,10 +44,8 @@ class OnnxRuntimeSession:
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-        try:
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         # Its errors have no base class of their own.
-        except (
+        errors = (
             state.EPFail,
             state.Fail,
             state.InvalidArgument,
@@ -56,7 +55,10 @@ class OnnxRuntimeSession:
             state.NoSuchFile,
             state.NotImplemented,
             state.RuntimeException,
-        ) as error:
+        )
+        try:
+            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except errors as error:
             raise ArtifactError(
                 f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__}: {error}. "
                 "Upgrade onnxruntime, or export the model again."
@@ -66,25 +68,38 @@ class OnnxRuntimeSession:
         if not inputs >= _REQUIRED or inputs - _REQUIRED - _OPTIONAL or _OUTPUT not in outputs:
             raise ArtifactError(
                 f"{path} has inputs {sorted(inputs)} and outputs {sorted(outputs)}; expected input_ids, attention_mask "
-                f"and perhaps token_type_ids, and {_OUTPUT}. Export the model again."
+                f"and perhaps token_type_ids and token_positions, and {_OUTPUT}. Export the model again."
             )
-        self._token_type_ids = "token_type_ids" in inputs
+        self._further = inputs - _REQUIRED
+        self._path, self._errors = path, errors
         self._session: Any = session
 
     def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim]. `token_type_ids`, if any, are zeros.
+        """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim].
+
+        Further inputs that the graph has are made from these: `token_type_ids` zeros, `token_positions` the places of
+        the tokens.
 
         Raises:
             InputError: the session is closed.
+            ArtifactError: ONNX Runtime loaded the graph and cannot compute it.
         """
         # Held here, so that a `close` in another thread frees nothing that is in use.
         session = self._session
         if session is None:
             raise InputError("the encoder is closed; load the artifact again to go on")
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self._token_type_ids:
+        if "token_type_ids" in self._further:
             feeds["token_type_ids"] = np.zeros_like(input_ids)
-        vectors: npt.NDArray[np.float32] = session.run([_OUTPUT], feeds)[0]
+        if "token_positions" in self._further:
+            feeds["token_positions"] = token_positions(attention_mask)
+        try:
+            vectors: npt.NDArray[np.float32] = session.run([_OUTPUT], feeds)[0]
+        except self._errors as error:
+            raise ArtifactError(
+                f"{self._path} cannot be run by onnxruntime on input_ids {list(input_ids.shape)}: {first_line(error)}. "
+                "Upgrade onnxruntime, or take another model: its graph has parts that do not fit each other."
+            ) from error
         return vectors
 
     def close(self) -> None:

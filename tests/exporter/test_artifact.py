@@ -15,8 +15,8 @@ from graphs.head import Truncate
 from graphs.strategy import parse_strategy
 from poolfold.errors import ArtifactError
 from poolfold.verify import verify
+from tests.architectures import HIDDEN
 from tests.exporter.reading import spec_of
-from tests.models import HIDDEN
 
 MEAN, BOTH = parse_strategy("mean"), parse_strategy("cls+mean")
 

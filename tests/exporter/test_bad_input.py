@@ -150,6 +150,8 @@ def test_pickled_weights_load_when_asked_for(checkpoint: Path, tmp_path: Path) -
         (["--threads", "100000"], r"--threads"),
         (["--dtype", "fp8"], r"fp32"),
         (["--target", "tensorrt-rtx"], r"needs --dtype fp16"),
+        (["--dtype", "bf16"], r"--dtype bf16 needs --target openvino"),
+        (["--dtype", "fp16", "--target", "openvino"], r"--target openvino needs --dtype fp32 or bf16: .*CPUs without"),
         (["--texts", "nowhere.txt"], r"nowhere\.txt does not exist"),
         (["--revision", "main"], r"revision"),
         (["--pool", "cls"], r"--pool"),
@@ -233,7 +235,8 @@ def test_an_engine_cannot_be_run_here_and_says_so(
     refused([*embed, "--target", "tensorrt-rtx"], 3, "tensorrt-rtx.*target onnxruntime", capsys)
     refused(["validate", str(artifact), "--target", "tensorrt-rtx"], 3, "tensorrt-rtx", capsys)
     refused([*embed, "--strategy", "max"], 2, "no strategy 'max'; it has mean, cls", capsys)
-    refused([*embed, "--target", "openvino"], 2, "--target", capsys)
+    refused([*embed, "--target", "openvino"], 2, "no openvino engine for strategy mean; it has onnxruntime", capsys)
+    refused([*embed, "--target", "cuda"], 2, "--target", capsys)
 
 
 def test_a_moved_checkpoint_is_asked_for(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,6 +17,8 @@ from hypothesis import strategies as st
 
 from exporter.cli import cli, run_command
 from exporter.commands import targets
+from exporter.spec import DType
+from exporter.targets.precisions import PRECISIONS
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 
 ROOT = Path(__file__).parents[2]
@@ -58,6 +60,19 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_the_commands_are_these() -> None:
     assert set(cli.commands) == set(COMMANDS)
+
+
+def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
+    choices = {
+        (name, parameter.name): set(parameter.type.choices)
+        for name, command in cli.commands.items()
+        for parameter in command.params
+        if isinstance(parameter.type, click.Choice)
+    }
+    assert choices == {
+        **{(name, "target"): set(PRECISIONS) for name in ("export", "validate", "bench", "embed")},
+        **{(name, "dtype"): {dtype.value for dtype in DType} for name in ("export", "embed")},
+    }
 
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
@@ -196,4 +211,8 @@ def test_closed_and_narrow_streams_are_no_bug() -> None:
     done = shell("poolfold verify /nöwhere", PYTHONIOENCODING="ascii")
     assert (done.returncode, "n\\xf6where" in done.stderr) == (2, True), done.stderr
     done = shell("poolfold targets --json", PYTHONIOENCODING="ascii")
-    assert [target["name"] for target in json.loads(done.stdout)["targets"]] == ["onnxruntime", "tensorrt-rtx"]
+    assert [target["name"] for target in json.loads(done.stdout)["targets"]] == [
+        "onnxruntime",
+        "openvino",
+        "tensorrt-rtx",
+    ]

@@ -10,9 +10,10 @@ import psutil
 import pytest
 
 import poolfold
+from tests.architectures import HIDDEN
 from tests.conftest import export
 from tests.exporter.test_export import TEXTS, oracle
-from tests.models import HIDDEN, tiny_checkpoint
+from tests.models import tiny_checkpoint
 
 ROWS = 2**31 // (4 * HIDDEN) + 100_000
 NEEDED = 10 * 2**30

@@ -51,6 +51,10 @@ def test_a_library_can_be_kept_out_of_it() -> None:
         assert process.result() is False
 
 
+def test_sets_are_in_the_same_order_each_time() -> None:
+    assert result("hash_of", "text") == result("hash_of", "text")
+
+
 def test_an_error_of_ours_keeps_its_class_and_its_message() -> None:
     with pytest.raises(CheckpointError) as caught:
         result("refuse", "a.json")

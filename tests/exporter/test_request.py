@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from exporter.request import choose_head, choose_profile, choose_strategies, engine_dtypes
+from exporter.request import choose_head, choose_profile, choose_strategies, target_dtypes
 from exporter.spec import DType, ModelSpec
 from graphs.head import Truncate
 from graphs.strategy import PoolingMode, parse_strategy
@@ -81,9 +81,32 @@ def test_profiles_reach_up_to_the_models_limit(spec: ModelSpec) -> None:
         choose_profile(spec, (1, 2, 4), (8, 16, 65))
 
 
-def test_engines_are_built_in_fp16_where_one_is_asked_for() -> None:
-    both = (DType.FP32, DType.FP16)
-    assert engine_dtypes(("onnxruntime",), both) == ()
-    assert engine_dtypes(("onnxruntime", "tensorrt-rtx"), both) == (DType.FP16,)
-    with pytest.raises(InputError, match=r"needs --dtype fp16"):
-        engine_dtypes(("tensorrt-rtx",), (DType.FP32,))
+def test_each_target_takes_the_precisions_that_it_has() -> None:
+    fp32, fp16, bf16 = DType
+    every = ("onnxruntime", "tensorrt-rtx", "openvino")
+    assert target_dtypes(every, (bf16, fp16, fp32)) == {
+        "onnxruntime": (fp16, fp32), "tensorrt-rtx": (fp16,), "openvino": (bf16, fp32),
+    }  # fmt: skip
+    # The graphs are made whatever the targets are, so nothing is lost.
+    assert target_dtypes(("tensorrt-rtx",), (fp32, fp16)) == {"tensorrt-rtx": (fp16,)}
+    assert target_dtypes(("openvino",), (bf16,)) == {"openvino": (bf16,)}
+
+
+@pytest.mark.parametrize(
+    ("targets", "dtypes", "message"),
+    [
+        (("tensorrt-rtx",), ("fp32",), "--target tensorrt-rtx needs --dtype fp16: .*Add --dtype fp16"),
+        (("tensorrt-rtx", "openvino"), ("bf16",), "--target tensorrt-rtx needs --dtype fp16"),
+        (("openvino",), ("fp16",), "--target openvino needs --dtype fp32 or bf16: .*Add --dtype fp32"),
+        (("onnxruntime", "openvino"), ("bf16",), "--target onnxruntime needs --dtype fp32 or fp16"),
+        (("onnxruntime",), ("bf16",), "--dtype bf16 needs --target openvino"),
+        (("onnxruntime", "tensorrt-rtx"), ("fp16", "bf16"), "--dtype bf16 needs --target openvino"),
+    ],
+)
+def test_what_no_target_could_do_is_refused(targets: tuple[str, ...], dtypes: tuple[str, ...], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        target_dtypes(targets, tuple(DType(name) for name in dtypes))
+
+
+def test_a_graph_is_fp32_or_fp16() -> None:
+    assert [dtype.of_graph for dtype in DType] == [DType.FP32, DType.FP16, DType.FP32]

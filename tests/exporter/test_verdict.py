@@ -70,6 +70,31 @@ def test_an_engine_is_built_and_has_no_vectors(manifest: Manifest, capsys: pytes
     assert "its vectors have not been checked" not in table(manifest, capsys)[1]
 
 
+def test_an_engine_that_ran_here_has_figures_of_its_own(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
+    fields: dict[str, Any] = msgspec.to_builtins(write_engines(manifest))
+    ran = fields["engines"][0] | {"path": "onnx/mean_fp32.onnx", "target": "openvino", "status": "validated"}
+    fields["engines"] = [*fields["engines"], ran | {"dtype": "fp32"}, ran | {"dtype": "bf16"}]
+    fields["parity"] = [
+        *fields["parity"],
+        parity("mean", "fp32", 0.9999998, 1.0, "openvino cpu"),
+        parity("mean", "bf16", 0.9996, 0.99, "openvino cpu"),
+    ]
+    fields["latency"] = [
+        latency("fp32", "onnxruntime", "1x128", 10.0, 2.0, 95.0),
+        latency("bf16", "openvino", "1x128", 5.0, 4.0, 80.0),
+    ]
+    (_, *rows), out = table(msgspec.convert(fields, Manifest), capsys)
+    said = "validated, 5/6 attention fused"
+    assert rows[1] == ["mean", "fp32", "onnxruntime", "yes", "validated", "0.9999999", "1.000", "10.0 (2.00x)", "95"]
+    assert rows[3:6] == [
+        ["mean", "fp16", "tensorrt-rtx", "yes", "built, 5/6 attention fused"],
+        ["mean", "fp32", "openvino", "yes", said, "0.9999998", "1.000", "-", "-"],
+        ["mean", "bf16", "openvino", "yes", said, "0.9996000", "0.990", "5.0 (4.00x)", "80"],
+    ]
+    assert "bf16 is how OpenVINO executes the fp32 graph" in out
+    assert "OpenVINO" not in table(manifest, capsys)[1]
+
+
 def write_engines(manifest: Manifest) -> Manifest:
     fields: dict[str, Any] = msgspec.to_builtins(manifest)
     fields["engines"] = [

@@ -88,14 +88,14 @@ def large_weight():
     )
 
 
-def mask_constant():
+def mask_constant(mode=PoolingMode.MEAN):
     """transformers' eager attention: (1 - mask) * lowest, added to the scores."""
     build = EncoderBuilder(scale=1)
     mask = build.op("Unsqueeze", build.op("Cast", build.mask, to=1), build.integers(1))
     off = build.op("Mul", build.op("Sub", build.constant("one", 1), mask), build.constant("lowest", np.finfo("f").min))
     scores = build.op("MatMul", build.tokens, build.op("Transpose", build.tokens, perm=[0, 2, 1]))
     attended = build.op("MatMul", build.op("Softmax", build.op("Add", scores, off), axis=-1), build.tokens)
-    return folded(build.encoder(attended)), mask_feeds(), {}
+    return folded(build.encoder(attended), mode), mask_feeds(), {}
 
 
 def large_constant():
@@ -176,6 +176,17 @@ def test_a_constant_that_is_no_mask_keeps_its_node():
     assert not rehearsed_cosine(large_constant, without(CONSTANT_RANGE.name)) >= 0.99
     kept = converted(large_constant, RULES)[1]
     assert [(k.rule, k.why.split()[1]) for k in kept if k.rule != "pooling"] == [("constant-range", "scale")]
+
+
+def test_a_mask_is_one_although_the_pooling_masks_with_the_same_number():
+    def both():
+        return mask_constant(PoolingMode.MAX)
+
+    model, kept, _, _ = converted(both, RULES)
+    assert {node.rule for node in kept} == {"pooling"}
+    lowest = [v.const_value.numpy() for v in model.graph.initializers.values() if (v.name or "").startswith("lowest")]
+    assert sorted(lowest) == [np.finfo("f").min, -MASK_LIMIT]
+    assert rehearsed_cosine(both, RULES) >= 0.9999
 
 
 def test_an_operator_without_fp16_form_keeps_the_graph_loadable():

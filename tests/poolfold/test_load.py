@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import poolfold
 from poolfold import ArtifactError, InputError, TargetUnavailable
 from poolfold.manifest import Strategy
 from tests.artifacts import DIM, expected, relist, rewrite_manifest, table, write_artifact
+from tests.openvino_here import EACH_DTYPE
 
 TEXTS = ["w1 w2", "w3", "w4 w5 w6"]
 
@@ -55,7 +57,7 @@ def test_defaults_are_the_trained_strategy_and_fp32(
     [
         ({"strategy": "max"}, "no strategy 'max'; it has cls, mean"),
         ({"dtype": "int8"}, r"no dtype \(for strategy mean\) 'int8'; it has fp32"),
-        ({"target": "cuda"}, "unknown target 'cuda'; expected one of onnxruntime, tensorrt-rtx"),
+        ({"target": "cuda"}, "unknown target 'cuda'; expected one of onnxruntime, openvino, tensorrt-rtx"),
         ({"threads": 0}, "threads is 0"),
         ({"threads": -2}, "threads is -2"),
     ],
@@ -74,6 +76,36 @@ def test_an_engine_is_described_and_not_run(tmp_path: Path):
         poolfold.load(tmp_path / "DIR", "cls", target="tensorrt-rtx", dtype="fp16")
     with pytest.raises(InputError, match="no tensorrt-rtx dtype 'fp32'; it has fp16"):
         poolfold.load(tmp_path / "DIR", target="tensorrt-rtx", dtype="fp32")
+
+
+@pytest.mark.parametrize("strategy", ["cls", "mean"])
+@pytest.mark.parametrize("dtype", [None, *EACH_DTYPE])
+def test_openvino_runs_the_graph_in_the_precision_that_was_asked_for(
+    openvino_artifact: Path, strategy: str, dtype: str | None
+) -> None:
+    with (
+        poolfold.load(openvino_artifact, strategy) as ours,
+        poolfold.load(openvino_artifact, strategy, "openvino", dtype, threads=1, spinning=False) as theirs,
+    ):
+        assert (theirs.target, theirs.strategy, theirs.dtype) == ("openvino", strategy, dtype or "fp32")
+        moved = np.abs(theirs.encode(TEXTS) - ours.encode(TEXTS)).max()
+        assert moved < 1e-6 if theirs.dtype == "fp32" else 1e-4 < moved < 1e-2
+
+
+def test_openvino_has_only_what_was_exported_for_it(openvino_artifact: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"no openvino dtype \(for strategy mean\) 'fp16'; it has fp32"):
+        poolfold.load(openvino_artifact, target="openvino", dtype="fp16")
+    with pytest.raises(InputError, match=r"no dtype \(for strategy mean\) 'bf16'; it has fp32\."):
+        poolfold.load(openvino_artifact, dtype="bf16")
+    write_artifact(tmp_path / "DIR")
+    with pytest.raises(ArtifactError, match=r"no openvino engine.*it has onnxruntime.*--target openvino"):
+        poolfold.load(tmp_path / "DIR", target="openvino")
+
+
+def test_without_openvino_the_extra_is_named(openvino_artifact: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(TargetUnavailable, match=r"pip install 'poolfold\[openvino\]'"):
+        poolfold.load(openvino_artifact, target="openvino")
 
 
 def test_a_missing_engine_says_how_to_export_one(tmp_path: Path):

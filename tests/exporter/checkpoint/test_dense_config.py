@@ -8,7 +8,8 @@ from safetensors.torch import load_file, save_file
 from exporter.checkpoint.dense_config import read_dense
 from graphs.head import Activation
 from poolfold.errors import CheckpointError
-from tests.models import HIDDEN, DenseLayer, edit_json, tiny_checkpoint
+from tests.architectures import HIDDEN
+from tests.models import DenseLayer, edit_json, tiny_checkpoint
 
 
 @pytest.fixture

@@ -13,18 +13,9 @@ from graphs.head import Activation, Dense, Normalize, Truncate
 from graphs.strategy import PoolingMode, parse_strategy
 from poolfold.errors import CheckpointError
 from poolfold.manifest import Text
+from tests.architectures import ARCHITECTURES, HIDDEN, LAYERS, POSITIONS
 from tests.exporter.reading import TEXTS, embed, spec_of
-from tests.models import (
-    ARCHITECTURES,
-    HIDDEN,
-    LAYERS,
-    POSITIONS,
-    DenseLayer,
-    edit_json,
-    plain_checkpoint,
-    tiny_checkpoint,
-    write_json,
-)
+from tests.models import DenseLayer, edit_json, plain_checkpoint, tiny_checkpoint, write_json
 
 OLD = "sentence_transformers.models"
 
@@ -71,7 +62,8 @@ def test_both_dialects_say_the_same(tmp_path, architecture, dialect):
     )
     spec = spec_of(folder)
     assert spec.source.folder == spec.transformer == folder
-    assert (spec.model_type, spec.hidden_size, spec.num_layers) == (architecture, HIDDEN, LAYERS)
+    chosen = ARCHITECTURES[architecture]
+    assert (spec.model_type, spec.hidden_size, spec.num_layers) == (chosen.model_type, HIDDEN, LAYERS)
     assert spec.vocab_size == json.loads((folder / "config.json").read_text())["vocab_size"]
     assert spec.trained == (PoolingMode.CLS, PoolingMode.MAX)
     first, second, *rest = spec.head
@@ -93,9 +85,9 @@ def test_both_dialects_say_the_same(tmp_path, architecture, dialect):
     assert spec.similarity == "dot"
     assert spec.text == Text(
         max_seq_length=32,
-        padding_side="right",
+        padding_side=chosen.padding_side,
         truncation_side="right",
-        pad_token_id=1 if architecture in ("roberta", "xlm-roberta", "mpnet") else 0,
+        pad_token_id=3 if chosen.pad_token == "[SEP]" else chosen.config["pad_token_id"],
         lower_case=True,
         prompts={"query": "query: "},
         default_prompt_name="query",

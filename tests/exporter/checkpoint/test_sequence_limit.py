@@ -10,12 +10,13 @@ from transformers import MODEL_MAPPING, AutoConfig, AutoModel
 
 from exporter.checkpoint.sequence_limit import OFFSET_TYPES, max_seq_length
 from poolfold.errors import CheckpointError
-from tests.models import ARCHITECTURES
+from tests.architectures import ARCHITECTURES
 
 BERT = AutoConfig.for_model("bert", max_position_embeddings=512)
 ROBERTA = AutoConfig.for_model("roberta", max_position_embeddings=514, pad_token_id=1)
 ROTARY = AutoConfig.for_model("qwen3", max_position_embeddings=2048)
 NO_CONTEXT = AutoConfig.for_model("xlnet")
+T5 = AutoConfig.for_model("t5", n_positions=512)
 TABLE = {"encoder.embeddings.position_embeddings.weight": (512, 8), "pooler.weight": (4, 4)}
 TABLE_514 = {"embeddings.position_embeddings.weight": (514, 8)}
 NO_TABLE = {"layers.0.weight": (4, 4)}
@@ -42,6 +43,9 @@ NO_TABLE = {"layers.0.weight": (4, 4)}
         (ROTARY, NO_TABLE, None, None, 2048),
         (NO_CONTEXT, NO_TABLE, 300, None, 300),
         (NO_CONTEXT, NO_TABLE, None, 400, 400),
+        (T5, NO_TABLE, 1024, None, 1024),
+        (T5, NO_TABLE, None, 1024, 1024),
+        (T5, NO_TABLE, None, None, 512),
     ],
 )
 def test_limits(config, shapes, stated, tokenizer_limit, expected):
@@ -89,7 +93,10 @@ def test_the_offset_types_keep_rows_for_padding(model_type):
     assert table.padding_idx == 1
 
 
-@pytest.mark.parametrize("model_type", [*sorted(set(ARCHITECTURES) - OFFSET_TYPES), "albert", "big_bird", "xlm"])
+TYPES = {architecture.model_type for architecture in ARCHITECTURES.values()}
+
+
+@pytest.mark.parametrize("model_type", [*sorted(TYPES - OFFSET_TYPES), "big_bird", "xlm"])
 def test_others_do_not(model_type):
     table = position_table(model_type)
     assert table is None or table.padding_idx is None

@@ -12,7 +12,8 @@ from transformers import AutoTokenizer
 
 from exporter.checkpoint.tokenizer import read_tokenizer
 from poolfold.errors import CheckpointError
-from tests.models import POSITIONS, edit_json, plain_checkpoint
+from tests.architectures import POSITIONS
+from tests.models import edit_json, plain_checkpoint
 
 ROWS = 221
 

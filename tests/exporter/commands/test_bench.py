@@ -13,8 +13,9 @@ from exporter.cli import run_command
 from exporter.commands import bench
 from exporter.measure.report import LatencyReport, Measured, Shape, memory, timing
 from exporter.measure.systems import System
-from exporter.measure.workloads import Workload
+from exporter.measure.workloads import Batch, Workload
 from tests.exporter.commands.copies import copy_with_one_graph
+from tests.openvino_here import DTYPES
 
 PYTORCH, OURS = "mean fp32 pytorch", "mean fp32 onnxruntime"
 
@@ -39,13 +40,25 @@ def test_ratios_against_pytorch(artifact: Path, tmp_path: Path, capsys: pytest.C
     assert f"bench      2 systems, {len(workloads)} workloads, 1 threads" in err
 
 
+def test_a_target_is_measured_by_itself(openvino_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["bench", str(openvino_artifact), "--target", "openvino", "--seconds", "1", "--threads", "1", "--json"]
+    assert run_command(arguments) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [(s["name"], s["runtime"]) for s in found["systems"]] == [
+        (f"{name} {dtype} {runtime}", runtime)
+        for name in ("mean", "cls")
+        for dtype, runtime in (("fp32", "pytorch"), *((dtype, "openvino") for dtype in DTYPES))
+    ]
+    assert all(timing["latency_ms"]["median"] > 0 for timing in found["timings"])
+
+
 def report() -> LatencyReport:
     """Two rounds of one workload, ours twice as fast, and a workload that was left out."""
     systems = [
         System(name, "mean", "fp32", runtime, "", {}, PYTORCH)
         for name, runtime in ((PYTORCH, "pytorch"), (OURS, "onnxruntime"))
     ]
-    workload = Workload("2x4 [x]", np.ones((2, 4), np.int64), np.tri(2, 4, 2, dtype=np.int64))
+    workload = Workload("2x4 [x]", (Batch(np.ones((2, 4), np.int64), np.tri(2, 4, 2, dtype=np.int64)),))
     seconds = {PYTORCH: [[0.008], [0.010]], OURS: [[0.004], [0.005]]}
     return LatencyReport(
         systems=tuple(Measured(s.name, s.strategy, s.dtype, s.runtime, s.baseline) for s in systems),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,9 @@ import pytest
 
 from exporter.cli import run_command
 from poolfold.manifest import read_manifest
+from tests.architectures import HIDDEN, LAYERS, POSITIONS
 from tests.artifacts import write_artifact
-from tests.models import HIDDEN, LAYERS, POSITIONS
+from tests.openvino_here import DTYPES
 
 
 def said(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
@@ -29,36 +31,62 @@ def json_of(capsys: pytest.CaptureFixture[str], subject: object) -> dict[str, An
     return fields
 
 
+KEYS = ("target", "strategy", "dtype", "status", "form", "attention_layers", "attention_fused")
+
+
 def test_an_artifact_lists_each_engine(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json_of(capsys, artifact)
     assert [
-        {key: engine[key] for key in ("target", "strategy", "dtype", "status", "attention_layers", "attention_fused")}
+        {key: engine[key] for key in KEYS}
         for engine in found["engines"]
     ] == [
         {
             "target": "tensorrt-rtx", "strategy": name, "dtype": "fp16", "status": "built",
-            "attention_layers": LAYERS, "attention_fused": LAYERS,
+            "form": form, "attention_layers": LAYERS, "attention_fused": LAYERS,
         }
         for name in ("mean", "cls")
+        for form in ("plain", "packed")
     ]  # fmt: skip
     expected = msgspec.to_builtins(read_manifest(artifact))
     del expected["files"]
     assert found == {"directory": str(artifact), **json.loads(json.dumps(expected))}
 
 
+def test_what_openvino_runs_is_listed_as_an_engine(openvino_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [
+        {key: engine[key] for key in ("target", "strategy", "dtype", "status", "attention_layers", "attention_fused")}
+        for engine in json_of(capsys, openvino_artifact)["engines"]
+    ] == [
+        {
+            "target": "openvino", "strategy": name, "dtype": dtype, "status": "validated",
+            "attention_layers": LAYERS, "attention_fused": LAYERS,
+        }
+        for dtype in DTYPES
+        for name in ("mean", "cls")
+    ]  # fmt: skip
+    out = said(capsys, openvino_artifact)
+    assert out.count(f"validated, {LAYERS}/{LAYERS} attention fused") == 2 * len(DTYPES)
+    assert "have not been checked" not in out
+
+
 def test_an_artifact_for_people(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = said(capsys, artifact)
     rows = [line.split() for line in out.splitlines() if line.split()[:1] in (["mean"], ["cls"])]
-    assert [row[:5] for row in rows] == [
-        [name, dtype, target, trained, status]
+    runs = [row for row in rows if "onnxruntime" in row or "tensorrt-rtx" in row]
+    assert [row[: 5 + ("packed" in row)] for row in runs] == [
+        [name, dtype, *target.split(), trained, status]
         for name, trained in (("mean", "yes"), ("cls", "no"))
         for dtype, target, status in (
             ("fp32", "onnxruntime", "validated"),
             ("fp16", "onnxruntime", "validated"),
             ("fp16", "tensorrt-rtx", "built,"),
+            ("fp16", "tensorrt-rtx packed", "built,"),
         )
     ]
     assert "its vectors have not been checked" in out
+    assert "mean, row-push-down: not moved: last_hidden_state: the pooling reads every row" in out
+    assert re.search(r"cls, row-push-down: \d+ nodes compute one row, through the last attention", out)
+    assert re.search(r"mean, padding-free: \d+ nodes and \d+ matrix products on real tokens", out)
 
 
 def test_a_checkpoint(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:

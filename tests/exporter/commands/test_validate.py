@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 
 from exporter.cli import run_command
+from exporter.parity.compare import LIMITS
 from poolfold.manifest import read_manifest
+from tests.artifacts import relist, rewrite_manifest
 from tests.exporter.commands.copies import copy_with_one_graph, copy_with_the_wrong_pooling, with_source
+from tests.openvino_here import DTYPES
 
 CPU, REHEARSAL = "onnxruntime cpu", "fp16 rehearsal on onnxruntime cpu"
+FREE, PACKED = f"{CPU}, padding-free", f"{CPU}, packed"
 EXECUTORS = [
-    *((name, "fp32", CPU) for name in ("mean", "cls")),
-    *((name, "fp16", executor) for name in ("mean", "cls") for executor in (CPU, REHEARSAL)),
+    (name, dtype, executor)
+    for dtype, executors in (("fp32", (CPU, FREE)), ("fp16", (CPU, REHEARSAL, FREE, PACKED)))
+    for name in ("mean", "cls")
+    for executor in executors
 ]
 
 
@@ -42,6 +49,36 @@ def test_the_users_texts_are_checked_too(artifact: Path, tmp_path: Path, capsys:
     rows = [line.split() for line in out.splitlines() if line.split()[:1] == ["mean"]]
     assert {row[-1] for row in rows} <= {"passed", "reported"}
     assert ["mean", "fp32", "onnxruntime", "cpu", "cosine"] in [row[:5] for row in rows]
+
+
+def test_a_target_is_checked_by_itself(openvino_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["validate", str(openvino_artifact), "--target", "openvino", "--json", "--threads", "1"]) == 0
+    found = json.loads(capsys.readouterr().out)["parity"]
+    assert [(r["strategy"], r["dtype"], r["executor"]) for r in found] == [
+        (name, dtype, f"openvino cpu{form}")
+        for dtype in DTYPES
+        for name in ("mean", "cls")
+        for form in ("", ", padding-free")
+    ]
+    limits = {r["dtype"]: r["checks"]["cosine"]["limit"] for r in found}
+    assert limits == {dtype: LIMITS[dtype].cosine for dtype in DTYPES}
+
+
+def test_a_wrong_pooling_fails_in_openvino_in_every_precision(
+    openvino_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    copy = tmp_path / "a"
+    shutil.copytree(openvino_artifact, copy)
+    shutil.copyfile(copy / "onnx" / "cls_fp32.onnx", copy / "onnx" / "mean_fp32.onnx")
+    manifest = read_manifest(copy)
+    rewrite_manifest(copy, manifest, files=relist(copy, manifest, "onnx/mean_fp32.onnx"))
+    assert run_command(["validate", str(copy), "--target", "openvino", "--json", "--quiet"]) == 1
+    out, err = capsys.readouterr()
+    assert {(r["strategy"], r["dtype"], r["executor"]) for r in json.loads(out)["parity"] if not r["passed"]} == {
+        ("mean", dtype, "openvino cpu") for dtype in DTYPES
+    }
+    for dtype in DTYPES:
+        assert f"mean {dtype} on openvino cpu does not give PyTorch's vectors: cosine" in err
 
 
 @pytest.mark.parametrize("as_json", [False, True])

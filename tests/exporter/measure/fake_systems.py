@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from exporter.measure.protocol import Pooled
+
 _MIB = 1 << 20
 
 
@@ -61,6 +63,27 @@ def dies(threads, at_call):
         return np.ones((len(input_ids), 4), np.float32)
 
     return embed
+
+
+def pools(threads, forward_s, pools_s, log=None):
+    """One forward for several strategies, each with a pooling that takes its seconds."""
+
+    def forward(input_ids, attention_mask):
+        if log:
+            with Path(log).open("a") as file:
+                file.write(f"{os.getpid()} {input_ids.shape[0]}x{input_ids.shape[1]}\n")
+        time.sleep(forward_s)
+        return input_ids
+
+    def pool(seconds):
+        def vectors(tokens, attention_mask):
+            assert tokens.shape == attention_mask.shape
+            time.sleep(seconds)
+            return np.ones((len(tokens), 4), np.float32)
+
+        return vectors
+
+    return Pooled(forward, {name: pool(seconds) for name, seconds in pools_s.items()})
 
 
 def one_vector(threads):

@@ -1,5 +1,8 @@
 import dataclasses
+import importlib
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +19,7 @@ from exporter.pipeline import ExportOptions, export_model
 from exporter.spec import DType, Source
 from graphs.strategy import parse_strategy
 from poolfold.errors import CheckFailed
+from tests.conftest import TARGETS
 from tests.models import tiny_checkpoint
 
 MEAN = parse_strategy("mean")
@@ -70,12 +74,27 @@ def test_graphs_of_an_artifact_are_measured_beside_pytorch(exported):
         assert pytorch.before_load_bytes > fp32.before_load_bytes, "torch alone is bigger than the light runtime"
 
 
+def test_each_runtime_is_measured_in_a_process_that_holds_no_other(openvino_artifact, checkpoint):
+    spec = read_spec(Source(str(checkpoint), checkpoint, None))
+    systems = [artifact_system(openvino_artifact, MEAN, "fp32", target) for target in TARGETS]
+    (load,) = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)[:1]
+    vectors = []
+    for system, other in zip(systems, reversed(TARGETS), strict=True):
+        module = system.load.partition(":")[0]
+        embed = importlib.import_module(module).load(**system.arguments, threads=1)
+        vectors.append(embed(load.input_ids, load.attention_mask))
+        code = f"import sys, {module}; sys.exit({other!r} in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", code]).returncode == 0, module
+    np.testing.assert_allclose(vectors[1], vectors[0], atol=1e-6)
+
+
 def test_both_sides_compute_the_same_vectors(exported):
     spec, artifact = exported
     reference = pytorch_system(spec, MEAN, dimensions=None)
     short = pytorch_system(spec, MEAN, dimensions=8)
     graph = artifact_system(artifact, MEAN, "fp32")
-    ragged = next(w for w in workloads(spec.text, spec.vocab_size, spec.tokenizer_json) if "ragged" in w.name)
+    loads = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)
+    (ragged,) = next(w.batches for w in loads if "ragged" in w.name)
     threads = torch.get_num_threads()
 
     expected = load_pytorch.load(**reference.arguments, threads=threads)(ragged.input_ids, ragged.attention_mask)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from exporter.measure import report
 from exporter.measure.interleave import measure
 from exporter.measure.systems import System
-from exporter.measure.workloads import Workload
+from exporter.measure.workloads import Batch, Workload
 from poolfold.errors import CheckFailed, InputError
 
 
@@ -27,7 +27,7 @@ def fake(name, baseline, function="sleeps", **arguments):
 def workload(batch, seq_len, name=None):
     mask = np.ones((batch, seq_len), np.int64)
     mask[0, seq_len // 2 :] = 0
-    return Workload(name or f"{batch}x{seq_len}", np.ones_like(mask), mask)
+    return Workload(name or f"{batch}x{seq_len}", (Batch(np.ones_like(mask), mask),))
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,24 @@ def test_progress_counts_warm_ups_and_windows(measured):
     found, _, steps = measured
     windows = sum(w.rounds for w in found.workloads) * 2
     assert [(done, total) for done, total, _ in steps] == [(0, 2), (1, 2), *((i, windows) for i in range(windows))]
+
+
+def test_strategies_of_one_model_share_its_process_and_its_windows(tmp_path):
+    log = str(tmp_path / "calls")
+    shared = {"forward_s": 0.02, "pools_s": {"cls": 0.0, "mean": 0.02}, "log": log}
+    systems = [
+        dataclasses.replace(fake(f"peer {strategy}", "peer cls", "pools", **shared), strategy=strategy, process="peer")
+        for strategy in ("cls", "mean")
+    ]
+    other = fake("other", "peer cls", seconds=0.02)
+    found = measure([*systems, other], [workload(1, 8)], threads=1, budget_s=1, progress=quiet)
+    cls, mean, _ = found.timings
+    assert (cls.system, mean.system) == ("peer cls", "peer mean")
+    assert len(cls.windows_ms) == len(mean.windows_ms) == found.workloads[0].rounds
+    assert all(20 <= c < m >= 40 for c, m in zip(cls.windows_ms, mean.windows_ms, strict=True))
+    calls = [line.split()[0] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert len(set(calls)) == 1, "the two share a process"
+    assert len(calls) == 2 + found.workloads[0].rounds * (1 + cls.calls_per_window)
 
 
 def test_a_workload_past_the_budget_is_left_out_and_named():

@@ -26,7 +26,7 @@ def fake(function, name="fake", **arguments):
 
 def request(batch=2, seq_len=3, untimed=0, timed=1):
     ones = np.ones((batch, seq_len), np.int64).tolist()
-    return Run(ones, ones, untimed, timed)
+    return Run([(ones, ones)], untimed, timed)
 
 
 def loaded(worker):
@@ -51,6 +51,28 @@ def test_a_window_makes_the_untimed_and_the_timed_calls_in_another_process(tmp_p
     assert int(pid) != os.getpid()
     assert len(seconds) == 4
     assert min(seconds) >= 0.01
+
+
+def test_a_call_runs_every_batch_of_the_workload(tmp_path):
+    log = tmp_path / "calls"
+    ones = [np.ones(shape, np.int64).tolist() for shape in ((5, 7), (2, 3))]
+    with Worker(fake("sleeps", seconds=0.01, log=str(log)), threads=1) as worker:
+        loaded(worker)
+        ran = worker.run(Run([(ids, ids) for ids in ones], untimed=0, timed=2), limit_s=60)
+    assert [line.split()[1] for line in log.read_text().splitlines()] == ["5x7", "2x3", "5x7", "2x3"]
+    assert min(ran.seconds) >= 0.02
+    assert ran.pooled_seconds == {}
+
+
+def test_one_forward_serves_the_poolings_and_each_strategy_has_its_own_time():
+    with Worker(fake("pools", forward_s=0.05, pools_s={"cls": 0.0, "mean": 0.1}), threads=1) as worker:
+        loaded(worker)
+        ran = worker.run(request(timed=3), limit_s=60)
+    assert len(ran.seconds) == 3
+    for whole, cls, mean in zip(ran.seconds, ran.pooled_seconds["cls"], ran.pooled_seconds["mean"], strict=True):
+        assert cls >= 0.05
+        assert whole - cls >= 0.1, "the other strategy's pooling is no part of it"
+        assert 0.15 <= mean <= whole < cls + mean
 
 
 def test_no_process_is_left_behind(tmp_path):
@@ -127,12 +149,12 @@ import sys
 import numpy as np
 from exporter.measure.interleave import measure
 from exporter.measure.systems import System
-from exporter.measure.workloads import Workload
+from exporter.measure.workloads import Batch, Workload
 ones = np.ones((1, 4), np.int64)
 arguments = {"seconds": 0.2, "log": sys.argv[1]}
 sleeps = "tests.exporter.measure.fake_systems:sleeps"
 systems = [System(n, "mean", "fp32", "fake", sleeps, arguments, "a") for n in "ab"]
-measure(systems, [Workload("1x4", ones, ones)], threads=1, budget_s=600, progress=lambda *_: None)
+measure(systems, [Workload("1x4", (Batch(ones, ones),))], threads=1, budget_s=600, progress=lambda *_: None)
 """
 
 

@@ -92,7 +92,9 @@ def test_variants_hold_the_shortest_row_a_long_one_and_padding_up_to_the_limit(s
     assert sorted(first.rows) == sorted(second.rows)
     assert list(first.rows) != list(second.rows)
     other = variants.other_side(tokens)
-    assert sum(len(batch.rows) for batch in other) == 12
+    assert [len(batch.rows) for batch in other] == [6, 6, 1]
+    assert other[-1].input_ids.shape[1] == 64
+    assert (64 - other[-1].attention_mask.sum()) % 2 == 1
     for batch in other:
         assert batch.attention_mask[:, -1 if side == "right" else 0].all()
         assert not batch.attention_mask[:, 0 if side == "right" else -1].any()

@@ -9,10 +9,12 @@ import sys
 import onnxruntime
 
 from exporter.targets import availability
+from exporter.targets.precisions import PRECISIONS
 
 
 def test_the_targets_of_this_release_and_no_others():
-    assert [target.name for target in availability()] == ["onnxruntime", "tensorrt-rtx"]
+    assert [target.name for target in availability()] == ["onnxruntime", "openvino", "tensorrt-rtx"]
+    assert {target.name for target in availability()} == set(PRECISIONS)
 
 
 def test_onnxruntime_works_here():
@@ -22,13 +24,16 @@ def test_onnxruntime_works_here():
 
 
 def test_tensorrt_rtx_says_what_it_does_and_what_it_does_not():
-    found = availability()[1]
+    found = availability()[2]
     assert found.does.startswith("builds engines, without a GPU; running them needs an NVIDIA GPU")
     assert "not done by this release" in found.does
     assert found.available == (found.reason is None) == (found.version is not None)
 
 
-BLOCKED = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "tensorrt_rtx", "huggingface_hub", "safetensors")
+BLOCKED = (
+    *("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "huggingface_hub", "safetensors"),
+    *("tensorrt_rtx", "openvino"),
+)
 
 
 def test_a_light_install_lists_them_too():
@@ -40,17 +45,17 @@ from exporter.targets import availability
 print(json.dumps([[t.name, t.available, t.reason] for t in availability()]))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    (ort, ort_available, ort_reason), (rtx, rtx_available, rtx_reason) = json.loads(done.stdout)
-    assert (ort, ort_available, ort_reason) == ("onnxruntime", True, None)
-    assert (rtx, rtx_available) == ("tensorrt-rtx", False)
-    assert "pip install 'poolfold[tensorrt-rtx]'" in rtx_reason
+    ort, *others = json.loads(done.stdout)
+    assert ort == ["onnxruntime", True, None]
+    assert [(name, available) for name, available, _ in others] == [("openvino", False), ("tensorrt-rtx", False)]
+    assert all(f"pip install 'poolfold[{name}]'" in reason for name, _, reason in others)
 
 
 def test_importing_the_targets_loads_no_library():
     code = """
 import sys
-import exporter.targets, exporter.targets.tensorrt_rtx
-print([m for m in ("onnxruntime", "tensorrt_rtx", "onnx_ir", "torch") if m in sys.modules])
+import exporter.targets, exporter.targets.openvino, exporter.targets.tensorrt_rtx
+print([m for m in ("onnxruntime", "openvino", "tensorrt_rtx", "onnx_ir", "torch") if m in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -9,6 +9,7 @@ import pytest
 from poolfold.errors import ArtifactError, InputError
 from poolfold.sessions.ort import OnnxRuntimeSession
 from tests.artifacts import table, write_artifact
+from tests.graphs.build import FLOAT, INT64, GraphBuilder
 
 ROOT = Path(__file__).parents[3]
 IDS = np.array([[2, 8, 3], [2, 3, 0]])
@@ -53,6 +54,19 @@ def test_a_graph_that_cannot_be_loaded_is_an_artifact_error(tmp_path: Path, dama
             weights.write_bytes(weights.read_bytes()[:100])
     with pytest.raises(ArtifactError, match=r"mean_fp32\.onnx cannot be loaded by onnxruntime"):
         OnnxRuntimeSession(path)
+
+
+def test_a_graph_that_cannot_be_computed_is_an_artifact_error(tmp_path: Path):
+    build = GraphBuilder()
+    ids, _ = (build.input(name, INT64, "batch", "seq") for name in ("input_ids", "attention_mask"))
+    sevens = build.op("Reshape", build.op("Cast", ids, to=FLOAT), build.constant("shape", [7, -1], np.int64))
+    sevens.name = "sentence_embedding"
+    ir.save(build.model(sevens), tmp_path / "sevens.onnx")
+    session = OnnxRuntimeSession(tmp_path / "sevens.onnx")
+    with pytest.raises(
+        ArtifactError, match=r"sevens\.onnx cannot be run by onnxruntime on input_ids \[2, 3\]: .*Reshape"
+    ):
+        session.run(IDS, MASK)
 
 
 def test_an_operator_set_from_the_future_is_an_artifact_error(tmp_path: Path):

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-_STEPS = (
+STEPS = (
     # First and pinned, so that nothing after it asks for another torch.
     ("torch==2.13.0",),
     ("optimum-onnx==0.1.0", "transformers==4.57.6", "onnx==1.23.2", "onnxruntime==1.32.0"),
@@ -22,12 +22,12 @@ def peer_environment(folder: Path) -> Path:
         Its bin folder.
     """
     marker = folder / _MARKER
-    if not marker.is_file() or json.loads(marker.read_text()) != [list(step) for step in _STEPS]:
+    if not marker.is_file() or json.loads(marker.read_text()) != [list(step) for step in STEPS]:
         print(f"making the peer's environment in {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        for step in _STEPS:
+        for step in STEPS:
             subprocess.run([str(folder / "bin" / "pip"), "install", "--quiet", *step], check=True, stdout=sys.stderr)
-        marker.write_text(json.dumps(_STEPS))
+        marker.write_text(json.dumps(STEPS))
     return (folder / "bin").absolute()
 
 

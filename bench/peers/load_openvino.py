@@ -1,0 +1,44 @@
+"""In a worker: a peer's graph, or the bare matrix product, in OpenVINO, tuned for latency; no copies in or out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import openvino
+
+from bench.peers.load_product import Product, product
+from bench.peers.pooling import POOLS
+from exporter.measure.protocol import Pooled
+
+
+def load(path: str, precision: str, threads: int) -> Pooled:
+    """A graph that gives `last_hidden_state`; `precision` is OpenVINO's inference precision, `f32` or `bf16`."""
+    names, infer = _compiled(path, precision, threads)
+
+    def forward(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
+        if "token_type_ids" in names:
+            feeds["token_type_ids"] = np.zeros_like(input_ids)
+        hidden: npt.NDArray[np.float32] = infer(feeds)["last_hidden_state"]
+        return hidden
+
+    return Pooled(forward, POOLS)
+
+
+def load_product(path: str, hidden: int, precision: str, threads: int) -> Product:
+    """The matrix products of `load_product.write_graph`."""
+    _, infer = _compiled(path, precision, threads)
+    return product(hidden, lambda rows: infer({"rows": rows})[0])
+
+
+def _compiled(path: str, precision: str, threads: int) -> tuple[set[str], Callable[[Mapping[str, Any]], Any]]:
+    """The graph's input names, and what runs it: arrays by name -> arrays by name or place, until the next run."""
+    core = openvino.Core()
+    settings = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision, "INFERENCE_NUM_THREADS": threads}
+    compiled = core.compile_model(core.read_model(path), "CPU", settings)
+    request = compiled.create_infer_request()
+    names = {value.any_name for value in compiled.inputs}
+    return names, lambda feeds: request.infer(feeds, share_inputs=True, share_outputs=True)

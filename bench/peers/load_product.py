@@ -1,0 +1,62 @@
+"""The matrix products of one feed-forward block, alone: the rate that a model's own operations are held against.
+
+For each batch, `[tokens, hidden] x [hidden, intermediate]` and `[tokens, intermediate] x [intermediate, hidden]` with
+constant weights: the largest and most frequent products of a transformer, in the shapes that it has, padding included.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+Product = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+_SEED = 0
+
+
+def write_graph(path: Path, hidden: int, intermediate: int) -> None:
+    """The two products as ONNX: `rows`, float32 [tokens, hidden] -> float32 [tokens, hidden]."""
+    up, down = weights(hidden, intermediate)
+    rows = ir.val("rows", ir.DataType.FLOAT, ["tokens", hidden])
+    values = [ir.Value(name=name, const_value=ir.tensor(array)) for name, array in (("up", up), ("down", down))]
+    first = ir.Node("", "MatMul", [rows, values[0]])
+    second = ir.Node("", "MatMul", [first.outputs[0], values[1]])
+    output = second.outputs[0]
+    output.name, output.type, output.shape = "products", rows.type, rows.shape
+    graph = ir.Graph(
+        [rows], [output], nodes=[first, second], initializers=values, opset_imports={"": 20}, name="product"
+    )
+    ir.save(ir.Model(graph, ir_version=10), path)
+
+
+def load_pytorch(hidden: int, intermediate: int, threads: int) -> Product:
+    """The two products in PyTorch."""
+    import torch
+
+    torch.set_num_threads(threads)
+    up, down = (torch.from_numpy(weight) for weight in weights(hidden, intermediate))
+    return product(hidden, lambda rows: (torch.from_numpy(rows) @ up @ down).numpy())
+
+
+def product(hidden: int, multiply: Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]]) -> Product:
+    """A system for a worker: `multiply` on as many rows as a batch has tokens; what the tokens are does not matter."""
+    rows: dict[int, npt.NDArray[np.float32]] = {}
+
+    def run(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        tokens = input_ids.size
+        if tokens not in rows:
+            rows[tokens] = np.random.default_rng(_SEED).standard_normal((tokens, hidden), dtype=np.float32)
+        return multiply(rows[tokens])[: len(input_ids)]
+
+    return run
+
+
+def weights(hidden: int, intermediate: int) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+    """float32 [hidden, intermediate] and [intermediate, hidden], scaled so that the products stay near 1."""
+    rng = np.random.default_rng(_SEED)
+    up = rng.standard_normal((hidden, intermediate), dtype=np.float32) / np.float32(hidden**0.5)
+    down = rng.standard_normal((intermediate, hidden), dtype=np.float32) / np.float32(intermediate**0.5)
+    return up, down

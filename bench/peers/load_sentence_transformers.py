@@ -1,0 +1,50 @@
+"""In a worker: sentence-transformers on token ids, as all systems get them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from sentence_transformers import SentenceTransformer
+from sentence_transformers.sentence_transformer.modules import Pooling
+
+from exporter.measure.protocol import Pooled
+
+
+def load(folder: str, threads: int) -> Pooled:
+    """What `encode` runs on a batch behind its tokeniser: the model's modules on features, on the CPU.
+
+    The modules behind the pooling are the checkpoint's own; the pooling is that of the strategy.
+    """
+    model = _model(folder, threads)
+    transformer: Any = model[0]
+    behind: list[Any] = list(model)[2:]
+
+    def forward(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> dict[str, Any]:
+        features = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
+        with torch.inference_mode():
+            return dict(transformer(features))
+
+    def pool(mode: str) -> Any:
+        pooling = Pooling(transformer.get_embedding_dimension(), mode)
+
+        def run(features: dict[str, Any], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+            with torch.inference_mode():
+                out = pooling(dict(features))
+                for module in behind:
+                    out = module(out)
+                vectors: npt.NDArray[np.float32] = out["sentence_embedding"].numpy()
+                return vectors
+
+        return run
+
+    return Pooled(forward, {mode: pool(mode) for mode in ("cls", "mean")})
+
+
+def _model(folder: str, threads: int) -> SentenceTransformer:
+    torch.set_num_threads(threads)
+    model = SentenceTransformer(folder, device="cpu", local_files_only=True)
+    model.eval().requires_grad_(False)
+    return model

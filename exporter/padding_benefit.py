@@ -1,0 +1,119 @@
+"""How much padding a batch needs for the padding-free form of a graph to be the faster one, measured on this machine.
+
+The plain form takes as long whatever the mask says; the padding-free form takes a fixed part and a part for each real
+token. Two points of the latter tell where they meet.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from poolfold.encoder import Encoder
+from poolfold.load import Runnable, open_encoder, runnables
+from poolfold.manifest import Graph, Manifest
+
+_TEXTS = 16
+_LENGTH = 128
+_ROUNDS = 7
+_MOST_SECONDS = 3.0
+_MARGIN = 0.02
+"""A batch of this little padding more is left to the plain form: the two take as long there."""
+
+
+def measure_benefit(
+    directory: Path,
+    manifest: Manifest,
+    *,
+    threads: int | None,
+    progress: Callable[[int, int, str], None],
+) -> tuple[Graph, ...]:
+    """Measure the two forms of every graph that has both, on each target that runs it.
+
+    Args:
+        directory: the artifact, sealed.
+        manifest: what it holds.
+        threads: of a session; None for one a core.
+        progress: called with (done, in all, what is measured).
+
+    Returns:
+        The manifest's graphs, with what was found in `padding_free.faster_below`.
+    """
+    found = []
+    for done, graph in enumerate(manifest.graphs):
+        free = graph.padding_free
+        if free is not None:
+            shares: dict[str, float] = {}
+            for runs in runnables(manifest):
+                # OpenVINO may run one graph in two precisions; what padding costs is alike.
+                if runs.path == free.path and runs.target not in shares:
+                    progress(done, len(manifest.graphs), f"{runs.strategy} {runs.dtype} on {runs.target}")
+                    shares[runs.target] = _faster_below(directory, manifest, runs, threads)
+            graph = msgspec.structs.replace(graph, padding_free=msgspec.structs.replace(free, faster_below=shares))
+        found.append(graph)
+    return tuple(found)
+
+
+def _faster_below(directory: Path, manifest: Manifest, runs: Runnable, threads: int | None) -> float:
+    def opened(form: str) -> Encoder:
+        # Threads that spin on would take the other form's time.
+        return open_encoder(
+            directory, manifest, runs.strategy, runs.target, runs.dtype, threads=threads, spinning=False, form=form
+        )
+
+    with opened("plain") as plain, opened("padding-free") as free:
+        half, full = _batch(manifest, 0.5), _batch(manifest, 1.0)
+        return crossing(*_medians([(plain, half), (free, half), (free, full)]))
+
+
+def crossing(plain: float, half: float, full: float) -> float:
+    """The share of real tokens at which two forms take as long, from 0 to 1.
+
+    Args:
+        plain: seconds of the plain form, at any share.
+        half: seconds of the padding-free form at a share of one half.
+        full: the same without padding.
+    """
+    a_share = (full - half) / 0.5
+    if a_share <= 0:
+        # Too small a model, or too noisy a machine, to see the tokens.
+        return 1.0 - _MARGIN if full < plain else 0.0
+    share = 0.5 + (plain - half) / a_share - _MARGIN
+    return round(min(max(share, 0.0), 1.0 - _MARGIN), 3)
+
+
+_Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
+
+
+def _batch(manifest: Manifest, share: float) -> _Batch:
+    """Texts of which `share` of the places are tokens, none longer than the first."""
+    rng = np.random.default_rng(0)
+    length = min(_LENGTH, manifest.model.text.max_seq_length)
+    ids = rng.integers(0, manifest.model.vocab_size, (_TEXTS, length))
+    # Evenly spread around the share: from a text of the full length down to one of nearly none.
+    lengths = np.linspace(length, max(2 * share - 1.0, 1 / length) * length, _TEXTS).round().astype(np.int64)
+    mask = (np.arange(length) < lengths[:, None]).astype(np.int64)
+    if manifest.model.text.padding_side == "left":
+        mask = np.ascontiguousarray(mask[:, ::-1])
+    return ids, mask
+
+
+def _medians(runs: Sequence[tuple[Encoder, _Batch]]) -> list[float]:
+    """Median seconds of each run; the runs take turns."""
+    seconds: list[list[float]] = [[] for _ in runs]
+    started = time.perf_counter()
+    for number in range(_ROUNDS + 1):
+        for taken, (encoder, batch) in zip(seconds, runs, strict=True):
+            before = time.perf_counter()
+            encoder.embed(*batch)
+            if number:  # the first warms up
+                taken.append(time.perf_counter() - before)
+        if number and time.perf_counter() - started > _MOST_SECONDS:
+            break
+    return [statistics.median(taken) for taken in seconds]

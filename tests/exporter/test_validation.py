@@ -1,0 +1,62 @@
+"""What is to be checked of an artifact, and what may be called validated afterwards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from exporter.parity.report import ParityReport
+from exporter.validation import candidates, mark_validated
+from poolfold.manifest import Manifest
+from tests.artifacts import write_artifact
+
+
+def artifact(directory: Path) -> Manifest:
+    """A strategy in two precisions on ONNX Runtime, in two on OpenVINO, and an engine that cannot run."""
+    manifest = write_artifact(directory, dtypes=("fp32", "fp16"), engines=("tensorrt-rtx",))
+    ours = msgspec.structs.replace(manifest.engines[0], target="openvino", graph=manifest.graphs[0].path)
+    return msgspec.structs.replace(
+        manifest,
+        graphs=tuple(msgspec.structs.replace(graph, status="built") for graph in manifest.graphs),
+        engines=(
+            *(msgspec.structs.replace(ours, dtype=dtype) for dtype in ("fp32", "bf16")),
+            *manifest.engines,
+        ),
+    )
+
+
+def report(dtype: str, executor: str, *, passed: bool = True) -> ParityReport:
+    return ParityReport("mean", dtype, executor, passed, 1, 8, (), ())
+
+
+def test_all_that_runs_is_a_candidate_and_fp16_is_rehearsed(tmp_path: Path) -> None:
+    manifest = artifact(tmp_path / "a")
+    listed = [(c.runs.strategy, c.runs.dtype, c.executor) for c in candidates(manifest)]
+    assert listed == [
+        ("mean", "fp32", "onnxruntime cpu"),
+        ("mean", "fp16", "onnxruntime cpu"),
+        ("mean", "fp16", "fp16 rehearsal on onnxruntime cpu"),
+        ("mean", "fp32", "openvino cpu"),
+        ("mean", "bf16", "openvino cpu"),
+    ]
+    assert {c.runs.path for c in candidates(manifest, ["openvino"])} == {"onnx/mean_fp32.onnx"}
+    assert [c.executor for c in candidates(manifest, ["openvino"])] == ["openvino cpu"] * 2
+    assert candidates(manifest, ["tensorrt-rtx"]) == ()
+
+
+def test_only_what_passed_on_its_own_target_is_called_validated(tmp_path: Path) -> None:
+    manifest = artifact(tmp_path / "a")
+    reports = [
+        report("fp32", "onnxruntime cpu"),
+        report("fp16", "onnxruntime cpu"),
+        report("fp16", "fp16 rehearsal on onnxruntime cpu", passed=False),
+        report("bf16", "openvino cpu"),
+    ]
+    graphs, engines = mark_validated(manifest.graphs, manifest.engines, reports)
+    assert [(graph.dtype, graph.status) for graph in graphs] == [("fp32", "validated"), ("fp16", "built")]
+    assert [(engine.target, engine.dtype, engine.status) for engine in engines] == [
+        ("openvino", "fp32", "built"),
+        ("openvino", "bf16", "validated"),
+        ("tensorrt-rtx", "fp16", "built"),
+    ]
