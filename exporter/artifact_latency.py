@@ -1,4 +1,4 @@
-"""What an artifact runs against PyTorch, on every workload: which systems, and what the manifest says of them."""
+"""What an artifact runs against the model it came from: which systems, and what the manifest says of them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from exporter.environment import busy_share
 from exporter.measure.interleave import Progress, measure
 from exporter.measure.report import LatencyReport
-from exporter.measure.systems import System, artifact_system, pytorch_system
+from exporter.measure.systems import System, artifact_system, baseline_system
 from exporter.measure.workloads import workloads
 from exporter.spec import ModelSpec
 from graphs.strategy import Strategy, parse_strategy
@@ -40,7 +40,7 @@ def measure_artifact(
     threads: int | None,
     progress: Progress,
 ) -> LatencyReport:
-    """Time everything that an artifact runs beside the PyTorch model of its strategy.
+    """Time everything that an artifact runs beside the model it came from, pooled by its strategy.
 
     Args:
         directory: the artifact, complete, manifest included.
@@ -53,9 +53,10 @@ def measure_artifact(
     systems: list[System] = []
     for strategy in manifest.strategies:
         modes: Strategy = parse_strategy(strategy.name)
-        systems.append(pytorch_system(spec, modes, manifest.model.dimensions))
+        baseline = baseline_system(spec, modes, manifest.model.dimensions)
+        systems.append(baseline)
         systems += [
-            artifact_system(directory, modes, runs.dtype, runs.target)
+            artifact_system(directory, modes, runs.dtype, runs.target, baseline.runtime)
             for runs in runnables(manifest)
             if runs.form == "plain"  # the loader takes the faster form by itself
             if runs.strategy == strategy.name and (targets is None or runs.target in targets)
@@ -67,8 +68,8 @@ def measure_artifact(
 def summarise_latency(report: LatencyReport) -> Sequence[Mapping[str, Any]]:
     """One row for each system and workload, small enough for the manifest.
 
-    `speedup` is PyTorch's time over this one's, the median of the rounds' ratios; `increase_mib` is what the model and
-    the largest batch add to the process, None where the machine does not tell.
+    `speedup` is the baseline's time over this one's, the median of the rounds' ratios; `increase_mib` is what the model
+    and the largest batch add to the process, None where the machine does not tell.
     """
     memory = {entry.system: entry.increase_bytes for entry in report.memory}
     systems = {system.name: system for system in report.systems}

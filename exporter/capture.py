@@ -10,23 +10,17 @@ from pathlib import Path
 
 import torch
 
-from exporter.checkpoint.read import read_spec
-from exporter.checkpoint.source import resolve_source
 from exporter.checkpoint.weights import check_weights
 from exporter.console import Console
 from exporter.encoder_export import export_encoder
 from exporter.options import ExportOptions
 from exporter.parity.checks import run_reference
-from exporter.parity.corpus import corpus
-from exporter.parity.tokens import tokenise
-from exporter.plan import Capture, Plan
+from exporter.plan import Capture
+from exporter.planning import read_plan
 from exporter.recipes import prepare_encoder
 from exporter.reference import Reference, load_backbone
-from exporter.request import choose_head, choose_profile, choose_strategies
 from graphs.cleanup import cleanup
-from graphs.strategy import strategy_name
 from graphs.weights import save_graphs
-from poolfold.tokenise import Tokenizer
 
 
 def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
@@ -37,7 +31,9 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
     """
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    plan = _read(options, console)
+    with console.stage("read") as stage:
+        plan = read_plan(options, stage)
+        check_weights(plan.spec.transformer, allow_pickle=options.allow_pickle)
     with console.stage("trace") as stage:
         backbone = load_backbone(plan.spec)
         encoder = export_encoder(backbone, plan.spec)
@@ -56,33 +52,3 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
         )
         stage.outcome = f"{len(plan.tokens.rows)} texts in PyTorch fp32"
     return Capture(plan, run, path)
-
-
-def _read(options: ExportOptions, console: Console) -> Plan:
-    with console.stage("read") as stage:
-        source = resolve_source(
-            options.model,
-            options.revision,
-            allow_pickle=options.allow_pickle,
-            trust_remote_code=options.trust_remote_code,
-        )
-        spec = read_spec(source, allow_pickle=options.allow_pickle, trust_remote_code=options.trust_remote_code)
-        strategies = choose_strategies(spec, options.pooling)
-        head = choose_head(spec, strategies, options.dimensions)
-        profile = choose_profile(spec, options.batch, options.seq_len)
-        check_weights(spec.transformer, allow_pickle=options.allow_pickle)
-        tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
-        tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
-        revision = f" @ {source.revision[:12]}" if source.revision else ""
-        trained = "pooling not said" if spec.trained is None else f"trained with {strategy_name(spec.trained)}"
-        stage.outcome = (
-            f"{source.name}{revision}: {spec.model_type}, {spec.num_layers} layers, {trained}, "
-            f"up to {spec.text.max_seq_length} tokens"
-        )
-        for strategy in strategies:
-            if spec.trained is not None and strategy != spec.trained:
-                stage.warn(
-                    f"{strategy_name(strategy)} is untrained: the checkpoint was trained with "
-                    f"{strategy_name(spec.trained)}, and vectors of another pooling are usually worse."
-                )
-    return Plan(spec, strategies, head, profile, tokens)

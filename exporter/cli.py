@@ -27,7 +27,7 @@ EXIT_UNAVAILABLE = 3
 # Which extra brings a library that a light install lacks.
 _OF_EXPORT = (
     *("torch", "transformers", "onnx", "onnx_ir", "onnxscript"),
-    *("huggingface_hub", "safetensors", "psutil", "tqdm"),
+    *("huggingface_hub", "safetensors", "psutil", "sympy", "tqdm"),
 )
 _EXTRAS = {**dict.fromkeys(_OF_EXPORT, "export"), "tensorrt_rtx": "tensorrt-rtx"}
 
@@ -129,7 +129,7 @@ def cli() -> None:
 @_json
 @_quiet
 def export(**options: Any) -> None:
-    """Export MODEL (a hub id or a folder) into DIR: graphs, engines, and the proof that they give its vectors."""
+    """Export MODEL (hub id, folder, .onnx file) into DIR: graphs, engines, and the proof that they give its vectors."""
     from exporter.commands.export import run
 
     run(**options)
@@ -141,14 +141,14 @@ def export(**options: Any) -> None:
 @click.argument("directory", type=_FOLDER, metavar="DIR")
 @click.option("--target", type=_TARGETS, default="onnxruntime", help="Check what runs on this target.")
 @_texts
-@click.option("--model", metavar="MODEL", help="Where the checkpoint is now.  [default: where it was exported from]")
+@click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
 @_threads
 @_pickle
 @_remote
 @_json
 @_quiet
 def validate(**options: Any) -> None:
-    """Check what DIR runs on a target again: against PyTorch, through the loader that ships."""
+    """Check what DIR runs on a target again: against the model it came from, through the loader that ships."""
     from exporter.commands.validate import run
 
     run(**options)
@@ -160,14 +160,14 @@ def validate(**options: Any) -> None:
 @click.argument("directory", type=_FOLDER, metavar="DIR")
 @click.option("--target", type=_TARGETS, default="onnxruntime", help="Measure what runs on this target.")
 @click.option("--seconds", type=click.IntRange(min=1), default=60, help="About how long to measure.")
-@click.option("--model", metavar="MODEL", help="Where the checkpoint is now.  [default: where it was exported from]")
+@click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
 @_threads
 @_pickle
 @_remote
 @_json
 @_quiet
 def bench(**options: Any) -> None:
-    """Measure latency, throughput and peak memory of what DIR runs on a target against PyTorch, interleaved."""
+    """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
     from exporter.commands.bench import run
 
     run(**options)

@@ -1,7 +1,7 @@
 """Run one function in a process of its own, and have its result here.
 
-For work that needs PyTorch: its memory is gone before graphs are built and engines compiled, and the caller never
-imports it. The function is named, not passed, so that only the other process imports its module.
+For work that needs large libraries: their memory is gone before graphs are built and engines compiled, and the caller
+never imports them. The function is named, not passed, so that only the other process imports its module.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
@@ -24,16 +24,23 @@ from typing import Any, Self
 
 from tqdm import tqdm
 
+from exporter.keep_out import keep_out
 from poolfold.errors import CheckFailed
 
 
 class OwnProcess:
     """A context manager: the process starts with the `with` block and never outlives it."""
 
-    def __init__(self, function: str, *arguments: Any, variables: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        function: str,
+        *arguments: Any,
+        variables: Mapping[str, str] | None = None,
+        without: Sequence[str] = (),
+    ) -> None:
         """Name a `module:function`; its arguments and its result travel between the processes, so keep them plain.
 
-        `variables` are added to its environment.
+        `variables` are added to its environment; the libraries `without` cannot be imported there.
         """
         self._what = function
         self._variables = dict(variables or {})
@@ -41,7 +48,7 @@ class OwnProcess:
         context = multiprocessing.get_context("spawn")
         self._receiver, sender = context.Pipe(duplex=False)
         self._sender = sender
-        self._process = context.Process(target=_serve, args=(sender, function, arguments), daemon=True)
+        self._process = context.Process(target=_serve, args=(sender, function, arguments, without), daemon=True)
 
     def __enter__(self) -> Self:
         # Models go through sets of names while they are traced: with a seed the same checkpoint gives the same bytes.
@@ -66,7 +73,7 @@ class OwnProcess:
         except EOFError:
             self._process.join()
             raise CheckFailed(
-                f"The process that ran PyTorch ({self._what}) died with exit code {self._process.exitcode}. "
+                f"The process that ran {self._what} died with exit code {self._process.exitcode}. "
                 "-9 mostly means that memory ran out: free some, or use a larger machine."
             ) from None
         if not succeeded:
@@ -119,8 +126,10 @@ def _ctrl_c_held_back() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
-def _serve(sender: Connection, function: str, arguments: tuple[Any, ...]) -> None:
+def _serve(sender: Connection, function: str, arguments: tuple[Any, ...], without: Sequence[str]) -> None:
     """What the process runs."""
+    if without:
+        keep_out(*without)
     # Ctrl-C is the parent's to handle.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()

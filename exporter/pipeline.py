@@ -1,6 +1,7 @@
 """`export`, stage by stage: every arrow of docs/architecture.md in order, and nothing published unless all succeed.
 
-PyTorch works in a process of its own and is gone, with its memory, before graphs are built and engines compiled.
+The model is read in a process of its own, which is gone with its memory before graphs are built and engines compiled:
+with PyTorch for a checkpoint, without it for an ONNX file.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from exporter.console import Console
 from exporter.options import ExportOptions
 from exporter.own_process import OwnProcess
 from exporter.publish import staging
+from exporter.spec import is_graph
 from poolfold.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def export_model(options: ExportOptions, console: Console) -> Manifest:
-    """Export a checkpoint and return the manifest of the published artifact.
+    """Export a model and return the manifest of the published artifact.
 
     Raises:
         PoolfoldError: bad input, a failed check, an unavailable target. The destination is then as it was.
@@ -27,12 +29,18 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
     with staging(options.output, force=options.force) as place:
         # PyTorch makes a folder for its compiler wherever it is imported; here it goes away with the rest.
         variables = {"TORCHINDUCTOR_CACHE_DIR": str(place.scratch / "torchinductor")}
-        with OwnProcess("exporter.capture:capture", options, place.scratch, console, variables=variables) as pytorch:
-            # A second of imports, spent while the other process imports PyTorch.
+        from_graph = is_graph(options.model)
+        with OwnProcess(
+            "exporter.graph_capture:capture" if from_graph else "exporter.capture:capture",
+            *(options, place.scratch, console),
+            variables=variables,
+            without=("torch",) if from_graph else (),
+        ) as reading:
+            # A second of imports, spent while the other process makes its own.
             from exporter.engines import require_available
             from exporter.request import target_dtypes
             from exporter.stages import make_artifact
 
             require_available(target_dtypes(options.targets, options.dtypes))
-            captured: Capture = pytorch.result()
+            captured: Capture = reading.result()
         return make_artifact(options, place, captured, console)

@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedConfig
 
 from exporter.checkpoint.transformer_config import ENCODERS, load_config
-from exporter.checkpoint.weights import weight_files
+from exporter.checkpoint.weight_files import weight_files
 from exporter.quiet import quiet_transformers
 from exporter.spec import ModelSpec
 from graphs.head import Activation, Dense, Head, Normalize, Truncate
@@ -107,6 +107,8 @@ def apply_head(pooled: torch.Tensor, head: Head) -> torch.Tensor:
 
 class Reference:
     """A backbone and what stands behind its pooling."""
+
+    name = "PyTorch"
 
     def __init__(self, backbone: torch.nn.Module, head: Head) -> None:
         self._backbone = backbone

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from graphs.head import Head
 from graphs.strategy import Strategy
 from poolfold.manifest import Text
+
+if TYPE_CHECKING:  # it would import onnx-ir, which most commands do without
+    from graphs.foreign_encoder import ForeignEncoder
 
 
 class DType(StrEnum):
@@ -35,13 +40,40 @@ class Form(StrEnum):
     """Real tokens only; their places are the further input token_positions."""
 
 
+def is_graph(model: str) -> bool:
+    """Whether a user's MODEL means an ONNX file, there or not."""
+    path = Path(model).expanduser()
+    return path.suffix.lower() == ".onnx" and not path.is_dir()
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """An ONNX file whose encoder somebody else exported.
+
+    path: absolute.
+    encoder: which part of it counts.
+    shapes: of its initializers, by name.
+    """
+
+    path: Path
+    encoder: ForeignEncoder
+    shapes: Mapping[str, tuple[int, ...]]
+
+
 @dataclass(frozen=True)
 class Source:
-    """Where a checkpoint lies. `revision` is a commit sha for a hub id, None for a folder."""
+    """Where a model lies.
+
+    name: as the user may call it again: a hub id, or an absolute path.
+    folder: its configuration, tokenizer and modules; its weights too, where `graph` is None.
+    revision: a commit sha for a hub id, the SHA-256 of a graph, None for a folder.
+    graph: what computes the token vectors; None where PyTorch does, with the weights of `folder`.
+    """
 
     name: str
     folder: Path
     revision: str | None
+    graph: GraphFile | None = None
 
 
 @dataclass(frozen=True)
@@ -50,7 +82,8 @@ class ModelSpec:
 
     trained: the strategy it was trained with, or None where it does not say.
     head: the modules behind the pooling, in order, weights included (they are small).
-    transformer: the folder of the transformer inside `source.folder`, absolute.
+    transformer: the folder of the transformer inside `source.folder`, absolute: configuration and tokenizer, and the
+        weights, unless `source.graph` has them.
     tokenizer_json: the tokeniser, complete, as the runtime will load it.
     token_types: whether the tokeniser hands token_type_ids to the model as well.
     """

@@ -1,4 +1,4 @@
-"""All that an artifact runs here against PyTorch, through the loader that ships.
+"""All that an artifact runs here against the model it came from, through the loader that ships.
 
 fp16 is judged twice on a CPU: the graph itself, which ONNX Runtime's CPU provider mostly computes in fp32, and its
 rehearsal, the same graph in fp32 with every fp16 tensor rounded, which shows what a GPU would round, overflow or lose.
@@ -63,7 +63,7 @@ def check_candidates(
 
     Args:
         directory: an artifact that has been verified, or is being staged.
-        run: PyTorch's vectors of the same texts, for every strategy of the manifest.
+        run: the reference's vectors of the same texts, for every strategy of the manifest.
         manifest: what it holds.
         listed: of its `candidates`.
         scratch: a directory for rehearsals; None for the system's own.
@@ -158,6 +158,7 @@ def summarise_parity(reports: Sequence[ParityReport]) -> list[dict[str, Any]]:
             "strategy": report.strategy,
             "dtype": report.dtype,
             "executor": report.executor,
+            "reference": report.reference,
             "passed": report.passed,
             "texts": report.n_texts,
             "checks": {c.name: {"value": c.value, "limit": c.limit, "passed": c.passed} for c in report.checks},

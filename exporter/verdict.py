@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from exporter.console import Console
+from exporter.measure.systems import BASELINES
 from exporter.parity.report import target_of
 from poolfold.manifest import Manifest, PaddingFree, Strategy
 from poolfold.sessions.by_padding import FASTER_BELOW
@@ -47,7 +48,7 @@ def as_json(manifest: Manifest, directory: Path) -> Mapping[str, Any]:
 
 
 def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
-    """One row for each graph and engine, and one for each PyTorch model they were measured against."""
+    """One row for each graph and engine, and one for each model they were measured against."""
     workloads = [name for name in _SHOWN if any(row["workload"] == name for row in manifest.latency)]
     header = ["strategy", "dtype", "runs on", "trained", "checked", "cosine >=", "top-10", *_latency_header(workloads)]
     rows: list[list[str]] = []
@@ -58,20 +59,21 @@ def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
     console.table(f"{directory}: {model.model_type}, {model.num_layers} layers, {dims} dimensions", header, rows)
     if manifest.latency:
         console.line(
-            f"Milliseconds for batch x tokens, {manifest.latency[0]['threads']} threads, median; (x) is PyTorch's time "
-            "over this one's, interleaved in one run. MiB: what model and largest batch add to the process."
+            f"Milliseconds for batch x tokens, {manifest.latency[0]['threads']} threads, median; (x) is "
+            f"{BASELINES[_baseline(manifest)]} time over this one's, interleaved in one run. MiB: what model and "
+            "largest batch add to the process."
         )
     for line in _remarks(manifest):
         console.line(line)
 
 
 def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[str]) -> list[list[str]]:
-    """PyTorch where it was measured, then the graphs, then the engines."""
+    """The model itself where it was measured, then the graphs, then the engines."""
     name, trained = strategy.name, "yes" if strategy.trained else "no"
     rows = []
     if manifest.latency:
-        cells = _latency_cells(manifest, name, "fp32", "pytorch", workloads)
-        rows.append([name, "fp32", "pytorch", trained, "reference", "", "", *cells])
+        cells = _latency_cells(manifest, name, "fp32", _baseline(manifest), workloads)
+        rows.append([name, "fp32", _baseline(manifest), trained, "reference", "", "", *cells])
     for graph in (g for g in manifest.graphs if g.strategy == name):
         parity = _parity_cells(manifest, name, graph.dtype, "onnxruntime")
         cells = _latency_cells(manifest, name, graph.dtype, "onnxruntime", workloads)
@@ -85,6 +87,11 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
         runs_on = engine.target if engine.form == "plain" else f"{engine.target} {engine.form}"
         rows.append([name, engine.dtype, runs_on, trained, fused, *measured])
     return rows
+
+
+def _baseline(manifest: Manifest) -> str:
+    """The runtime that others are compared with."""
+    return next(str(row["runtime"]) for row in manifest.latency if row["runtime"] in BASELINES)
 
 
 def _latency_header(workloads: Sequence[str]) -> list[str]:

@@ -1,8 +1,12 @@
 """ONNX in, ONNX out: one transformation of an embedding graph per file.
 
 strategy         what a pooling strategy is, and its exact meaning in numpy
-head             what stands behind the pooling: dense layers, normalisation, truncation
+head             what stands behind the pooling, and its exact meaning in numpy: dense layers, normalisation, truncation
 cleanup          constants folded, duplicates merged, dead nodes and build-machine notes removed, dtypes inferred
+foreign_encoder  whether a graph that somebody else exported is an encoder, and which of its parts count
+adopt_encoder    pass: the interface of such a graph becomes poolfold's own
+raise_opset      pass: the opset that the others know
+known_dims       pass: dimensions that are numbers, instead of their computation
 fold_pooling     pass: last_hidden_state -> sentence_embedding, pooled
 fold_head        pass: the head, as graph nodes
 float16          pass: a strongly typed fp16 graph

@@ -1,10 +1,14 @@
 """What stands behind the pooling, in order: dense layers, normalisation, truncation. Values, no graph.
 
-The exporter builds the PyTorch reference from the same values that `fold_head` turns into nodes.
+The exporter builds the PyTorch reference from the same values that `fold_head` turns into nodes. `apply_head` is their
+meaning in numpy, that both are tested against, and the reference itself where there is no PyTorch model.
+
+Source: sentence-transformers, `Dense`, `Normalize`, `truncate_dim`.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,3 +57,57 @@ class Truncate:
 
 Head = tuple[Dense | Normalize | Truncate, ...]
 """The modules behind the pooling, in order."""
+
+
+def apply_head(pooled: npt.NDArray[np.floating], head: Head) -> npt.NDArray[np.float32]:
+    """Apply the modules behind the pooling.
+
+    Args:
+        pooled: float [batch, dim].
+        head: the modules, in order.
+
+    Returns:
+        float32 [batch, dim of the last module]; computed in float64.
+    """
+    values = pooled.astype(np.float64)
+    for module in head:
+        match module:
+            case Dense():
+                values = _dense(values, module)
+            case Normalize():
+                values = values / np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-12)
+            case Truncate(dimensions):
+                values = values[:, :dimensions]
+    return values.astype(np.float32)
+
+
+def _dense(values: npt.NDArray[np.float64], dense: Dense) -> npt.NDArray[np.float64]:
+    """A dense layer on float64 [batch, in]."""
+    linear = values @ dense.weight.T.astype(np.float64)
+    output = _activate(linear if dense.bias is None else linear + dense.bias, dense.activation)
+    if isinstance(dense.residual, np.ndarray):
+        return np.asarray(output + values @ dense.residual.T.astype(np.float64))
+    return output if dense.residual is None else output + values
+
+
+def _activate(values: npt.NDArray[np.float64], activation: Activation) -> npt.NDArray[np.float64]:
+    match activation:
+        case Activation.IDENTITY:
+            return values
+        case Activation.TANH:
+            return np.asarray(np.tanh(values))
+        case Activation.SIGMOID:
+            return _sigmoid(values)
+        case Activation.RELU:
+            return np.asarray(np.maximum(values, 0.0))
+        case Activation.GELU:
+            # numpy has no erf.
+            erf = np.vectorize(math.erf, otypes=[np.float64])
+            return np.asarray(values * 0.5 * (1 + erf(values / math.sqrt(2))))
+        case Activation.SILU:
+            return values * _sigmoid(values)
+
+
+def _sigmoid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """1 / (1 + exp(-x)), by way of tanh, which does not overflow."""
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * values)))

@@ -1,17 +1,20 @@
-"""A hub id or a folder -> what the checkpoint says it is.
+"""A hub id, a folder or an ONNX file -> what the model says it is.
 
 source                 the folder, downloaded where it is a hub id
+graph_source           an ONNX file, its encoder, and its folder
 read                   `read_spec`: everything below put together
 modules_json           the modules, in order, in either dialect of sentence-transformers
 pooling_config         the trained strategy
 dense_config           dense layers, weights included
+head                   what stands behind the pooling
 library_config         prompts, similarity, truncation
 transformer_settings   what sentence-transformers keeps beside the transformer: limit, lower-casing
 transformer_config     the transformer's own configuration
 nomic_bert             the dialect of its own that one architecture has
 sequence_limit         how many tokens it takes
 tokenizer              tokenizer.json as the runtime will load it
-weights                the files: there, whole, finite
+weight_files           which files hold weights, and their shapes
+weights                the files: whole, finite
 json_object            JSON files, with errors that name the file
 
 Importing the package imports no submodule.

@@ -10,11 +10,10 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from exporter.checkpoint.json_object import read_object
 from exporter.checkpoint.modules_json import check_names
-from exporter.checkpoint.weights import check_weights, read_tensors, weight_files
+from exporter.checkpoint.weight_files import read_small_tensors, weight_files
 from graphs.head import Activation, Dense
 from poolfold.errors import CheckpointError
 
@@ -78,12 +77,18 @@ def _activation(name: object, path: Path) -> Activation:
 
 
 def _weights(folder: Path, *, allow_pickle: bool) -> dict[str, npt.NDArray[np.float32]]:
-    check_weights(folder, allow_pickle=allow_pickle)
     tensors: dict[str, npt.NDArray[np.float32]] = {}
     for path in weight_files(folder, allow_pickle=allow_pickle):
-        # A copy: the tensor may be a view of a memory-mapped file.
-        tensors |= {name: tensor.to(torch.float32, copy=True).numpy() for name, tensor in read_tensors(path)}
+        tensors |= read_small_tensors(path) if path.suffix == ".safetensors" else _unpickled(folder, path)
     return tensors
+
+
+def _unpickled(folder: Path, path: Path) -> dict[str, npt.NDArray[np.float32]]:
+    # PyTorch alone reads its pickles; all else here works without it.
+    from exporter.checkpoint.weights import check_weights, read_tensors
+
+    check_weights(folder, allow_pickle=True)
+    return {name: tensor.float().numpy() for name, tensor in read_tensors(path)}
 
 
 def _shapes(shapes: dict[str, tuple[object, ...]]) -> str:

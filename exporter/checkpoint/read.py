@@ -1,28 +1,27 @@
 """Read a checkpoint as its author meant it: a sentence-transformers folder of either dialect, or a plain one.
 
-Everything but the transformer's weights, of which only the shapes are read. Whatever poolfold cannot keep is refused,
-never replaced by a default.
+Everything but the transformer's weights, of which only the shapes are read: in the folder, or in the ONNX file that has
+them instead. Whatever poolfold cannot keep is refused, never replaced by a default.
 """
 
 from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
-from exporter.checkpoint.dense_config import read_dense
-from exporter.checkpoint.json_object import read_optional_object
+from exporter.checkpoint.head import read_head
 from exporter.checkpoint.library_config import LibraryConfig, read_library_config
-from exporter.checkpoint.modules_json import Module, ModuleKind, check_names, read_modules
+from exporter.checkpoint.modules_json import read_modules
 from exporter.checkpoint.pooling_config import PoolingConfig, read_pooling
 from exporter.checkpoint.sequence_limit import max_seq_length
 from exporter.checkpoint.tokenizer import read_tokenizer
 from exporter.checkpoint.transformer_config import hidden_size, load_config, size
 from exporter.checkpoint.transformer_settings import read_transformer_settings
-from exporter.checkpoint.weights import tensor_shapes, weight_files
-from exporter.spec import ModelSpec, Source
-from graphs.head import Dense, Head, Normalize, Truncate
+from exporter.checkpoint.weight_files import tensor_shapes, weight_files
+from exporter.spec import GraphFile, ModelSpec, Source
+from graphs.head import Head
 from graphs.strategy import strategy_name
 from poolfold.errors import CheckpointError
 from poolfold.manifest import Text
@@ -64,9 +63,12 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
         pooling = read_pooling(modules[1].folder)
         _check_pooling(pooling, library, width, modules[1].folder)
         trained = pooling.strategy
-        head = _read_head(modules[2:], len(trained) * width, library.truncate_dim, allow_pickle=allow_pickle)
-    weight_files(transformer, allow_pickle=allow_pickle)
-    shapes = tensor_shapes(transformer)
+        head = read_head(folder, allow_pickle=allow_pickle)
+    if source.graph is None:
+        weight_files(transformer, allow_pickle=allow_pickle)
+        shapes: Mapping[str, tuple[int, ...]] = tensor_shapes(transformer)
+    else:
+        shapes = _shapes_of_graph(source.graph, width)
     tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
     vocab_size = tables.pop() if len(tables) == 1 else size(config, "vocab_size")
     tokenizer = read_tokenizer(
@@ -98,6 +100,16 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
     )
 
 
+def _shapes_of_graph(graph: GraphFile, width: int) -> Mapping[str, tuple[int, ...]]:
+    """Shapes of its weights by name; empty where the exporter has not kept the names."""
+    if graph.encoder.width not in (None, width):
+        raise CheckpointError(
+            f"{graph.path} gives token vectors of {graph.encoder.width} values, and config.json has hidden_size "
+            f"{width}. Take both from the same model."
+        )
+    return graph.shapes if any(_EMBEDDING_TABLE.fullmatch(name) for name in graph.shapes) else {}
+
+
 def _check_pooling(pooling: PoolingConfig, library: LibraryConfig, width: int, folder: Path) -> None:
     """Check that a pooling fits the transformer and can be computed from ids and mask alone."""
     if pooling.dimension != width:
@@ -110,21 +122,3 @@ def _check_pooling(pooling: PoolingConfig, library: LibraryConfig, width: int, f
             f"{folder} leaves the prompt's tokens out of {strategy_name(pooling.strategy)} (include_prompt is false); "
             "a graph of input_ids and attention_mask cannot tell which they are. Such a checkpoint cannot be folded."
         )
-
-
-def _read_head(modules: Sequence[Module], width: int, truncate_dim: int | None, *, allow_pickle: bool) -> Head:
-    """The modules behind the pooling, which gives `width` values, in order; truncation is last."""
-    head: list[Dense | Normalize | Truncate] = []
-    for module in modules:
-        match module.kind:
-            case ModuleKind.DENSE:
-                dense = read_dense(module.folder, width, allow_pickle=allow_pickle)
-                width = len(dense.weight)
-                head.append(dense)
-            case ModuleKind.NORMALIZE:
-                path = module.folder / "config.json"
-                check_names(read_optional_object(path), path)
-                head.append(Normalize())
-    if truncate_dim is not None and truncate_dim < width:
-        head.append(Truncate(truncate_dim))
-    return tuple(head)

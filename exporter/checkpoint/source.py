@@ -1,4 +1,4 @@
-"""Find a checkpoint: a folder as it is, or a model of the Hugging Face hub, downloaded at one commit.
+"""Find a model: an ONNX file, a folder as it is, or a model of the Hugging Face hub, downloaded at one commit.
 
 Knows nothing of what the folder holds, besides which files are worth a download.
 """
@@ -18,7 +18,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from exporter.spec import Source
+from exporter.checkpoint.graph_source import resolve_graph
+from exporter.spec import Source, is_graph
 from poolfold.errors import CheckpointError, InputError
 
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -30,20 +31,22 @@ _OTHER_FORMATS = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "coreml/*"
 def resolve_source(
     model: str, revision: str | None = None, *, allow_pickle: bool = False, trust_remote_code: bool = False
 ) -> Source:
-    """Where the checkpoint lies on this machine.
+    """Where the model lies on this machine.
 
     Args:
-        model: a folder, or a hub id: `name` or `organisation/name`. An existing folder wins.
+        model: an .onnx file, a folder, or a hub id: `name` or `organisation/name`. An existing folder wins.
         revision: branch, tag or commit of a hub id.
         allow_pickle: download pickled weights too.
         trust_remote_code: download Python files too.
 
     Raises:
         InputError: no name at all, or a revision for a folder.
-        CheckpointError: there is no such folder or model, or it cannot be downloaded.
+        CheckpointError: there is no such folder or model, or it cannot be downloaded; as `resolve_graph`.
     """
     if not model.strip():
         raise InputError("The model is an empty name. Give a folder, or a hub id: `organisation/name`.")
+    if is_graph(model):
+        return resolve_graph(model, revision, allow_pickle=allow_pickle)
     path = Path(model).expanduser()
     if path.is_dir():
         if revision is not None:
@@ -51,7 +54,9 @@ def resolve_source(
         # Absolute, so that an artifact still tells which folder it came from, wherever it is read.
         return Source(name=str(path.resolve()), folder=path.resolve(), revision=None)
     if path.exists():
-        raise CheckpointError(f"{model} is a file; expected the folder of a checkpoint, such as the one it lies in.")
+        raise CheckpointError(
+            f"{model} is a file; expected an .onnx file, or the folder of a checkpoint, such as the one it lies in."
+        )
     return _download(model, revision, (*_FILES, *_PICKLED * allow_pickle, *_CODE * trust_remote_code))
 
 

@@ -1,4 +1,4 @@
-"""`poolfold bench`: what an artifact runs on a target against PyTorch, interleaved."""
+"""`poolfold bench`: what an artifact runs on a target against the model it came from, interleaved."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import dataclasses
 from pathlib import Path
 
 from exporter.artifact_latency import measure_artifact, warn_if_busy
-from exporter.baseline import find_baseline
 from exporter.console import Console
+from exporter.keep_out import keep_out
+from exporter.measure.systems import BASELINES
+from exporter.spec import is_graph
 from exporter.validation import refuse_unrunnable
 from poolfold.verify import verify
 
@@ -28,6 +30,11 @@ def run(
     console = Console(as_json=as_json, quiet=quiet)
     manifest = verify(directory)
     refuse_unrunnable(directory, manifest, target)
+    if is_graph(model or manifest.model.source):
+        keep_out("torch")
+    # Not before: it imports transformers, and that imports PyTorch.
+    from exporter.baseline import find_baseline
+
     baseline = find_baseline(manifest, model, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     with console.stage("bench") as stage:
         warn_if_busy(stage.warn)
@@ -37,9 +44,10 @@ def run(
         stage.outcome = f"{len(report.systems)} systems, {len(report.workloads)} workloads, {report.threads} threads"
     for name, why in report.left_out.items():
         console.warn(f"{name} was left out: {why}. Give it more time with --seconds.")
+    whose = BASELINES[report.systems[0].runtime]
     memory = {entry.system: entry.increase_bytes for entry in report.memory}
     console.table(
-        f"{directory}, {report.threads} threads: median [quartiles] of the rounds; x is PyTorch's time over this one's",
+        f"{directory}, {report.threads} threads: median [quartiles] of the rounds; x is {whose} time over this one's",
         ("system", "batch x tokens", "ms", "x", "sentences/s", "real tokens/s", "MiB added"),
         [
             (

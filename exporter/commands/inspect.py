@@ -30,19 +30,22 @@ def run(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_
 
 
 def _graph(path: Path, console: Console) -> None:
-    from google.protobuf.message import DecodeError  # type: ignore[import-untyped, unused-ignore]
+    import onnx_ir as ir
 
+    from exporter.checkpoint.graph_source import read_graph
+    from graphs.foreign_encoder import find_encoder
     from graphs.summary import summarise
-    from graphs.weights import load_graph
 
-    if path.suffix != ".onnx":
+    if path.suffix.lower() != ".onnx":
         raise InputError(f"{path} is a file, and not an .onnx graph. Expected a checkpoint, an artifact or FILE.onnx.")
+    if not path.exists():
+        raise InputError(f"{path} does not exist. Expected a checkpoint, an artifact or FILE.onnx.")
+    model = read_graph(path)
+    summary = summarise(model)
     try:
-        summary = summarise(load_graph(path))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist. Expected a checkpoint, an artifact or FILE.onnx.") from None
-    except (OSError, DecodeError) as error:
-        raise InputError(f"{path} cannot be read as an ONNX graph ({error}). Fetch or export it again.") from None
+        encoder, refused = find_encoder(model), None
+    except ir.passes.PreconditionError as error:
+        encoder, refused = None, str(error)
     console.line(f"{path}: opset {summary.opset}, {summary.nodes} nodes")
     for kind, tensors in (("input", summary.inputs), ("output", summary.outputs)):
         for tensor in tensors:
@@ -55,8 +58,20 @@ def _graph(path: Path, console: Console) -> None:
     console.line(
         f"  attention: {summary.attention_ops} of {summary.attention_layers} layers are one Attention operator"
     )
+    if encoder is None:
+        console.line(f"  encoder: none that `poolfold export` could take: {refused}")
+    else:
+        folds = f"; {', '.join(encoder.folded)} would become constant" if encoder.folded else ""
+        console.line(f"  encoder: `poolfold export {path}` would pool {encoder.hidden}{folds}")
     console.table("Operators", ("operator", "count"), [(op, str(count)) for op, count in summary.ops.items()])
-    console.json({"path": str(path), **dataclasses.asdict(summary)})
+    console.json(
+        {
+            "path": str(path),
+            **dataclasses.asdict(summary),
+            "encoder": None if encoder is None else dataclasses.asdict(encoder),
+            "refused": refused,
+        }
+    )
 
 
 def _checkpoint(subject: str, revision: str | None, allow_pickle: bool, remote: bool, console: Console) -> None:

@@ -1,16 +1,15 @@
-"""`poolfold validate`: what an artifact runs on a target against PyTorch again."""
+"""`poolfold validate`: what an artifact runs on a target against the model it came from again."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.baseline import find_baseline
-from exporter.checkpoint.weights import check_weights
 from exporter.console import Console
+from exporter.keep_out import keep_out
 from exporter.parity.checks import run_reference
 from exporter.parity.corpus import corpus
 from exporter.parity.tokens import tokenise
-from exporter.reference import Reference, load_backbone
+from exporter.spec import is_graph
 from exporter.texts import read_texts
 from exporter.validation import candidates, check_candidates, refuse_unrunnable, require_passed, summarise_parity
 from poolfold.tokenise import Tokenizer
@@ -34,15 +33,19 @@ def run(
     own = read_texts(texts) if texts else ()
     manifest = verify(directory)
     refuse_unrunnable(directory, manifest, target)
+    if is_graph(model or manifest.model.source):
+        keep_out("torch")
+    # Not before: it imports transformers, and that imports PyTorch.
+    from exporter.baseline import find_baseline, load_reference
+
     with console.stage("reference") as stage:
         baseline = find_baseline(manifest, model, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
         spec = baseline.spec
-        check_weights(spec.transformer, allow_pickle=allow_pickle)
         tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
         tokens = tokenise((*corpus(spec.text.max_seq_length), *own), tokenizer)
-        reference = Reference(load_backbone(spec), baseline.head)
+        reference = load_reference(baseline, allow_pickle=allow_pickle, threads=threads)
         vectors = run_reference(reference, tokens, baseline.strategies)
-        stage.outcome = f"{len(tokens.rows)} texts in PyTorch fp32"
+        stage.outcome = f"{len(tokens.rows)} texts in {reference.name} fp32"
     with console.stage("validate") as stage:
         listed = candidates(manifest, [target])
         reports = check_candidates(directory, manifest, vectors, listed, threads=threads, progress=stage.progress)

@@ -1,7 +1,7 @@
-"""Latency, throughput and peak memory of an artifact against PyTorch, each system in a process of its own.
+"""Latency, throughput and peak memory of an artifact against its model, each system in a process of its own.
 
 workloads     the batches that are timed
-systems       what is timed: the PyTorch model of a strategy, a graph of the artifact
+systems       what is timed: the model itself, pooled by a strategy, and graphs of the artifact
 interleave    `measure`: the systems take turns on every workload
 schedule      how many rounds the time allows, and whose turn it is
 report        windows -> medians, quartiles, ratios
@@ -9,7 +9,7 @@ process       a worker as its parent sees it
 worker        a worker, as it runs: `python -m exporter.measure.worker`
 protocol      what the two say to each other
 memory        resident memory of this process, and its peak
-load_pytorch, load_artifact, load_openvino    what a worker loads
+load_pytorch, load_original, load_artifact, load_openvino    what a worker loads
 
 Importing the package imports no submodule.
 """

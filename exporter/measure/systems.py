@@ -14,6 +14,9 @@ from exporter.spec import ModelSpec
 from graphs.strategy import Strategy, strategy_name
 
 PYTORCH = "pytorch"
+ORIGINAL = "original graph"
+BASELINES = {PYTORCH: "PyTorch's", ORIGINAL: "the original graph's (ONNX Runtime, pooled in numpy)"}
+"""Runtimes that others are compared with, and whose time that is."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +57,34 @@ def pytorch_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) 
     return System(name, strategy_name(strategy), "fp32", PYTORCH, load, arguments, baseline=name)
 
 
-def artifact_system(directory: Path, strategy: Strategy, dtype: str, target: str = "onnxruntime") -> System:
-    """What an artifact runs, through the loader that ships; compared with PyTorch's fp32 of the same strategy."""
+def original_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) -> System:
+    """The reference of an ONNX file: ONNX Runtime on the file as it is, pooled by one strategy in numpy."""
+    assert spec.source.graph is not None
+    name = f"{strategy_name(strategy)} fp32 {ORIGINAL}"
+    arguments = {
+        "graph": str(spec.source.graph.path),
+        "hidden": spec.source.graph.encoder.hidden,
+        "width": spec.hidden_size,
+        "folder": str(spec.source.folder),
+        "strategy": strategy_name(strategy),
+        "dimensions": dimensions,
+    }
+    load = "exporter.measure.load_original:load"
+    return System(name, strategy_name(strategy), "fp32", ORIGINAL, load, arguments, baseline=name)
+
+
+def baseline_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) -> System:
+    """What graphs made from this model are compared with."""
+    make = pytorch_system if spec.source.graph is None else original_system
+    return make(spec, strategy, dimensions)
+
+
+def artifact_system(
+    directory: Path, strategy: Strategy, dtype: str, target: str = "onnxruntime", baseline: str = PYTORCH
+) -> System:
+    """What an artifact runs, through the loader that ships; compared with `baseline`'s fp32 of the same strategy."""
     name = strategy_name(strategy)
     arguments = {"directory": str(directory), "strategy": name, "dtype": dtype, "target": target}
     # Each imports its own runtime before memory is noted, and no other.
     load = f"exporter.measure.{'load_openvino' if target == 'openvino' else 'load_artifact'}:load"
-    return System(f"{name} {dtype} {target}", name, dtype, target, load, arguments, baseline=f"{name} fp32 {PYTORCH}")
+    return System(f"{name} {dtype} {target}", name, dtype, target, load, arguments, baseline=f"{name} fp32 {baseline}")

@@ -1,10 +1,10 @@
-"""Whether a graph or an engine still gives PyTorch's vectors, row by row, and the same ones however it is asked.
+"""Whether a graph or an engine still gives the model's vectors, row by row, and the same ones however it is asked.
 
 corpus        our texts: many languages, and every kind of awkward one
 tokens        texts as rows of token ids, and the batches that both sides are given
 variants      the same rows asked for in other ways: alone, with more padding, reordered, padded on the other side
 compare       two sets of vectors, and the limits that each precision is held to
-checks        PyTorch's vectors once for all strategies, then every check of one candidate
+checks        the reference's vectors once for all strategies, then every check of one candidate
 report        the outcome, as values and as a message
 
 Importing the package imports no submodule.

@@ -1,4 +1,4 @@
-"""PyTorch's vectors once for all strategies, and then every check of one candidate against them.
+"""The reference's vectors once for all strategies, and then every check of one candidate against them.
 
 Knows a reference and a candidate as functions from token ids to vectors; no graph, runtime or checkpoint.
 """
@@ -29,7 +29,12 @@ Embed = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Matrix]
 
 
 class Reference(Protocol):
-    """The PyTorch model, with every strategy's pooling and head behind one pass."""
+    """The model itself, with every strategy's pooling and head behind one pass; `name` says who computes it."""
+
+    @property
+    def name(self) -> str:
+        """Such as PyTorch."""
+        ...
 
     def embed(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], strategies: Sequence[Strategy]
@@ -42,12 +47,14 @@ class Reference(Protocol):
 class ReferenceRun:
     """The reference's vectors, and what they are the vectors of.
 
+    reference: its name.
     batches: every text once, as the tokeniser pads.
     other_side: some texts, padded on the other side.
     vectors: strategy -> float32 [texts, dim], in the order of the texts.
     other_vectors: strategy -> float32, the rows of `other_side` one after the other.
     """
 
+    reference: str
     tokens: Tokens
     batches: tuple[Batch, ...]
     other_side: tuple[Batch, ...]
@@ -64,7 +71,7 @@ def run_reference(
     """Compute the reference's vectors of every text, for all strategies at once.
 
     Args:
-        reference: the PyTorch model.
+        reference: the model.
         tokens: the texts; at least two.
         strategies: what to pool.
         progress: called with (texts done, texts in all) after each batch.
@@ -87,8 +94,8 @@ def run_reference(
             if unusable(vectors).any():
                 text = tokens.texts[batch.rows[int(unusable(vectors).argmax())]]
                 raise CheckpointError(
-                    f"PyTorch's own {strategy_name(strategy)} vector of {shorten(text)} is not finite, or is zero. "
-                    "Expected finite weights and activations: the checkpoint is damaged, or overflows in fp32."
+                    f"{reference.name}'s own {strategy_name(strategy)} vector of {shorten(text)} is not finite, or is "
+                    "zero. Expected finite weights and activations: the checkpoint is damaged, or overflows in fp32."
                 )
             parts[strategy].append(vectors)
         done += len(batch.rows)
@@ -98,6 +105,7 @@ def run_reference(
     places = np.argsort([row for batch in batches for row in batch.rows])
     count = len(tokens.rows)
     return ReferenceRun(
+        reference=reference.name,
         tokens=tokens,
         batches=batches,
         other_side=other_side,
@@ -135,6 +143,7 @@ def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, exe
     other = run.other_vectors[strategy]
     checks.append(_same("other_side_cosine", embed, run.other_side, other, limits.cosine, texts))
     return ParityReport(
+        reference=run.reference,
         strategy=strategy_name(strategy),
         dtype=dtype.value,
         executor=executor,
@@ -166,8 +175,8 @@ def _embed(embed: Embed, batch: Batch, dim: int) -> Matrix:
         return _embed_singly(embed, batch, dim)
     if vectors.shape != (len(batch.rows), dim):
         raise CheckFailed(
-            f"the candidate gave vectors of shape {list(vectors.shape)}; expected {[len(batch.rows), dim]}, as PyTorch "
-            "gives. Its pooling or its head differs from the checkpoint's."
+            f"the candidate gave vectors of shape {list(vectors.shape)}; expected {[len(batch.rows), dim]}, as the "
+            "reference gives. Its pooling or its head differs from the checkpoint's."
         )
     return vectors
 

@@ -31,7 +31,7 @@ class Check:
 
 @dataclass(frozen=True)
 class WorstText:
-    """A text, shortened, and the cosine of its vector with PyTorch's."""
+    """A text, shortened, and the cosine of its vector with the reference's."""
 
     text: str
     cosine: float
@@ -41,10 +41,12 @@ class WorstText:
 class ParityReport:
     """All checks of one candidate. Every number is finite, so that the whole is plain JSON.
 
+    reference: what they were held against, for example "PyTorch".
     executor: what computed the vectors, for example "onnxruntime cpu"; a target and its device come last.
     worst: the texts with the smallest cosines, the worst first.
     """
 
+    reference: str
     strategy: str
     dtype: str
     executor: str
@@ -95,8 +97,8 @@ def explain(report: ParityReport) -> str:
     what = f"{report.strategy} {report.dtype} on {report.executor}"
     if {c.name for c in report.checks if not c.passed} <= SAME_TEXT:
         return (
-            f"{what} gives PyTorch's vectors, and these depend on the batch: {'; '.join(failed)}. The checkpoint "
+            f"{what} gives {report.reference}'s vectors, and these depend on the batch: {'; '.join(failed)}. The model "
             "itself lets padding into a vector, for example by absolute positions behind padding on the left. Mend the "
             "tokeniser's padding_side, or take another model: such vectors cannot be indexed."
         )
-    return f"{what} does not give PyTorch's vectors: {'; '.join(failed)}. Smallest cosines: {worst}."
+    return f"{what} does not give {report.reference}'s vectors: {'; '.join(failed)}. Smallest cosines: {worst}."

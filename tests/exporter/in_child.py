@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import signal
 import sys
@@ -60,3 +61,13 @@ def sleep(log: str) -> None:
 def ignores_ctrl_c() -> bool:
     os.kill(os.getpid(), signal.SIGINT)
     return True
+
+
+def can_import(library: str) -> bool:
+    """Whether it can be imported, and found."""
+    found = importlib.util.find_spec(library) is not None
+    try:
+        importlib.import_module(library)
+    except ModuleNotFoundError:
+        return False
+    return found

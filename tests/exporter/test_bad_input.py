@@ -249,4 +249,4 @@ def test_a_moved_checkpoint_is_asked_for(artifact: Path, tmp_path: Path, capsys:
 def test_another_checkpoint_is_not_compared_with(
     artifact: Path, dense_checkpoint: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    refused(["validate", str(artifact), "--model", str(dense_checkpoint)], 2, "is not the checkpoint", capsys)
+    refused(["validate", str(artifact), "--model", str(dense_checkpoint)], 2, "is not the model", capsys)

@@ -70,5 +70,5 @@ def test_another_model_is_refused_with_what_differs(
     shutil.copytree(checkpoint, tmp_path / "other")
     find(manifest, str(tmp_path / "other"))  # the control: an untouched copy is the same model
     edit_json(tmp_path / "other" / file, **change)
-    with pytest.raises(CheckpointError, match=rf"is not the checkpoint .*: its {field} is "):
+    with pytest.raises(CheckpointError, match=rf"is not the model .*: its {field} is "):
         find(manifest, str(tmp_path / "other"))

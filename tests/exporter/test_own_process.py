@@ -45,6 +45,12 @@ def test_the_result_comes_from_another_process() -> None:
     assert not psutil.pid_exists(pid)
 
 
+def test_a_library_can_be_kept_out_of_it() -> None:
+    assert result("can_import", "wave") is True, "the control"
+    with OwnProcess(f"{HERE}:can_import", "wave", without=("wave",)) as process:
+        assert process.result() is False
+
+
 def test_sets_are_in_the_same_order_each_time() -> None:
     assert result("hash_of", "text") == result("hash_of", "text")
 
@@ -78,7 +84,7 @@ def test_a_result_that_cannot_travel_is_a_bug_and_no_failed_check() -> None:
 
 @pytest.mark.parametrize(("function", "argument", "code"), [("die", 9, -9), ("leave", 3, 3)])
 def test_a_process_that_dies_is_a_failed_check_with_its_exit_code(function: str, argument: int, code: int) -> None:
-    with pytest.raises(CheckFailed, match=rf"{HERE}:{function}\) died with exit code {code}\..*memory"):
+    with pytest.raises(CheckFailed, match=rf"{HERE}:{function} died with exit code {code}\..*memory"):
         result(function, argument)
 
 

@@ -26,8 +26,9 @@ def test_weights_come_as_they_are_stored(folder):
     assert dense.activation is Activation.TANH
 
 
-def test_half_precision_weights_become_fp32(folder):
-    weights = {name: tensor.bfloat16() for name, tensor in load_file(folder / "model.safetensors").items()}
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64])
+def test_weights_of_other_precision_become_fp32(folder, dtype):
+    weights = {name: tensor.to(dtype) for name, tensor in load_file(folder / "model.safetensors").items()}
     save_file(weights, folder / "model.safetensors")
     dense = read_dense(folder, HIDDEN)
     assert dense.weight.dtype == np.float32
@@ -109,4 +110,18 @@ def test_a_nan_is_refused(folder):
     weights["linear.bias"][3] = torch.nan
     save_file(weights, folder / "model.safetensors")
     with pytest.raises(CheckpointError, match=r"'linear\.bias' has 1 of 8 values that are NaN"):
+        read_dense(folder, HIDDEN)
+
+
+def test_quantised_weights_are_refused(folder):
+    weights = load_file(folder / "model.safetensors") | {"linear.bias": torch.zeros(8, dtype=torch.int8)}
+    save_file(weights, folder / "model.safetensors")
+    with pytest.raises(CheckpointError, match=r"'linear\.bias' is I8; expected one of F64, F32, F16, BF16"):
+        read_dense(folder, HIDDEN)
+
+
+def test_a_truncated_file_is_named(folder):
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-8])
+    with pytest.raises(CheckpointError, match=r"2_Dense/model\.safetensors is truncated or corrupt"):
         read_dense(folder, HIDDEN)

@@ -87,10 +87,10 @@ def test_a_folder_has_no_revision(tmp_path):
         resolve_source(str(tmp_path), "main")
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "graph.onnx"])
+@pytest.mark.parametrize("name", ["model.safetensors", "graph.onnx.bak"])
 def test_a_file_is_no_checkpoint(tmp_path, name):
     (tmp_path / name).write_bytes(b"x")
-    with pytest.raises(CheckpointError, match="is a file; expected the folder of a checkpoint"):
+    with pytest.raises(CheckpointError, match=r"is a file; expected an \.onnx file, or the folder of a checkpoint"):
         resolve_source(str(tmp_path / name))
 
 

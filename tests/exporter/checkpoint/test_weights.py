@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from exporter.checkpoint.weights import check_weights, tensor_shapes, weight_files
+from exporter.checkpoint.weight_files import tensor_shapes, weight_files
+from exporter.checkpoint.weights import check_weights
 from poolfold.errors import CheckpointError
 from tests.models import plain_checkpoint, write_json
 

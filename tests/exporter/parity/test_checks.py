@@ -31,6 +31,7 @@ class Model:
 
     table: np.ndarray
     mix: np.ndarray
+    name = "the toy"
 
     def hidden(self, ids: np.ndarray, mask: np.ndarray) -> np.ndarray:
         tokens = self.table[ids]
@@ -97,6 +98,8 @@ def test_the_reference_runs_once_for_all_strategies():
     calls = []
 
     class Counting:
+        name = "counting"
+
         def embed(self, ids, mask, strategies):
             calls.append((len(ids), tuple(strategies)))
             return MODEL.embed(ids, mask, strategies)
@@ -272,10 +275,12 @@ def test_vectors_of_another_width_are_refused():
 
 def test_a_reference_that_is_not_finite_is_refused_and_the_text_named():
     class Broken:
+        name = "the toy"
+
         def embed(self, ids, mask, strategies):
             return {MEAN: on_text(5, lambda _: np.nan)(ids, mask)}
 
-    with pytest.raises(CheckpointError, match=r"mean vector of 'text 5' is not finite"):
+    with pytest.raises(CheckpointError, match=r"the toy's own mean vector of 'text 5' is not finite"):
         run_reference(Broken(), TOKENS, [MEAN])
 
 

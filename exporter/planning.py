@@ -1,0 +1,50 @@
+"""Read a model, and hold the user's options against it: what an export goes by from here on.
+
+Needs no PyTorch: the weights are not read.
+"""
+
+from __future__ import annotations
+
+from exporter.checkpoint.read import read_spec
+from exporter.checkpoint.source import resolve_source
+from exporter.console import Stage
+from exporter.options import ExportOptions
+from exporter.parity.corpus import corpus
+from exporter.parity.tokens import tokenise
+from exporter.plan import Plan
+from exporter.request import choose_head, choose_profile, choose_strategies
+from graphs.strategy import strategy_name
+from poolfold.tokenise import Tokenizer
+
+
+def read_plan(options: ExportOptions, stage: Stage) -> Plan:
+    """Make the plan, and say on `stage` what the model is.
+
+    Raises:
+        PoolfoldError: a model that cannot be read, or options that do not go with it.
+    """
+    source = resolve_source(
+        options.model,
+        options.revision,
+        allow_pickle=options.allow_pickle,
+        trust_remote_code=options.trust_remote_code,
+    )
+    spec = read_spec(source, allow_pickle=options.allow_pickle, trust_remote_code=options.trust_remote_code)
+    strategies = choose_strategies(spec, options.pooling)
+    head = choose_head(spec, strategies, options.dimensions)
+    profile = choose_profile(spec, options.batch, options.seq_len)
+    tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
+    tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
+    revision = f" @ {source.revision[:12]}" if source.revision else ""
+    trained = "pooling not said" if spec.trained is None else f"trained with {strategy_name(spec.trained)}"
+    stage.outcome = (
+        f"{source.name}{revision}: {spec.model_type}, {spec.num_layers} layers, {trained}, "
+        f"up to {spec.text.max_seq_length} tokens"
+    )
+    for strategy in strategies:
+        if spec.trained is not None and strategy != spec.trained:
+            stage.warn(
+                f"{strategy_name(strategy)} is untrained: the checkpoint was trained with "
+                f"{strategy_name(spec.trained)}, and vectors of another pooling are usually worse."
+            )
+    return Plan(spec, strategies, head, profile, tokens)
