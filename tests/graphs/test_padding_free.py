@@ -356,6 +356,24 @@ def test_texts_and_positions_are_broadcast_to_their_tokens():
     assert_same(before, after, *EDGES)
 
 
+def test_texts_that_are_cut_are_not_laid_out_like_the_mask():
+    """[batch, min(6, seq), width]: places in the batch are others than in the attention_mask."""
+    build = EncoderBuilder()
+    x = build.linear(build.embeddings(), WIDTH, WIDTH)
+    cut = build.shaped(f"batch Min(6,seq) {WIDTH}", "Slice", x, build.ints(0), build.ints(6), build.ints(1))
+    for _ in range(2):
+        weight = build.weight(WIDTH, WIDTH)
+        cut = build.shaped(f"batch Min(6,seq) {WIDTH}", "MatMul", cut, weight)
+    output = build.shaped(f"batch {WIDTH}", "ReduceMax", cut, build.ints(1), keepdims=0)
+    model = build.model(output)
+    cleanup(model)
+    before = model.clone()
+    PaddingFreePass()(model)
+    cut_products = [n for n in model.graph if n.op_type == "MatMul" and "Min(6,seq)" in (dims_of(n.outputs[0]) or ())]
+    assert len(cut_products) == 2
+    assert_same(before, model, batch_of(np.ones((2, 9))), batch_of(np.tri(9)))
+
+
 def test_a_region_without_a_product_stays():
     build = EncoderBuilder()
     model = pooled(build.finish(build.norm(build.embeddings())), "mean")

@@ -525,6 +525,10 @@ def _four_axes(model, pick):
     pick.inputs[0].shape = ir.Shape(["batch", 2, "seq", 8])
 
 
+def _cut_texts(model, pick):
+    pick.inputs[0].shape = ir.Shape(["batch", "Min(64, seq)", 16])
+
+
 def _rows_first(model, pick):
     pick.inputs[0].shape = ir.Shape(["seq", "batch", 16])
 
@@ -547,6 +551,7 @@ def _unknown_index(model, pick):
         (_no_batch_dims, "batch_dims 1, got None"),
         (_other_batch_dims, "batch_dims 1, got"),
         (_four_axes, "one row of"),
+        (_cut_texts, "one row of"),
         (_rows_first, "one row of"),
         (_unknown_rank, "got None"),
         (_two_indices, "by index"),
