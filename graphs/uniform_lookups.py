@@ -21,6 +21,9 @@ _MOVES = frozenset({"Expand", "Gather", "GatherElements", "GatherND", "Identity"
 """Operators whose output holds nothing but elements of the first input."""
 
 
+_WHOLE = (ir.DataType.INT64, ir.DataType.INT32)
+
+
 class UniformLookupsPass(ir.passes.InPlacePass):
     """Turn Gather by equal indices into a constant row that broadcasts.
 
@@ -46,6 +49,8 @@ class UniformLookupsPass(ir.passes.InPlacePass):
             first = node.inputs[0] if node.inputs else None
             if first in uniform and node.op_type in _MOVES and not node.domain:
                 uniform.update(dict.fromkeys(node.outputs, uniform[first]))
+            elif node.op_type == "Cast" and first in uniform and node.outputs[0].dtype in _WHOLE:
+                uniform[node.outputs[0]] = uniform[first]
             elif node.op_type == "Gather" and not node.domain and node.inputs[1] in uniform:
                 modified |= _use_row(graph, node, uniform[node.inputs[1]])
         return ir.passes.PassResult(model, modified=modified)
@@ -53,7 +58,7 @@ class UniformLookupsPass(ir.passes.InPlacePass):
 
 def _one_number(value: ir.Value) -> int | None:
     """The whole number that fills a constant; None where it holds several, or is no constant of whole numbers."""
-    if value.dtype not in (ir.DataType.INT64, ir.DataType.INT32):
+    if value.dtype not in _WHOLE:
         return None
     array = array_of(value)
     return int(array.flat[0]) if array is not None and array.size and bool((array == array.flat[0]).all()) else None

@@ -9,12 +9,14 @@ from tests.graphs.build import FLOAT, INT64, GraphBuilder, ops, run, to_bytes
 TABLE = np.arange(12, dtype=np.float32).reshape(3, 4)
 
 
-def types_graph(ids=0, *, reader="Add", words=("batch", "seq", 4), axis=0):
+def types_graph(ids=0, *, reader="Add", words=("batch", "seq", 4), axis=0, narrow=False):
     """Token types as an exporter leaves them: one id, expanded to the batch, looked up and added to the words."""
     build = GraphBuilder()
     hidden = build.input("words", FLOAT, *words)
     shape = build.op("Shape", hidden, start=0, end=2, name="shape")
     expanded = build.op("Expand", build.constant("ids", ids, np.int64), shape, name="types")
+    if narrow:
+        expanded = build.op("Cast", expanded, to=ir.DataType.INT32)
     found = build.op("Gather", build.constant("table", TABLE), expanded, axis=axis, name="found")
     model = build.model(build.op(reader, hidden, found, name="sum"))
     cleanup(model)
@@ -24,9 +26,10 @@ def types_graph(ids=0, *, reader="Add", words=("batch", "seq", 4), axis=0):
 FEEDS = {"words": np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)}
 
 
+@pytest.mark.parametrize("narrow", [False, True])
 @pytest.mark.parametrize("index", [0, 2, -1])
-def test_one_row_for_all_becomes_a_constant(index):
-    model = types_graph(index)
+def test_one_row_for_all_becomes_a_constant(index, narrow):
+    model = types_graph(index, narrow=narrow)
     (before,) = run(model, FEEDS)
     assert UniformLookupsPass()(model).modified
     cleanup(model)
