@@ -83,8 +83,8 @@ class GraphReference:
         except Exception as error:
             raise CheckpointError(
                 f"{self._path} fails in onnxruntime {ort.__version__} on ids {list(input_ids.shape)}: "
-                f"{first_line(error)}. Expected a graph that takes batches of any size; export it with dynamic batch and "
-                "sequence axes."
+                f"{first_line(error)}. Expected a graph that takes batches of any size; export it with dynamic "
+                "batch and sequence axes."
             ) from error
         expected = (*input_ids.shape, self._width)
         if hidden.shape != expected:
