@@ -13,7 +13,9 @@ from enum import IntEnum
 
 import onnx_ir as ir
 
+from graphs.constants import scalar_of
 from graphs.dims import dims_of
+from graphs.movement import moved_inputs
 from graphs.row_rules import row_inputs
 from graphs.stage import stage_of
 
@@ -46,7 +48,7 @@ def unhidden_padding(graph: ir.Graph, token_wise: Collection[ir.Node]) -> list[s
     reasons = []
     for node in graph:
         stage = stage_of(node)
-        if stage == "mask" or (stage == "row" and node.inputs[0] in mask):
+        if stage == "mask" or (stage == "row" and node.inputs[0] in mask) or _adds_bias(node, mask, found):
             mask.update(node.outputs)
         if node in token_wise:
             found.update((value, {1: _Padding.ANYTHING}) for value in node.outputs)
@@ -74,8 +76,7 @@ def _carry(
         other_axis = (_last(other) if place == 1 else (_last(other) or 0) - 1) if other is not None else None
         zero = found[other].get(other_axis) is _Padding.ZERO if other is not None and other_axis is not None else False
         return padding is _Padding.ZERO or zero
-    if node.op_type == "Add" and axis == _last(node.inputs[place]) and any(v in mask for v in node.inputs):
-        padding = min(padding, _Padding.MASKED)
+    padding = _behind(node, place, axis, padding, mask)
     carried = False
     for output in node.outputs:
         for out_axis in range(len(dims_of(output) or ())):
@@ -85,6 +86,39 @@ def _carry(
                 found[output][out_axis] = max(before, padding)
                 carried = True
     return carried
+
+
+def _adds_bias(node: ir.Node, mask: set[ir.Value], found: dict[ir.Value, Axes]) -> bool:
+    """Whether a node adds to the mask what depends on no token, such as a position bias: it hides as much."""
+    return (
+        node.op_type == "Add"
+        and any(value in mask for value in node.inputs)
+        and all(value is not None and not found.get(value) for value in node.inputs)
+    )
+
+
+_ORDINARY = 64.0
+"""A masked score divided by this is still far below any other, in fp16 too."""
+
+
+def _behind(node: ir.Node, place: int, axis: int, padding: _Padding, mask: set[ir.Value]) -> _Padding:
+    """What stands at the padding behind a node that computes place by place."""
+    value, others = node.inputs[place], [v for i, v in enumerate(node.inputs) if i != place]
+    if node.op_type == "Add" and axis == _last(value) and any(other in mask for other in others):
+        return min(padding, _Padding.MASKED)
+    if value in moved_inputs(node) or (node.op_type == "Cast" and node.outputs[0].dtype in _FLOATS):
+        return padding
+    scales = node.op_type == "Mul" or (node.op_type == "Div" and place == 0)
+    if padding is _Padding.ZERO and scales:
+        return padding
+    if padding is _Padding.MASKED:
+        number = scalar_of(others[0]) if scales and others else None
+        if node.op_type == "Add" or (number is not None and 1 / _ORDINARY <= number <= _ORDINARY):
+            return padding
+    return _Padding.ANYTHING
+
+
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
 
 
 def _last(value: ir.Value | None) -> int | None:

@@ -80,6 +80,61 @@ def a_mask_added_behind_the_softmax(e):
     return op("MatMul", op("Add", scores, e.canonical()), e.hidden)
 
 
+def between(e, change_scores=lambda e, s: s, change_weights=lambda e, w: w):
+    """Masked attention with something between the mask and the softmax, or behind the softmax."""
+    op = e.build.op
+    scores = op("Add", op("MatMul", e.hidden, op("Transpose", e.linear(e.hidden), perm=[0, 2, 1])), e.canonical())
+    return op("MatMul", change_weights(e, op("Softmax", change_scores(e, scores))), e.hidden)
+
+
+def times(number):
+    return lambda e, scores: e.build.op("Mul", scores, e.build.constant(f"n{len(e.build.constants)}", number))
+
+
+def masked_and_scaled(e):
+    return between(e, change_scores=times(0.5))
+
+
+def masked_and_biased(e):
+    bias = e.build.constant("bias", RNG.normal(size=(1, 1, 1)))
+    return between(e, change_scores=lambda e, scores: e.build.op("Add", scores, bias))
+
+
+def weights_scaled(e):
+    return between(e, change_weights=times(-2.0))
+
+
+def masked_and_turned_over(e):
+    return between(e, change_scores=times(-1.0))
+
+
+def masked_and_made_small(e):
+    return between(e, change_scores=times(1e-38))
+
+
+def weights_shifted(e):
+    one = e.build.constant("shift", 0.5)
+    return between(e, change_weights=lambda e, weights: e.build.op("Add", weights, one))
+
+
+def weights_exponentiated(e):
+    return between(e, change_weights=lambda e, weights: e.build.op("Exp", weights))
+
+
+def weights_replaced(e):
+    tenth = e.build.constant("tenth", 0.1)
+
+    def replaced(e, weights):
+        return e.build.op("Where", e.build.op("Less", weights, tenth), tenth, weights)
+
+    return between(e, change_weights=replaced)
+
+
+def a_bias_in_the_mask(e):
+    bias = e.build.constant("bias", RNG.normal(size=(1, 1, 1)))
+    return e.attention(e.hidden, e.linear(e.hidden), e.build.op("Add", bias, e.canonical()))
+
+
 def a_mean_over_the_tokens(e):
     return e.linear(e.build.op("Add", e.hidden, e.build.op("ReduceMean", e.hidden, e.axes(1), keepdims=1)))
 
@@ -107,11 +162,16 @@ def a_normalisation_over_the_tokens(e):
     return e.linear(e.build.op("LpNormalization", e.hidden, axis=1, p=2))
 
 
-HIDDEN = [masked_attention]
+HIDDEN = [masked_attention, masked_and_scaled, masked_and_biased, weights_scaled, a_bias_in_the_mask]
 SHOWS = [
     unmasked_attention,
     softmax_over_the_queries,
     a_mask_added_behind_the_softmax,
+    masked_and_turned_over,
+    masked_and_made_small,
+    weights_shifted,
+    weights_exponentiated,
+    weights_replaced,
     a_mean_over_the_tokens,
     a_running_sum,
     neighbours_by_convolution,
