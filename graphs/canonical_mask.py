@@ -33,7 +33,7 @@ class CanonicalMaskPass(ir.passes.InPlacePass):
     """Write the masks of all layers as one additive mask each form.
 
     Before: Range, GatherND, And, ... -> bool [batch, 1, seq, seq] -> Attention; Where(mask, scores, -large) -> Softmax
-    After:  Where(mask, 0, lowest) -> float [batch, 1, 1, seq], or [batch, 1, seq, seq] where positions matter;
+    After:  Where(mask, 0, -large) -> float [batch, 1, 1, seq], or [batch, 1, seq, seq] where positions matter;
             -> Expand -> Attention; Add(scores, mask) -> Softmax
 
     Requires: shapes inferred (`cleanup`); an input attention_mask int64 [batch, seq]; no pooling yet, which reads the
@@ -122,7 +122,7 @@ class _Writer:
         self._whole: dict[MaskForm, ir.Value] = {}
 
     def additive(self, form: MaskForm) -> ir.Value:
-        """0 where a query may attend and the lowest number elsewhere, float32 [batch, 1, 1 or seq, seq]."""
+        """0 where a query may attend and half the lowest number elsewhere, float32 [batch, 1, 1 or seq, seq]."""
         if form not in self._additive:
             op, axes = self._stage.op, self._stage.axes
             token = op("Cast", self._mask, to=ir.DataType.BOOL, dtype=ir.DataType.BOOL, shape=ir.Shape([BATCH, SEQ]))
@@ -133,8 +133,10 @@ class _Writer:
                 query = op("Unsqueeze", token, axes(1, 3), dtype=ir.DataType.BOOL, shape=ir.Shape([BATCH, 1, SEQ, 1]))
                 allowed = op("And", query, allowed, dtype=ir.DataType.BOOL, shape=_WHOLE)
             zero = self._stage.constant("zero", 0.0)
-            lowest = self._stage.constant("lowest", np.finfo(np.float32).min)
-            self._additive[form] = op("Where", allowed, zero, lowest, shape=allowed.shape)
+            # Half the lowest number: two such masks in one sum stay finite, and max pooling's own constant is another,
+            # with which this one would be merged and then not clamped in fp16.
+            hidden = self._stage.constant("hidden", np.finfo(np.float32).min / 2)
+            self._additive[form] = op("Where", allowed, zero, hidden, shape=allowed.shape)
         return self._additive[form]
 
     def whole(self, form: MaskForm) -> ir.Value:
