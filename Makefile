@@ -28,7 +28,7 @@ demo: $(STAMP)  ## export all-MiniLM-L6-v2 for cls and mean into artifacts/, val
 	  --target onnxruntime --target tensorrt-rtx
 
 test: $(STAMP)  ## run every test
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 lint: $(STAMP)  ## style, types, import contracts
 	$(BIN)/ruff check .

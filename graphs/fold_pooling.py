@@ -17,6 +17,7 @@ from graphs.strategy import PoolingMode, Strategy
 HIDDEN = "last_hidden_state"
 MASK = "attention_mask"
 OUTPUT = "sentence_embedding"
+_INDEX = ir.DataType.INT32
 _OPSET = 18  # ReduceMax and ReduceMin take their axes as an input from here on
 
 
@@ -89,7 +90,9 @@ class _Tokens:
             case PoolingMode.CLS:
                 return self._row_at(self.first)
             case PoolingMode.LASTTOKEN:
-                return self._row_at(op("ReduceMax", op("Where", self.is_token, self.positions, self.zero), self.axis))
+                first = self.stage.constant("first_index", 0, np.int32)
+                shown = op("Where", self.is_token, self.positions, first, dtype=_INDEX)
+                return self._row_at(op("ReduceMax", shown, self.axis, dtype=_INDEX))
             case PoolingMode.MAX:
                 lowest = self.stage.constant("lowest", np.finfo(np.float32).min)
                 largest = op("ReduceMax", op("Where", self.is_token_3d, self.hidden, lowest), self.axis, keepdims=0)
@@ -102,7 +105,8 @@ class _Tokens:
                 return op("Div", self.total, op("Sqrt", self.count))
             case PoolingMode.WEIGHTEDMEAN:
                 one = self.stage.constant("one", 1.0)
-                distance = op("Add", op("Sub", self.positions, self.first), one)
+                places = op("Sub", self.positions, self.first, dtype=_INDEX)
+                distance = op("Add", op("Cast", places, to=ir.DataType.FLOAT), one)
                 weights = op("Where", self.is_token, distance, self.zero)  # [batch, seq]
                 weighted = op("Mul", self.token_vectors, op("Unsqueeze", weights, self.stage.axes(-1)))
                 total = op("ReduceSum", weighted, self.axis, keepdims=0)
@@ -164,18 +168,20 @@ class _Tokens:
 
     @cached_property
     def positions(self) -> ir.Value:
-        """0, 1, ..., seq - 1, float32 [seq]."""
-        # Counted in int64, since TensorRT takes a Range of floats only with constant limits.
+        """0, 1, ..., seq - 1, int32 [seq]."""
+        # Never floats: where a runtime executes those in bf16, they count to 256. Engines reduce int32.
         ends = self.stage.constant("start", 0, np.int64), self.seq, self.stage.constant("step", 1, np.int64)
-        return self.stage.op("Cast", self.stage.op("Range", *ends, dtype=ir.DataType.INT64), to=ir.DataType.FLOAT)
+        return self.stage.op("Cast", self.stage.op("Range", *ends, dtype=ir.DataType.INT64), to=_INDEX, dtype=_INDEX)
 
     @cached_property
     def first(self) -> ir.Value:
-        """Position of the first token, seq - 1 for a row without any, float32 [batch, 1]."""
+        """Position of the first token, seq - 1 for a row without any, int32 [batch, 1]."""
         # By position, not by ArgMax of the mask: which of equal values ArgMax takes differs between engines.
         step = self.stage.constant("step", 1, np.int64)
-        end = self.stage.op("Cast", self.stage.op("Sub", self.seq, step, dtype=ir.DataType.INT64), to=ir.DataType.FLOAT)
-        return self.stage.op("ReduceMin", self.stage.op("Where", self.is_token, self.positions, end), self.axis)
+        last = self.stage.op("Sub", self.seq, step, dtype=ir.DataType.INT64)
+        end = self.stage.op("Cast", last, to=_INDEX, dtype=_INDEX)
+        shown = self.stage.op("Where", self.is_token, self.positions, end, dtype=_INDEX)
+        return self.stage.op("ReduceMin", shown, self.axis, dtype=_INDEX)
 
     def _row_at(self, position: ir.Value) -> ir.Value:
         """The token vector at `position` [batch, 1] of each row, float32 [batch, hidden]."""

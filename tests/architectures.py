@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 HIDDEN = 32
 LAYERS = 2
 POSITIONS = 64
@@ -95,3 +97,6 @@ ARCHITECTURES: Mapping[str, Architecture] = {
     "gemma3_text-bidirectional": Architecture("gemma3_text", _GEMMA | {"use_bidirectional_attention": True}),
 }
 """By name: the model type, and what sets this one apart where there are several of a type."""
+
+BY_ARCHITECTURE = [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in ARCHITECTURES]
+"""Parameters of tests that share what an architecture was exported or traced to: one process runs them all."""

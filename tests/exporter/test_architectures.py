@@ -15,7 +15,7 @@ from sentence_transformers.sentence_transformer.modules import Pooling
 
 import poolfold
 from poolfold.tokenise import pad
-from tests.architectures import ARCHITECTURES, LAYERS, POSITIONS
+from tests.architectures import ARCHITECTURES, BY_ARCHITECTURE, LAYERS, POSITIONS
 from tests.conftest import EVERY_MODE, Exported
 from tests.exporter.reading import TEXTS, embed
 from tests.models import tiny_checkpoint
@@ -30,7 +30,7 @@ class Pair(NamedTuple):
     artifact: Path
 
 
-@pytest.fixture(scope="session", params=ARCHITECTURES)
+@pytest.fixture(scope="session", params=BY_ARCHITECTURE)
 def pair(request: pytest.FixtureRequest, exported: Callable[[str], Exported]) -> Pair:
     folders = exported(request.param)
     oracle = SentenceTransformer(str(folders.checkpoint), device="cpu", local_files_only=True)

@@ -17,10 +17,10 @@ from graphs.fold_pooling import FoldPoolingPass
 from graphs.padding_free import PaddingFreePass
 from graphs.push_down_row import PushDownRowPass
 from graphs.strategy import PoolingMode, parse_strategy
+from tests.architectures import ARCHITECTURES, BY_ARCHITECTURE, HIDDEN
 from tests.exporter.traced import traced_encoder
 from tests.graphs.build import session, to_bytes
 from tests.graphs.encoders import masks
-from tests.models import ARCHITECTURES, HIDDEN
 
 STRATEGIES = ("cls", "lasttoken", "+".join(PoolingMode))
 """The two of one row, and every mode beside the others."""
@@ -99,7 +99,7 @@ def assert_same_vectors(got: np.ndarray, expected: np.ndarray, what: object) -> 
     assert not got[norms[..., 0] == 0].any(), what
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", BY_ARCHITECTURE)
 def test_every_form_gives_the_vectors_of_the_traced_graph(encoders, prepared, architecture):
     untouched = {}
     forms: Sessions = {}
@@ -119,13 +119,13 @@ def test_every_form_gives_the_vectors_of_the_traced_graph(encoders, prepared, ar
     compare()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", BY_ARCHITECTURE)
 def test_every_mask_is_understood_and_read_by_every_layer(prepared, architecture):
     _, canonical = prepared(architecture)
     assert canonical.masks and canonical.unrecognised == ()
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", BY_ARCHITECTURE)
 def test_a_second_application_changes_nothing_and_bytes_repeat(prepared, architecture):
     made = []
     for _ in range(2):
