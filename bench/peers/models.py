@@ -45,7 +45,7 @@ def minilm(build: Path) -> Model:
     folder = build / "checkpoint"
     if not folder.exists():
         _copied(Path(get_model_path()), folder)
-    return Model("all-MiniLM-L6-v2", build, folder, seconds=240, texts=True)
+    return Model("all-MiniLM-L6-v2", build, folder, seconds=130, texts=True)
 
 
 def bert_base(build: Path) -> Model:
@@ -62,7 +62,7 @@ def bert_base(build: Path) -> Model:
             hidden = process.result()
         _edit(scratch / "1_Pooling" / "config.json", word_embedding_dimension=hidden)
         scratch.rename(folder)
-    return Model("BERT-base, random weights", build, folder, seconds=480, texts=False)
+    return Model("BERT-base, random weights", build, folder, seconds=230, texts=False)
 
 
 def write_random_bert(folder: str, seed: int) -> int:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from poolfold.sessions import Session
 
-FASTER_BELOW = 0.85
+FASTER_BELOW = 0.8
 """The share of real tokens below which the padding-free form is taken where it was not measured."""
 
 
