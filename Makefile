@@ -40,7 +40,7 @@ fix: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## poolfold against its peers, 25 minutes; writes bench/results and README's table
+bench: $(STAMP)  ## poolfold against its peers, 17 minutes; writes bench/results and README's table
 	$(BIN)/python -m bench.peers
 
 bench-export: $(STAMP)  ## what an export costs beside a peer's; writes bench/results

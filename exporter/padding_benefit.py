@@ -24,8 +24,8 @@ _LENGTH = 128
 _ROUNDS = 7
 _MOST_SECONDS = 3.0
 _MARGIN = 0.15
-"""So much more padding is left to the plain form. Two sessions in turns disturb each other, since ONNX Runtime's threads
-spin on after a run: batches sorted by length took half as long again where they alternated for a gain of a few percent."""
+"""So much more padding is left to the plain form. Two sessions in turns disturb each other, since ONNX Runtime's
+threads spin on after a run: sorted batches took half as long again where they alternated for a few percent."""
 
 
 def measure_benefit(
