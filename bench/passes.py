@@ -167,7 +167,7 @@ def _spread(values: Sequence[float]) -> dict[str, float]:
 
 def pass_seconds(layers: Sequence[int]) -> dict[int, float]:
     """Seconds of all passes together for `mean` and `cls`, on a BERT of so many layers and few numbers."""
-    return {count: min(_timed(lambda c=count: _bert(c)) for _ in range(3)) for count in layers}
+    return {count: _timed(lambda c=count: _bert(c)) for count in layers}
 
 
 def _timed(make: Callable[[], ir.Model]) -> float:

@@ -15,9 +15,10 @@ from exporter.spec import DType
 from poolfold.errors import CheckFailed, TargetUnavailable
 from poolfold.sessions.openvino import PRECISIONS
 from poolfold.verify import verify
+from tests.architectures import LAYERS
 from tests.conftest import EVERY_MODE, TARGETS, export
 from tests.exporter.test_export import TEXTS, oracle, smallest_cosine
-from tests.models import LAYERS, tiny_checkpoint
+from tests.models import tiny_checkpoint
 from tests.openvino_here import DTYPES, needs_bf16
 
 

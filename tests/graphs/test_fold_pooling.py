@@ -91,7 +91,7 @@ def test_adds_exactly_these_nodes(strategy, expected):
 
 def test_modes_of_a_concatenation_share_their_work():
     model = folded(ALL)
-    assert len(ops(model)) < sum(len(ops(folded((mode,)))) for mode in ALL) / 2
+    assert len(ops(model)) <= sum(len(ops(folded((mode,)))) for mode in ALL) / 2
     keys = [(n.op_type, tuple(n.inputs), str(dict(n.attributes))) for n in model.graph]
     assert len(set(keys)) == len(keys)
 
