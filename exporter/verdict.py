@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from exporter.console import Console
-from exporter.measure.systems import BASELINES
+from exporter.measure.systems import BASELINES, PYTORCH
 from exporter.parity.report import target_of
 from poolfold.manifest import Manifest, PaddingFree, Strategy
 from poolfold.sessions.by_padding import FASTER_BELOW
@@ -91,7 +91,7 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
 
 def _baseline(manifest: Manifest) -> str:
     """The runtime that others are compared with."""
-    return next(str(row["runtime"]) for row in manifest.latency if row["runtime"] in BASELINES)
+    return next((str(row["runtime"]) for row in manifest.latency if row["runtime"] in BASELINES), PYTORCH)
 
 
 def _latency_header(workloads: Sequence[str]) -> list[str]:
