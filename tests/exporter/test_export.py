@@ -92,9 +92,9 @@ def test_prompts_are_the_checkpoints_own(artifact: Path, checkpoint: Path) -> No
 def test_engines_are_built_and_never_called_validated(artifact: Path) -> None:
     manifest = verify(artifact)
     assert [(e.target, e.strategy, e.dtype, e.status) for e in manifest.engines] == [
-        ("tensorrt-rtx", "mean", "fp16", "built"),
-        ("tensorrt-rtx", "cls", "fp16", "built"),
+        ("tensorrt-rtx", name, "fp16", "built") for name in ("mean", "cls") for _ in ("plain", "packed")
     ]
+    assert [e.form for e in manifest.engines] == ["plain", "packed", "plain", "packed"]
     for engine in manifest.engines:
         assert (engine.attention_layers, engine.attention_fused) == (2, 2)
         assert (artifact / engine.path).stat().st_size > 10_000
@@ -105,7 +105,12 @@ def test_engines_are_built_and_never_called_validated(artifact: Path) -> None:
 def test_weights_are_there_once_for_each_dtype(artifact: Path) -> None:
     stored = {path.name: path.stat().st_size for path in (artifact / "onnx").iterdir()}
     assert set(stored) == {
-        *(f"{strategy}_{dtype}.onnx" for strategy in ("mean", "cls") for dtype in ("fp32", "fp16")),
+        *(
+            f"{strategy}_{dtype}{form}.onnx"
+            for strategy in ("mean", "cls")
+            for dtype, forms in (("fp32", ("", "_padding-free")), ("fp16", ("", "_padding-free", "_packed")))
+            for form in forms
+        ),
         "weights_fp32.bin",
         "weights_fp16.bin",
     }
@@ -113,7 +118,8 @@ def test_weights_are_there_once_for_each_dtype(artifact: Path) -> None:
 
 
 def test_the_same_checkpoint_gives_the_same_bytes(artifact: Path, checkpoint: Path, tmp_path: Path) -> None:
-    export(checkpoint, tmp_path / "out", pooling=("mean", "cls"), dtypes=BOTH)
+    targets = ("onnxruntime", "tensorrt-rtx")
+    export(checkpoint, tmp_path / "out", pooling=("mean", "cls"), dtypes=BOTH, targets=targets)
     for path in sorted((artifact / "onnx").iterdir()):
         again = tmp_path / "out" / "onnx" / path.name
         assert hashlib.sha256(again.read_bytes()).digest() == hashlib.sha256(path.read_bytes()).digest(), path.name
