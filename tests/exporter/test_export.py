@@ -185,9 +185,8 @@ def test_minilm_keeps_its_vectors(tmp_path: Path) -> None:
         get_model_path(), tmp_path / "out", pooling=("cls", "mean"), dtypes=BOTH,
         targets=("onnxruntime", "tensorrt-rtx"), threads=None,
     )  # fmt: skip
-    assert [(e.strategy, e.attention_fused, e.attention_layers) for e in manifest.engines] == [
-        ("cls", 6, 6),
-        ("mean", 6, 6),
+    assert [(e.strategy, e.form, e.attention_fused, e.attention_layers) for e in manifest.engines] == [
+        (name, form, 6, 6) for name in ("cls", "mean") for form in ("plain", "packed")
     ]
     for name in ("cls", "mean"):
         expected = oracle(get_model_path(), name, TEXTS)
