@@ -123,7 +123,7 @@ def test_a_recipe_leaves_the_encoder_as_it_was(kitchen: Kitchen) -> None:
 
 def test_no_graph_is_made_in_a_precision_of_execution(kitchen: Kitchen) -> None:
     with pytest.raises(ValueError, match="bf16 is no precision of a graph; expected fp32"):
-        build_graph(kitchen, MEAN, DType.BF16)
+        plain(kitchen, MEAN, DType.BF16)
 
 
 def test_the_order_of_the_passes_is_the_written_one(kitchen: Kitchen) -> None:
