@@ -27,7 +27,7 @@ def artifact(directory: Path) -> Manifest:
 
 
 def report(dtype: str, executor: str, *, passed: bool = True) -> ParityReport:
-    return ParityReport("mean", dtype, executor, passed, 1, 8, (), ())
+    return ParityReport("PyTorch", "mean", dtype, executor, passed, 1, 8, (), ())
 
 
 def test_all_that_runs_is_a_candidate_and_fp16_is_rehearsed(tmp_path: Path) -> None:
