@@ -77,7 +77,7 @@ def test_graphs_of_an_artifact_are_measured_beside_pytorch(exported):
 def test_each_runtime_is_measured_in_a_process_that_holds_no_other(openvino_artifact, checkpoint):
     spec = read_spec(Source(str(checkpoint), checkpoint, None))
     systems = [artifact_system(openvino_artifact, MEAN, "fp32", target) for target in TARGETS]
-    (load,) = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)[:1]
+    (load,) = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)[0].batches
     vectors = []
     for system, other in zip(systems, reversed(TARGETS), strict=True):
         module = system.load.partition(":")[0]
