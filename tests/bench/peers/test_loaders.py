@@ -53,7 +53,6 @@ def test_the_product_has_a_row_for_each_token_padding_included():
 
 
 def test_the_product_in_openvino(tmp_path):
-    pytest.importorskip("openvino")
     from bench.peers import load_openvino
 
     write_graph(tmp_path / "product.onnx", 8, 16)
