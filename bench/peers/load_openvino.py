@@ -7,11 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import openvino
 
 from bench.peers.load_product import Product, product
 from bench.peers.pooling import POOLS
 from exporter.measure.protocol import Pooled
+from poolfold.sessions.openvino import load_library
+
+openvino = load_library()  # without its telemetry
 
 
 def load(path: str, precision: str, threads: int) -> Pooled:
