@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import poolfold
-from poolfold.errors import ArtifactError, CheckFailed, CheckpointError, PoolfoldError
+from poolfold.errors import CheckFailed, CheckpointError, PoolfoldError
 from tests.architectures import Architecture
 from tests.conftest import export_here
 from tests.exporter.reading import TEXTS, spec_of
@@ -32,6 +32,7 @@ WINDOWS = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_atten
         Architecture("embedding_gemma2_text", GROUPED | WINDOWS),
         Architecture("gpt2", GPT2, pooling="lasttoken"),
         Architecture("llama", GROUPED | {"is_causal": False}),
+        Architecture("layoutlm", PLAIN),
     ],
     ids=lambda architecture: architecture.model_type,
 )
@@ -57,7 +58,6 @@ def test_what_works_gives_sentence_transformers_vectors(tmp_path: Path, architec
         ),
         ("opt", {"ffn_dim": 64, "word_embed_proj_dim": 16}, "right", CheckpointError, r"expected \[batch, seq, 32\]"),
         ("mpnet", {"relative_attention_num_buckets": 8}, "right", CheckpointError, r"MPNetModel itself fails on"),
-        ("layoutlm", {}, "right", ArtifactError, r"cannot be run by onnxruntime"),
         ("bert", {}, "left", CheckFailed, r"these depend on the batch: .*padding on the left"),
     ],
 )
