@@ -76,8 +76,8 @@ def load(
         target: the runtime.
         dtype: one of the artifact's; None for fp32, or else the first.
         threads: threads of one run; None leaves it to the runtime.
-        spinning: whether ONNX Runtime's threads busy-wait between runs: faster one text at a time, dearer beside other
-            work.
+        spinning: whether ONNX Runtime's threads busy-wait between the operators of a run: faster one text at a time,
+            dearer beside other work.
 
     Raises:
         InputError: a strategy, dtype or target that is not there, or fewer threads than one.

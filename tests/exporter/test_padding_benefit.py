@@ -14,7 +14,7 @@ from poolfold.load import open_encoder
 from poolfold.manifest import read_manifest
 from poolfold.sessions.by_padding import ByPadding
 
-MARGIN = 0.15
+MARGIN = 0.03
 
 
 @given(
