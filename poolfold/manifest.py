@@ -129,16 +129,37 @@ class Range(_Record, frozen=True):
 
 
 class Profile(_Record, frozen=True):
-    """An optimisation profile: the shapes an engine accepts, and the one it is tuned for."""
+    """An optimisation profile: the shapes an engine accepts, and the one it is tuned for.
+
+    `share`: of the texts that the profiles were made from, those that fall into this one; None where none were given.
+    """
 
     batch: Range
     seq_len: Range
+    share: float | None = None
+
+
+class Contents(_Record, frozen=True):
+    """What the library says is inside an engine.
+
+    `precisions`: layers by the precision of what they give, in the library's names. `fp32_kept`: fp32 layers that come
+    from nodes that the graph keeps so. `device_memory`: bytes that a run needs besides the weights, by profile; empty
+    where only a GPU could tell.
+    """
+
+    layers: int
+    precisions: dict[str, int]
+    fp32_kept: int
+    device_memory: tuple[int, ...]
 
 
 class Engine(_Record, frozen=True):
     """An engine and what it needs. `status`: `built` (it never ran here) or `validated` (its vectors were checked).
 
-    `form`: `plain`, or `packed` where it takes `token_positions` and computes real tokens only.
+    `form`: `plain`, or `packed` where it takes `token_positions` and computes real tokens only. The library must have
+    exactly `library_version`, or its major number where the engine is `version_compatible`. `hardware_compatibility`:
+    `none` (GPUs of `compute_capabilities` alone), `same_compute_capability` or `ampere_plus`. `stripped`: its weights
+    are left out, and are refitted from `graph` when it is loaded. `contents`: None where nothing was built.
     """
 
     path: str
@@ -151,7 +172,11 @@ class Engine(_Record, frozen=True):
     library: str
     library_version: str
     compute_capabilities: tuple[str, ...]
+    version_compatible: bool
+    hardware_compatibility: str
+    stripped: bool
     profiles: tuple[Profile, ...]
+    contents: Contents | None
     attention_layers: int
     attention_fused: int
     build_seconds: float
