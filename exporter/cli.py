@@ -16,6 +16,7 @@ from typing import Any, TextIO
 
 import click
 
+from exporter import flags
 from exporter.console import Console
 from poolfold.errors import PoolfoldError
 
@@ -29,7 +30,7 @@ _OF_EXPORT = (
     *("torch", "transformers", "onnx", "onnx_ir", "onnxscript"),
     *("huggingface_hub", "safetensors", "psutil", "sympy", "tqdm"),
 )
-_EXTRAS = {**dict.fromkeys(_OF_EXPORT, "export"), "tensorrt_rtx": "tensorrt-rtx"}
+_EXTRAS = {**dict.fromkeys(_OF_EXPORT, "export"), "tensorrt_rtx": "tensorrt-rtx", "tensorrt": "tensorrt"}
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -38,47 +39,10 @@ Exit codes: 0 done and every check passed; 1 it ran and a check failed; 2 bad in
 here; 70 a bug (POOLFOLD_DEBUG=1 shows the traceback); 130 interrupted."""
 
 
-_LARGEST_DIMENSION = 2**16
-"""More rows or tokens than any engine takes at once."""
-
-
-class _Range(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
-    """`MIN:OPT:MAX`, three positive integers in order."""
-
-    name = "MIN:OPT:MAX"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int, int]:
-        """Read the three numbers."""
-        if isinstance(value, tuple):
-            return value
-        parts = str(value).split(":")
-        if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
-            self.fail(f"got {value!r}, expected three positive integers such as 1:8:64", param, ctx)
-        low, opt, high = (int(part) for part in parts)
-        if not 1 <= low <= opt <= high:
-            self.fail(f"got {value!r}, expected 1 <= MIN <= OPT <= MAX", param, ctx)
-        if high > _LARGEST_DIMENSION:
-            self.fail(f"got {value!r}, expected at most {_LARGEST_DIMENSION}", param, ctx)
-        return low, opt, high
-
-
-def _examples(*lines: str) -> str:
-    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
-
-
-_OVERVIEW = _examples(
+_OVERVIEW = flags.examples(
     "poolfold export sentence-transformers/all-MiniLM-L6-v2 -o artifacts/minilm",
     "poolfold embed artifacts/minilm -i texts.txt -o vectors.npy",
 )
-_FOLDER = click.Path(path_type=Path)
-_TARGETS = click.Choice(["onnxruntime", "openvino", "tensorrt-rtx"])
-_DTYPES = click.Choice(["fp32", "fp16", "bf16"])
-_texts = click.option("--texts", type=_FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8: checked too.")
-_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
-_quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
-_threads = click.option("--threads", type=click.IntRange(1, 1024), help="Threads of a session.  [default: one a core]")
-_pickle = click.option("--allow-pickle", is_flag=True, help="Load pickled weights (*.bin): only from who you trust.")
-_remote = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
 
 
 @click.group(
@@ -91,13 +55,13 @@ def cli() -> None:
 
 
 @cli.command(
-    epilog=_examples(
+    epilog=flags.examples(
         "poolfold export sentence-transformers/all-MiniLM-L6-v2 -o artifacts/minilm",
         "poolfold export ./checkpoint -o out --pooling cls --pooling mean --dtype fp16 --target tensorrt-rtx",
     )
 )
 @click.argument("model")
-@click.option("-o", "--output", type=_FOLDER, required=True, metavar="DIR", help="The artifact: a new directory.")
+@click.option("-o", "--output", type=flags.FOLDER, required=True, metavar="DIR", help="The artifact: a new directory.")
 @click.option(
     "--pooling",
     multiple=True,
@@ -108,26 +72,23 @@ def cli() -> None:
 )
 @click.option(
     "--dtype",
-    type=_DTYPES,
+    type=flags.DTYPES,
     multiple=True,
     default=["fp32"],
     help="Precision of a graph; bf16: how openvino executes the fp32 one. Repeat for several.",
 )
-@click.option("--target", type=_TARGETS, multiple=True, default=["onnxruntime"], help="Repeat for several.")
-@click.option("--batch", type=_Range(), default="1:8:64", help="Batch sizes an engine accepts and is tuned for.")
-@click.option(
-    "--seq-len", type=_Range(), help="Sequence lengths an engine accepts.  [default: 1:128:(the model's limit)]"
-)
-@_texts
+@click.option("--target", type=flags.TARGETS, multiple=True, default=["onnxruntime"], help="Repeat for several.")
+@flags.building
+@flags.texts
 @click.option("--dimensions", type=click.IntRange(min=1), metavar="N", help="Keep the first N values (Matryoshka).")
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
 @click.option("--skip-latency", is_flag=True, help="Leave out the latency and memory stage.")
-@_threads
-@_pickle
-@_remote
-@_json
-@_quiet
+@flags.threads
+@flags.pickle
+@flags.remote
+@flags.as_json
+@flags.quiet
 def export(**options: Any) -> None:
     """Export MODEL (hub id, folder, .onnx file) into DIR: graphs, engines, and the proof that they give its vectors."""
     from exporter.commands.export import run
@@ -136,17 +97,42 @@ def export(**options: Any) -> None:
 
 
 @cli.command(
-    epilog=_examples("poolfold validate artifacts/minilm", "poolfold validate artifacts/minilm --texts mine.txt --json")
+    epilog=flags.examples(
+        "poolfold build artifacts/minilm --target tensorrt-rtx",
+        "poolfold build artifacts/minilm --target tensorrt --buckets auto --texts mine.txt -o artifacts/minilm-l4",
+    )
 )
-@click.argument("directory", type=_FOLDER, metavar="DIR")
-@click.option("--target", type=_TARGETS, default="onnxruntime", help="Check what runs on this target.")
-@_texts
+@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@click.option("--target", type=flags.ENGINES, multiple=True, required=True, help="Repeat for both.")
+@click.option("-o", "--output", type=flags.FOLDER, metavar="DIR", help="Where the result goes.  [default: over DIR]")
+@click.option("--strategy", multiple=True, metavar="S", help="Of DIR's. Repeat.  [default: all]")
+@click.option("--dtype", type=flags.DTYPES, multiple=True, help="Of DIR's. Repeat.  [default: all that the target has]")
+@flags.building
+@flags.texts
+@click.option("--force", is_flag=True, help="Replace a directory named by -o that is not empty.")
+@flags.as_json
+@flags.quiet
+def build(**options: Any) -> None:
+    """Build engines from the graphs of DIR, an artifact made here or elsewhere, and add them to it."""
+    from exporter.commands.build import run
+
+    run(**options)
+
+
+@cli.command(
+    epilog=flags.examples(
+        "poolfold validate artifacts/minilm", "poolfold validate artifacts/minilm --texts mine.txt --json"
+    )
+)
+@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@click.option("--target", type=flags.TARGETS, default="onnxruntime", help="Check what runs on this target.")
+@flags.texts
 @click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
-@_threads
-@_pickle
-@_remote
-@_json
-@_quiet
+@flags.threads
+@flags.pickle
+@flags.remote
+@flags.as_json
+@flags.quiet
 def validate(**options: Any) -> None:
     """Check what DIR runs on a target again: against the model it came from, through the loader that ships."""
     from exporter.commands.validate import run
@@ -155,17 +141,17 @@ def validate(**options: Any) -> None:
 
 
 @cli.command(
-    epilog=_examples("poolfold bench artifacts/minilm", "poolfold bench artifacts/minilm --threads 1 --seconds 30")
+    epilog=flags.examples("poolfold bench artifacts/minilm", "poolfold bench artifacts/minilm --threads 1 --seconds 30")
 )
-@click.argument("directory", type=_FOLDER, metavar="DIR")
-@click.option("--target", type=_TARGETS, default="onnxruntime", help="Measure what runs on this target.")
+@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@click.option("--target", type=flags.TARGETS, default="onnxruntime", help="Measure what runs on this target.")
 @click.option("--seconds", type=click.IntRange(min=1), default=60, help="About how long to measure.")
 @click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
-@_threads
-@_pickle
-@_remote
-@_json
-@_quiet
+@flags.threads
+@flags.pickle
+@flags.remote
+@flags.as_json
+@flags.quiet
 def bench(**options: Any) -> None:
     """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
     from exporter.commands.bench import run
@@ -174,22 +160,26 @@ def bench(**options: Any) -> None:
 
 
 @cli.command(
-    epilog=_examples(
+    epilog=flags.examples(
         "poolfold embed artifacts/minilm -i texts.txt -o vectors.npy",
         "poolfold embed artifacts/minilm --strategy cls --dtype fp16 -i texts.txt -o vectors.npy",
     )
 )
-@click.argument("directory", type=_FOLDER, metavar="DIR")
-@click.option("-i", "--input", "source", type=_FOLDER, required=True, metavar="FILE", help="Texts, one a line, UTF-8.")
-@click.option("-o", "--output", type=_FOLDER, required=True, metavar="FILE", help="float32 [texts, dim], NumPy format.")
+@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@click.option(
+    "-i", "--input", "source", type=flags.FOLDER, required=True, metavar="FILE", help="Texts, one a line, UTF-8."
+)
+@click.option(
+    "-o", "--output", type=flags.FOLDER, required=True, metavar="FILE", help="float32 [texts, dim], NumPy format."
+)
 @click.option("--strategy", metavar="S", help="A strategy of DIR.  [default: the trained one]")
-@click.option("--target", type=_TARGETS, default="onnxruntime", help="What runs the graph.")
-@click.option("--dtype", type=_DTYPES, help="Precision to run in.  [default: fp32 where DIR has it]")
+@click.option("--target", type=flags.TARGETS, default="onnxruntime", help="What runs the graph.")
+@click.option("--dtype", type=flags.DTYPES, help="Precision to run in.  [default: fp32 where DIR has it]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Texts at once.")
 @click.option("--prompt-name", metavar="NAME", help="A prompt that the model brings, such as 'query'.")
-@_threads
-@_json
-@_quiet
+@flags.threads
+@flags.as_json
+@flags.quiet
 def embed(**options: Any) -> None:
     """Embed the texts of a file, one vector a line."""
     from exporter.commands.embed import run
@@ -198,15 +188,15 @@ def embed(**options: Any) -> None:
 
 
 @cli.command(
-    epilog=_examples(
+    epilog=flags.examples(
         "poolfold inspect artifacts/minilm --json", "poolfold inspect artifacts/minilm/onnx/mean_fp16.onnx"
     ),
 )
 @click.argument("subject", metavar="MODEL|DIR|FILE.onnx")
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
-@_pickle
-@_remote
-@_json
+@flags.pickle
+@flags.remote
+@flags.as_json
 def inspect(**options: Any) -> None:
     """Say what a checkpoint, an artifact or a graph is."""
     from exporter.commands.inspect import run
@@ -214,9 +204,9 @@ def inspect(**options: Any) -> None:
     run(**options)
 
 
-@cli.command(epilog=_examples("poolfold verify artifacts/minilm", "poolfold verify artifacts/minilm --json"))
-@click.argument("directory", type=_FOLDER, metavar="DIR")
-@_json
+@cli.command(epilog=flags.examples("poolfold verify artifacts/minilm", "poolfold verify artifacts/minilm --json"))
+@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@flags.as_json
 def verify(**options: Any) -> None:
     """Check every file of DIR against its manifest."""
     from exporter.commands.verify import run
@@ -224,8 +214,8 @@ def verify(**options: Any) -> None:
     run(**options)
 
 
-@cli.command(epilog=_examples("poolfold targets", "poolfold targets --json"))
-@_json
+@cli.command(epilog=flags.examples("poolfold targets", "poolfold targets --json"))
+@flags.as_json
 def targets(**options: Any) -> None:
     """List which targets work here, their versions, and why the others do not."""
     from exporter.commands.targets import run

@@ -9,16 +9,34 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.artifact import engine_path
+from exporter.build_options import ENGINE_TARGETS, BuildOptions
 from exporter.spec import DType, Form
-from exporter.targets import openvino, tensorrt_rtx
-from exporter.targets.rtx_library import Report
+from exporter.targets import openvino
+from exporter.targets.engine_builder import build_engine
+from exporter.targets.engine_targets import availability
+from exporter.targets.trt_library import Report
 from graphs.strategy import parse_strategy
 from poolfold.errors import TargetUnavailable
 from poolfold.manifest import Engine, Graph, Profile
 from poolfold.sessions.openvino import require_precision
+
+
+@dataclass(frozen=True)
+class EngineOrder:
+    """Engines to build for a target.
+
+    dtypes: of the graphs to build from.
+    profiles: the shapes that each engine accepts.
+    """
+
+    target: str
+    dtypes: Sequence[DType]
+    profiles: Sequence[Profile]
+    options: BuildOptions = field(default_factory=BuildOptions)
 
 
 class _Cancelled(Exception):
@@ -31,10 +49,11 @@ def require_available(shares: Mapping[str, Sequence[DType]]) -> None:
     Args:
         shares: what each target is to run or build.
     """
-    if tensorrt_rtx.NAME in shares:
-        found = tensorrt_rtx.availability()
-        if not found.available:
-            raise TargetUnavailable(found.reason or f"{found.name} is not available here.")
+    for target in ENGINE_TARGETS:
+        if target in shares:
+            found = availability(target)
+            if not found.available:
+                raise TargetUnavailable(found.reason or f"{found.name} is not available here.")
     for dtype in shares.get(openvino.NAME, ()):
         require_precision(dtype)
 
@@ -86,11 +105,11 @@ def _compile(directory: Path, graph: Graph, dtype: DType, threads: int | None) -
 
 @contextmanager
 def engines_in_background(
-    directory: Path, graphs: Sequence[Graph], dtypes: Sequence[DType], profile: Profile
+    directory: Path, graphs: Sequence[Graph], orders: Sequence[EngineOrder]
 ) -> Iterator[Future[tuple[Engine, ...]]]:
-    """Build a TensorRT-RTX engine from each graph of the given dtypes, while the block does other work.
+    """Build every order from each graph of its dtypes, while the block does other work.
 
-    The library compiles without the interpreter's lock. A block that fails ends the build.
+    The libraries compile without the interpreter's lock. A block that fails ends the build.
 
     Yields:
         The engines to come; `result()` raises what `build_engine` raised.
@@ -101,31 +120,56 @@ def engines_in_background(
         if cancelled.is_set():
             raise _Cancelled
 
-    def build() -> tuple[Engine, ...]:
-        return tuple(
-            _build(directory, graph, form, path, profile, check)
-            for graph in graphs
-            if graph.dtype in dtypes
-            for form, path in ((Form.PLAIN, graph.path), (Form.PACKED, graph.packed))
-            if path is not None
-        )
-
     with ThreadPoolExecutor(1, "engines") as pool:
         try:
-            yield pool.submit(build)
+            yield pool.submit(build_orders, directory, graphs, orders, check)
         except BaseException:
             cancelled.set()
             raise
 
 
-def _build(directory: Path, graph: Graph, form: Form, source: str, profile: Profile, progress: Report) -> Engine:
+def build_orders(
+    directory: Path, graphs: Sequence[Graph], orders: Sequence[EngineOrder], progress: Report
+) -> tuple[Engine, ...]:
+    """Build every order from each form of each graph of its dtypes that an engine can be built from.
+
+    Args:
+        directory: the artifact; engines are written into it.
+        progress: called from another thread with what is being built and the fraction done of all.
+
+    Raises:
+        PoolfoldError: as `build_engine`.
+    """
+    wanted = [
+        (order, graph, form, path)
+        for order in orders
+        for graph in graphs
+        if graph.dtype in order.dtypes
+        for form, path in ((Form.PLAIN, graph.path), (Form.PACKED, graph.packed))
+        if path is not None
+    ]
+    engines = []
+    for number, (order, graph, form, path) in enumerate(wanted):
+        what = f"{order.target} {graph.strategy} {graph.dtype} {form}"
+
+        def tell(_phase: str, done: float, number: int = number, what: str = what) -> None:
+            progress(what, (number + done) / len(wanted))
+
+        engines.append(_build(directory, graph, form, path, order, tell))
+    return tuple(engines)
+
+
+def _build(directory: Path, graph: Graph, form: Form, source: str, order: EngineOrder, progress: Report) -> Engine:
     """The engine of one form of a graph, whose file is `source`."""
     progress("waiting", 0.0)
-    path = engine_path(tensorrt_rtx.NAME, parse_strategy(graph.strategy), DType(graph.dtype), form)
-    build = tensorrt_rtx.build_engine(directory / source, directory / path, [profile], progress)
+    path = engine_path(order.target, parse_strategy(graph.strategy), DType(graph.dtype), form)
+    options = order.options
+    build = build_engine(
+        order.target, directory / source, directory / path, order.profiles, options=options, progress=progress
+    )
     return Engine(
         path=path,
-        target=tensorrt_rtx.NAME,
+        target=order.target,
         strategy=graph.strategy,
         dtype=graph.dtype,
         status="built",
@@ -134,11 +178,11 @@ def _build(directory: Path, graph: Graph, form: Form, source: str, profile: Prof
         library=build.library,
         library_version=build.library_version,
         compute_capabilities=build.compute_capabilities,
-        version_compatible=False,
-        hardware_compatibility="none",
-        stripped=False,
-        profiles=(profile,),
-        contents=None,
+        version_compatible=options.version_compatible,
+        hardware_compatibility=options.hardware_compatibility,
+        stripped=options.strip_weights,
+        profiles=tuple(order.profiles),
+        contents=build.contents,
         attention_layers=build.attention_layers,
         attention_fused=build.attention_fused,
         build_seconds=round(build.build_seconds, 3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from exporter.build_options import BuildOptions
 from exporter.spec import DType
 
 
@@ -19,6 +20,7 @@ class ExportOptions:
     targets: tuple[str, ...]
     batch: tuple[int, int, int]
     seq_len: tuple[int, int, int] | None
+    buckets: tuple[int, ...] | str | None
     texts: tuple[str, ...]
     dimensions: int | None
     revision: str | None
@@ -27,3 +29,4 @@ class ExportOptions:
     threads: int | None
     allow_pickle: bool
     trust_remote_code: bool
+    build: BuildOptions

@@ -20,7 +20,7 @@ class Plan:
     spec: ModelSpec
     strategies: tuple[Strategy, ...]
     head: Head
-    profile: Profile
+    profiles: tuple[Profile, ...]
     tokens: Tokens
 
 

@@ -12,7 +12,8 @@ from exporter.options import ExportOptions
 from exporter.parity.corpus import corpus
 from exporter.parity.tokens import tokenise
 from exporter.plan import Plan
-from exporter.request import choose_head, choose_profile, choose_strategies
+from exporter.profiles import choose_profiles
+from exporter.request import choose_head, choose_strategies
 from graphs.strategy import strategy_name
 from poolfold.tokenise import Tokenizer
 
@@ -32,9 +33,12 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     spec = read_spec(source, allow_pickle=options.allow_pickle, trust_remote_code=options.trust_remote_code)
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.dimensions)
-    profile = choose_profile(spec, options.batch, options.seq_len)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
     tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
+    by_text = dict(zip(tokens.texts, tokens.rows, strict=True))
+    lengths = [len(by_text[text]) for text in options.texts if text in by_text]
+    limit = spec.text.max_seq_length
+    profiles = choose_profiles(limit, options.batch, options.seq_len, options.buckets, lengths)
     revision = f" @ {source.revision[:12]}" if source.revision else ""
     trained = "pooling not said" if spec.trained is None else f"trained with {strategy_name(spec.trained)}"
     stage.outcome = (
@@ -47,4 +51,4 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
                 f"{strategy_name(strategy)} is untrained: the checkpoint was trained with "
                 f"{strategy_name(spec.trained)}, and vectors of another pooling are usually worse."
             )
-    return Plan(spec, strategies, head, profile, tokens)
+    return Plan(spec, strategies, head, profiles, tokens)

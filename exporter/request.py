@@ -10,7 +10,6 @@ from exporter.targets.precisions import PRECISIONS
 from graphs.head import Dense, Head, Truncate
 from graphs.strategy import PoolingMode, Strategy, parse_strategy, strategy_name
 from poolfold.errors import CheckpointError, InputError
-from poolfold.manifest import Profile, Range
 
 TRAINED = "trained"
 
@@ -63,19 +62,6 @@ def choose_head(spec: ModelSpec, strategies: Sequence[Strategy], dimensions: int
     if dimensions > least:
         raise InputError(f"--dimensions {dimensions} is more than the {least} values that a vector has.")
     return (*spec.head, Truncate(dimensions))
-
-
-def choose_profile(spec: ModelSpec, batch: tuple[int, int, int], seq_len: tuple[int, int, int] | None) -> Profile:
-    """Read `--batch` and `--seq-len`; without the latter, every length up to the model's limit.
-
-    Raises:
-        InputError: lengths beyond the model's limit.
-    """
-    limit = spec.text.max_seq_length
-    low, opt, high = seq_len or (1, min(128, limit), limit)
-    if high > limit:
-        raise InputError(f"--seq-len {low}:{opt}:{high} goes beyond the model's limit of {limit} tokens.")
-    return Profile(batch=Range(min=batch[0], opt=batch[1], max=batch[2]), seq_len=Range(min=low, opt=opt, max=high))
 
 
 def target_dtypes(targets: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str, tuple[DType, ...]]:

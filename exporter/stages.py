@@ -10,8 +10,9 @@ from typing import Any
 
 from exporter import artifact
 from exporter.artifact_latency import measure_artifact, summarise_latency, warn_if_busy
+from exporter.build_options import ENGINE_TARGETS
 from exporter.console import Console, Stage
-from exporter.engines import compile_in_memory, engines_in_background, outcome
+from exporter.engines import EngineOrder, compile_in_memory, engines_in_background, outcome
 from exporter.graph_files import write_graphs
 from exporter.options import ExportOptions
 from exporter.padding_benefit import measure_benefit
@@ -44,7 +45,12 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     artifact.write_model_files(directory, plan.spec)
     kitchen = Kitchen(encoder, plan.head, {} if ranges is None else ranges.largest)
     shares = target_dtypes(options.targets, options.dtypes)
-    wanted = shares.get("tensorrt-rtx", ())
+    orders = [
+        EngineOrder(target, share, plan.profiles, options.build)
+        for target, share in shares.items()
+        if target in ENGINE_TARGETS
+    ]
+    wanted = list(dict.fromkeys(dtype for order in orders for dtype in order.dtypes))
     dtypes = [dtype.of_graph for dtype in options.dtypes]
     graphs = write_graphs(directory, kitchen, plan.strategies, dtypes, wanted, console)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
@@ -57,9 +63,9 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     compiled = _compile(directory, graphs, shares.get("openvino", ()), options, console)
     # Checked as it will be loaded: sealed, but not yet called validated.
     manifest = artifact.write_manifest(directory, graphs=graphs, engines=compiled, **facts)
-    with engines_in_background(directory, graphs, wanted, plan.profile) as building:
+    with engines_in_background(directory, graphs, orders) as building:
         reports = _validate(directory, manifest, captured.run, options, place.scratch, console)
-        engines = (*compiled, *(_engines(building, console) if wanted else ()))
+        engines = (*compiled, *(_engines(building, console) if orders else ()))
     graphs, facts["engines"] = mark_validated(graphs, engines, reports)
     facts["parity"] = summarise_parity(reports)
     if ranges is not None:

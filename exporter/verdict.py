@@ -35,6 +35,33 @@ def print_graphs(manifest: Manifest, console: Console) -> None:
             console.line(f"{strategy.name}, {name}: {note}")
 
 
+def print_engines(manifest: Manifest, console: Console) -> None:
+    """One row for each engine that is a file: what it takes, and what its library says is inside."""
+    rows = []
+    for engine in manifest.engines:
+        if engine.contents is not None:
+            inside = engine.contents
+            precisions = ", ".join(f"{name} {count}" for name, count in inside.precisions.items())
+            memory = "-" if not inside.device_memory else "/".join(f"{b / 2**20:.0f}" for b in inside.device_memory)
+            runs_on = engine.target if engine.form == "plain" else f"{engine.target} {engine.form}"
+            kernels = f"{inside.layers}: {precisions}"
+            fused = f"{engine.attention_fused} of {engine.attention_layers}"
+            seconds, kept = f"{engine.build_seconds:.1f}", str(inside.fp32_kept)
+            rows.append([engine.strategy, engine.dtype, runs_on, kernels, kept, fused, memory, seconds])
+    if not rows:
+        return
+    header = ("strategy", "dtype", "engine", "kernels", "nodes kept fp32", "attention fused", "MiB a run", "built in s")
+    console.table("Engines", header, rows)
+    for target in dict.fromkeys(engine.target for engine in manifest.engines if engine.profiles):
+        for profile in next(e.profiles for e in manifest.engines if e.target == target):
+            batch, seq = profile.batch, profile.seq_len
+            share = "" if profile.share is None else f": {profile.share:.0%} of the texts"
+            console.line(
+                f"{target} takes {batch.min} to {batch.max} texts of {seq.min} to {seq.max} tokens, tuned for "
+                f"{batch.opt} x {seq.opt}{share}"
+            )
+
+
 def _faster_below(free: PaddingFree) -> str:
     measured = ", ".join(f"{target} below {share:.0%}" for target, share in free.faster_below.items())
     return measured or f"below {FASTER_BELOW:.0%} (not measured)"

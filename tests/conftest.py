@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from exporter.build_options import BuildOptions
 from exporter.capture import capture
 from exporter.console import Console
 from exporter.options import ExportOptions
@@ -47,6 +48,7 @@ def _options(model: Path | str, output: Path, changes: dict[str, Any]) -> Export
         "targets": ("onnxruntime",),
         "batch": (1, 4, 8),
         "seq_len": None,
+        "buckets": None,
         "texts": (),
         "dimensions": None,
         "revision": None,
@@ -55,6 +57,7 @@ def _options(model: Path | str, output: Path, changes: dict[str, Any]) -> Export
         "threads": 1,
         "allow_pickle": False,
         "trust_remote_code": False,
+        "build": BuildOptions(),
     }
     return ExportOptions(model=str(model), output=output, **(options | changes))
 

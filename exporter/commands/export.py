@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from exporter.build_options import read_build_options
 from exporter.console import Console
 from exporter.options import ExportOptions
 from exporter.pipeline import export_model
@@ -27,11 +28,13 @@ def run(
     """Export, and say what came of it."""
     require_apart(options["output"], [Path(options["model"]), *([texts] if texts else [])])
     console = Console(as_json=as_json, quiet=quiet)
+    build, options = read_build_options(options, target)
     manifest = export_model(
         ExportOptions(
             dtypes=tuple(DType(name) for name in dict.fromkeys(dtype)),
             targets=tuple(dict.fromkeys(target)),
             texts=read_texts(texts) if texts else (),
+            build=build,
             **options,
         ),
         console,

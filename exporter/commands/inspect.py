@@ -8,7 +8,7 @@ from typing import Any
 
 from exporter.console import Console
 from exporter.verdict import as_json as artifact_json
-from exporter.verdict import print_graphs, print_table
+from exporter.verdict import print_engines, print_graphs, print_table
 from poolfold.errors import InputError
 from poolfold.manifest import MANIFEST_NAME
 from poolfold.verify import verify
@@ -24,6 +24,7 @@ def run(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_
         manifest = verify(path)
         print_table(manifest, path, console)
         print_graphs(manifest, console)
+        print_engines(manifest, console)
         console.json(artifact_json(manifest, path))
     else:
         _checkpoint(subject, revision, allow_pickle, trust_remote_code, console)

@@ -2,10 +2,15 @@
 
 onnxruntime       runs the graphs as they are
 openvino          compiles a graph for this CPU, in memory
-tensorrt_rtx      builds an engine from a graph, ahead of time
-rtx_library       the TensorRT-RTX library: loaded when needed, its log, its progress
-rtx_network       a TensorRT-RTX network from a graph: parsed, its types checked, its profiles set
-rtx_inspect       what a TensorRT-RTX network and engine hold: types, attention layers, fused kernels
+engine_builder    tensorrt and tensorrt-rtx: builds an engine from a graph
+engine_config     how the library is told to build: shapes, GPUs, options
+engine_inspector  what TensorRT's inspector says of an engine
+engine_targets    whether the two work on this machine
+plan_listing      what a TensorRT-RTX engine lists of itself, without a GPU
+timing_cache      TensorRT's timing cache, kept between builds
+trt_library       TensorRT and TensorRT-RTX: loaded when needed, their log, their progress
+trt_network       a network from a graph: parsed, its types checked
+attention_layers  the attention layers of a network
 availability      what `poolfold targets` says of a target
 precisions        which precisions each target has
 """
@@ -19,6 +24,11 @@ __all__ = ["Availability", "availability"]
 
 def availability() -> tuple[Availability, ...]:
     """Each target of this release, tried on this machine by loading its library."""
-    from exporter.targets import onnxruntime, openvino, tensorrt_rtx
+    from exporter.build_options import ENGINE_TARGETS
+    from exporter.targets import engine_targets, onnxruntime, openvino
 
-    return onnxruntime.availability(), openvino.availability(), tensorrt_rtx.availability()
+    return (
+        onnxruntime.availability(),
+        openvino.availability(),
+        *(engine_targets.availability(target) for target in ENGINE_TARGETS),
+    )

@@ -22,6 +22,7 @@ class Precisions:
 
 PRECISIONS: Mapping[str, Precisions] = {
     "onnxruntime": Precisions((DType.FP32, DType.FP16), "ONNX Runtime runs a graph in the precision that it has"),
+    "tensorrt": Precisions((DType.FP16,), "TensorRT has fused attention kernels in half precision only"),
     "tensorrt-rtx": Precisions((DType.FP16,), "TensorRT-RTX builds attention in half precision only"),
     "openvino": Precisions(
         (DType.FP32, DType.BF16),

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from exporter.engines import compile_in_memory, engines_in_background, outcome, require_available
+from exporter.engines import EngineOrder, compile_in_memory, engines_in_background, outcome, require_available
 from exporter.spec import DType
 from poolfold.errors import PoolfoldError, TargetUnavailable
 from poolfold.manifest import Profile, Range, read_manifest
@@ -18,6 +18,7 @@ from tests import openvino_here
 from tests.exporter.commands.copies import copy_with_one_graph
 
 PROFILE = Profile(batch=Range(min=1, opt=2, max=2), seq_len=Range(min=1, opt=8, max=8))
+ORDERS = [EngineOrder("tensorrt-rtx", (DType.FP16,), (PROFILE,))]
 ENGINE = "engines/tensorrt-rtx/mean_fp16.engine"
 
 
@@ -63,7 +64,7 @@ def test_graphs_of_the_wanted_precision_become_engines(artifact: Path, tmp_path:
     every = read_manifest(artifact).graphs  # the fp32 ones are passed over: their files are not in the copy
     assert {graph.dtype for graph in every} == {"fp32", "fp16"}
     listed = [*(graph for graph in every if graph.dtype == "fp32"), *graphs]
-    with engines_in_background(tmp_path / "a", listed, (DType.FP16,), PROFILE) as building:
+    with engines_in_background(tmp_path / "a", listed, ORDERS) as building:
         pass
     (engine,) = building.result()
     assert (engine.path, engine.graph, engine.status) == (ENGINE, "onnx/mean_fp16.onnx", "built")
@@ -73,7 +74,7 @@ def test_graphs_of_the_wanted_precision_become_engines(artifact: Path, tmp_path:
 
 
 def test_nothing_wanted_is_nothing_built(artifact: Path) -> None:
-    with engines_in_background(artifact, read_manifest(artifact).graphs, (), PROFILE) as building:
+    with engines_in_background(artifact, read_manifest(artifact).graphs, ()) as building:
         assert building.result() == ()
 
 
@@ -81,7 +82,7 @@ def test_a_block_that_fails_ends_the_build(artifact: Path, tmp_path: Path) -> No
     graphs = copy_with_one_graph(artifact, tmp_path / "a", dtype="fp16").graphs
     with (
         pytest.raises(KeyError, match="the block's own"),
-        engines_in_background(tmp_path / "a", graphs * 50, (DType.FP16,), PROFILE) as building,
+        engines_in_background(tmp_path / "a", graphs * 50, ORDERS) as building,
     ):
         raise KeyError("the block's own")
     assert type(building.exception()).__name__ == "_Cancelled"
@@ -92,7 +93,7 @@ def test_a_build_that_fails_is_told_to_who_asks(artifact: Path, tmp_path: Path) 
     graphs = copy_with_one_graph(artifact, tmp_path / "a", dtype="fp16").graphs
     (tmp_path / "a" / graphs[0].path).write_bytes(b"no graph")
     with (
-        engines_in_background(tmp_path / "a", graphs, (DType.FP16,), PROFILE) as building,
+        engines_in_background(tmp_path / "a", graphs, ORDERS) as building,
         pytest.raises(PoolfoldError, match=r"mean_fp16\.onnx"),
     ):
         building.result()

@@ -5,15 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import msgspec
 import pytest
 
-from exporter.request import choose_head, choose_profile, choose_strategies, target_dtypes
+from exporter.request import choose_head, choose_strategies, target_dtypes
 from exporter.spec import DType, ModelSpec
 from graphs.head import Truncate
 from graphs.strategy import PoolingMode, parse_strategy
 from poolfold.errors import CheckpointError, InputError
-from poolfold.manifest import Profile, Range
 from tests.exporter.reading import spec_of
 
 MEAN, CLS = parse_strategy("mean"), parse_strategy("cls")
@@ -69,16 +67,6 @@ def test_the_shortest_vectors_limit_the_dimensions(spec: ModelSpec) -> None:
     assert choose_head(spec, [both], 64) == (*spec.head, Truncate(64))
     with pytest.raises(InputError, match=r"--dimensions 64 is more than the 32"):
         choose_head(spec, [both, MEAN], 64)
-
-
-def test_profiles_reach_up_to_the_models_limit(spec: ModelSpec) -> None:
-    batch = Range(min=1, opt=2, max=4)
-    assert choose_profile(spec, (1, 2, 4), None) == Profile(batch=batch, seq_len=Range(min=1, opt=64, max=64))
-    long = replace(spec, text=msgspec.structs.replace(spec.text, max_seq_length=512))
-    assert choose_profile(long, (1, 2, 4), None).seq_len == Range(min=1, opt=128, max=512)
-    assert choose_profile(spec, (1, 2, 4), (8, 16, 64)).seq_len == Range(min=8, opt=16, max=64)
-    with pytest.raises(InputError, match=r"--seq-len 8:16:65 goes beyond the model's limit of 64"):
-        choose_profile(spec, (1, 2, 4), (8, 16, 65))
 
 
 def test_each_target_takes_the_precisions_that_it_has() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from exporter.build_options import BuildOptions
 from exporter.checkpoint.read import read_spec
 from exporter.console import Console
 from exporter.measure import load_artifact, load_pytorch
@@ -37,6 +38,7 @@ def exported(tmp_path_factory):
         targets=("onnxruntime",),
         batch=(1, 8, 64),
         seq_len=None,
+        buckets=None,
         texts=(),
         dimensions=None,
         revision=None,
@@ -45,6 +47,7 @@ def exported(tmp_path_factory):
         threads=1,
         allow_pickle=False,
         trust_remote_code=False,
+        build=BuildOptions(),
     )
     export_model(options, Console(quiet=True))
     return read_spec(Source(str(checkpoint), checkpoint, None)), artifact

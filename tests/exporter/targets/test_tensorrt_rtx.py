@@ -12,13 +12,19 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 
-from exporter.targets import rtx_inspect, rtx_library, rtx_network, tensorrt_rtx
-from exporter.targets.tensorrt_rtx import build_engine
+from exporter.build_options import TENSORRT_RTX
+from exporter.targets import engine_builder, engine_targets, plan_listing, trt_library, trt_network
+from exporter.targets.attention_layers import Attention
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Profile, Range
 from tests.exporter.targets.attention_graphs import HALF, write_graph
 
-trt = pytest.importorskip("tensorrt_rtx", reason="the extra tensorrt-rtx is not installed")
+LIBRARY = trt_library.load(TENSORRT_RTX)
+trt = LIBRARY.trt
+
+
+def build_engine(graph, engine, profiles, progress=None, options=None):
+    return engine_builder.build_engine(TENSORRT_RTX, graph, engine, profiles, options, progress)
 
 
 def profile(batch=(1, 8, 32), seq_len=(1, 16, 64)) -> Profile:
@@ -64,7 +70,7 @@ def test_the_engine_itself_says_what_was_asked_of_it(built):
     targets = re.findall(rb"accelerators=\{(sm[^}]*)\}", content)
     assert [sorted(t.split()) for t in targets] == [[b"sm120", b"sm80", b"sm86", b"sm89"]]
     assert listed_kernels(engine).count("_mha") == 2
-    assert rtx_inspect.holds_half(memoryview(content))
+    assert plan_listing.holds_half(memoryview(content))
 
 
 def test_progress_rises_from_nothing_to_all(built):
@@ -113,7 +119,7 @@ def test_attention_in_pieces_is_not_fused_in_fp32_and_the_nodes_are_named(tmp_pa
     assert [re.sub(r"node\S+", "NODE", w) for w in build.warnings] == ["attention is not fused in NODE (FLOAT)"] * 2
     content = (tmp_path / "graph.engine").read_bytes()
     assert "_mha" not in listed_kernels(tmp_path / "graph.engine")
-    assert not rtx_inspect.holds_half(memoryview(content))
+    assert not plan_listing.holds_half(memoryview(content))
 
 
 def test_one_layer_of_two_is_counted_as_one_and_the_other_named(tmp_path):
@@ -132,18 +138,18 @@ def test_a_layer_counts_only_if_it_is_fused_in_every_profile(tmp_path):
     assert (build.attention_layers, build.attention_fused) == (2, 2)
     content = memoryview((tmp_path / "graph.engine").read_bytes())
     assert listed_kernels(tmp_path / "graph.engine").count("_mha") == 4
-    layers = [rtx_inspect.Attention(f"node_of_a{n}", "HALF", 16) for n in range(2)]
-    assert rtx_inspect.unfused(content, layers, 2) == ()
-    assert rtx_inspect.unfused(content, layers, 3) == tuple(layers)
+    layers = [Attention(f"node_of_a{n}", "HALF", 16) for n in range(2)]
+    assert plan_listing.unfused(content, layers, 2) == ()
+    assert plan_listing.unfused(content, layers, 3) == tuple(layers)
 
 
 def test_an_engine_that_lists_no_kernels_proves_nothing(built):
     _, engine, _, _, _ = built
     changed = engine.read_bytes().replace(b"function={ name=", b"FUNCTION={ NAME=")
-    layer = rtx_inspect.Attention("node_of_a0", "HALF", 16)
-    assert rtx_inspect.unfused(memoryview(changed), [layer], 1) is None
+    layer = Attention("node_of_a0", "HALF", 16)
+    assert plan_listing.unfused(memoryview(changed), [layer], 1) is None
     other_kernel = engine.read_bytes().replace(b"name=_gemm_mha_v2", b"name=_gemm_sum_v2")
-    assert rtx_inspect.unfused(memoryview(other_kernel), [layer], 1) == (layer,)
+    assert plan_listing.unfused(memoryview(other_kernel), [layer], 1) == (layer,)
 
 
 def test_fp32_attention_is_refused_with_the_node_and_what_to_do(tmp_path):
@@ -189,15 +195,15 @@ def test_a_network_that_lost_the_graphs_float16_is_refused(tmp_path):
     fp16 = write_graph(tmp_path / "fp16.onnx")
     fp32 = write_graph(tmp_path / "fp32.onnx", layers=("fp32", "fp32"))
     for parsed in (fp16, fp32):
-        builder = trt.Builder(rtx_library.log())
+        builder = trt.Builder(trt_library.log(LIBRARY))
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-        parser = rtx_network.parse(trt, network, parsed)
+        parser = trt_network.parse(LIBRARY, network, parsed)
         if parsed is fp16:
-            assert rtx_network.check_types(trt, network, fp16) is True
+            assert trt_network.check_types(LIBRARY, network, fp16).has_half
         else:
-            assert rtx_network.check_types(trt, network, fp32) is False
+            assert trt_network.check_types(LIBRARY, network, fp32) == trt_network.Types(False, 0)
             with pytest.raises(CheckFailed, match="computes nothing in float16"):
-                rtx_network.check_types(trt, network, fp16)
+                trt_network.check_types(LIBRARY, network, fp16)
         del parser
 
 
@@ -271,10 +277,10 @@ def test_without_the_library_the_target_is_unavailable_and_says_what_to_install(
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(TargetUnavailable, match=r"pip install 'poolfold\[tensorrt-rtx\]'"):
         build_engine(tmp_path / "graph.onnx", tmp_path / "graph.engine", [profile()])
-    found = tensorrt_rtx.availability()
+    found = engine_targets.availability(TENSORRT_RTX)
     assert (found.available, found.version) == (False, None)
     assert "pip install 'poolfold[tensorrt-rtx]'" in (found.reason or "")
 
 
 def test_the_log_is_one_for_the_process():
-    assert rtx_library.log() is rtx_library.log()
+    assert trt_library.log(LIBRARY) is trt_library.log(LIBRARY)

@@ -1,0 +1,74 @@
+"""What TensorRT's own inspector says of an engine that this machine's GPU has loaded. Not run: written from its format.
+
+The JSON changed with TensorRT 11: a tensor's precision moved from "Format/Datatype" to a field of its own; both are
+read. A fused attention kernel carries `mha` in its name, type or tactic.
+
+Source: TensorRT documentation, "IEngineInspector", and its 10.x to 11.x migration guide.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from exporter.targets.attention_layers import Attention
+from exporter.targets.trt_library import Library
+
+_PRECISIONS = {"float": "FP32", "half": "FP16", "bfloat16": "BF16", "int64": "INT64", "int32": "INT32", "bool": "BOOL"}
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """An engine's layers.
+
+    precisions: layers by the precision of their first output, in lower case as the plan listing has them.
+    unfused: attention layers for which no layer with a fused kernel was found.
+    """
+
+    layers: int
+    precisions: dict[str, int]
+    unfused: tuple[Attention, ...]
+    device_memory: tuple[int, ...]
+
+
+def inspect_engine(
+    library: Library, runtime: Any, content: memoryview, attention: Sequence[Attention]
+) -> Inspection | None:
+    """Load an engine and ask the inspector; None where this machine cannot load it."""
+    engine = runtime.deserialize_cuda_engine(content)
+    if engine is None:
+        return None
+    inspector = engine.create_engine_inspector()
+    said = json.loads(inspector.get_engine_information(library.trt.LayerInformationFormat.JSON))
+    profiles = range(engine.num_optimization_profiles)
+    memory = tuple(int(engine.get_device_memory_size_for_profile_v2(index)) for index in profiles)
+    return read_layers(said.get("Layers", []), attention, memory)
+
+
+def read_layers(layers: Sequence[Any], attention: Sequence[Attention], memory: tuple[int, ...]) -> Inspection:
+    """The inspector's list of layers, each an object where the engine was built with detailed profiling verbosity."""
+    detailed = [layer for layer in layers if isinstance(layer, dict)]
+    fused = " ".join(str(layer.get("Metadata", "")) for layer in detailed if _is_fused(layer))
+    counts = Counter(_precision(layer) for layer in detailed)
+    return Inspection(
+        layers=len(layers),
+        precisions=dict(sorted(counts.items())),
+        unfused=tuple(layer for layer in attention if f"[ONNX Layer: {layer.node}]" not in fused),
+        device_memory=memory,
+    )
+
+
+def _is_fused(layer: dict[str, Any]) -> bool:
+    return any("mha" in str(layer.get(key, "")).lower() for key in ("Name", "LayerType", "TacticName"))
+
+
+def _precision(layer: dict[str, Any]) -> str:
+    outputs = layer.get("Outputs") or [{}]
+    said = str(outputs[0].get("DataType") or outputs[0].get("Datatype") or outputs[0].get("Format/Datatype") or "")
+    for name, short in _PRECISIONS.items():
+        if short.lower() in said.lower() or name == said.lower():
+            return name
+    return said.lower() or "unknown"
