@@ -15,6 +15,7 @@ from exporter.spec import ModelSpec
 from graphs.strategy import Strategy, parse_strategy
 from poolfold.load import runnables
 from poolfold.manifest import Manifest
+from poolfold.sessions.ort_providers import CPU
 
 ROUNDED = 4
 _BUSY = 0.15
@@ -39,6 +40,7 @@ def measure_artifact(
     budget_s: float,
     threads: int | None,
     progress: Progress,
+    provider: str = CPU,
 ) -> LatencyReport:
     """Time everything that an artifact runs beside the model it came from, pooled by its strategy.
 
@@ -49,6 +51,7 @@ def measure_artifact(
         targets: only what runs on these; None for all.
         budget_s: about how long the timed part may take.
         threads: of every system alike; None for one a core.
+        provider: what ONNX Runtime runs on.
     """
     systems: list[System] = []
     for strategy in manifest.strategies:
@@ -56,7 +59,7 @@ def measure_artifact(
         baseline = baseline_system(spec, modes, manifest.model.dimensions)
         systems.append(baseline)
         systems += [
-            artifact_system(directory, modes, runs.dtype, runs.target, baseline.runtime)
+            artifact_system(directory, modes, runs.dtype, runs.target, baseline.runtime, provider)
             for runs in runnables(manifest)
             if runs.form == "plain"  # the loader takes the faster form by itself
             if runs.strategy == strategy.name and (targets is None or runs.target in targets)

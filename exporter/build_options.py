@@ -9,11 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolfold.errors import InputError
-
-TENSORRT = "tensorrt"
-TENSORRT_RTX = "tensorrt-rtx"
-ENGINE_TARGETS = (TENSORRT, TENSORRT_RTX)
-"""Targets whose engines are files, as `--target` takes them."""
+from poolfold.sessions.trt_library import ENGINE_TARGETS, TENSORRT_RTX
 
 HARDWARE = ("none", "same_compute_capability", "ampere_plus")
 """Which GPUs may run an engine: this one's kind, those of its compute capability, or all since Ampere."""

@@ -108,7 +108,7 @@ def export(**options: Any) -> None:
 @click.option("--strategy", multiple=True, metavar="S", help="Of DIR's. Repeat.  [default: all]")
 @click.option("--dtype", type=flags.DTYPES, multiple=True, help="Of DIR's. Repeat.  [default: all that the target has]")
 @flags.building
-@flags.texts
+@click.option("--texts", type=flags.FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8, for --buckets.")
 @click.option("--force", is_flag=True, help="Replace a directory named by -o that is not empty.")
 @flags.as_json
 @flags.quiet
@@ -126,6 +126,7 @@ def build(**options: Any) -> None:
 )
 @click.argument("directory", type=flags.FOLDER, metavar="DIR")
 @click.option("--target", type=flags.TARGETS, default="onnxruntime", help="Check what runs on this target.")
+@flags.provider
 @flags.texts
 @click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
 @flags.threads
@@ -145,6 +146,7 @@ def validate(**options: Any) -> None:
 )
 @click.argument("directory", type=flags.FOLDER, metavar="DIR")
 @click.option("--target", type=flags.TARGETS, default="onnxruntime", help="Measure what runs on this target.")
+@flags.provider
 @click.option("--seconds", type=click.IntRange(min=1), default=60, help="About how long to measure.")
 @click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
 @flags.threads
@@ -174,6 +176,7 @@ def bench(**options: Any) -> None:
 )
 @click.option("--strategy", metavar="S", help="A strategy of DIR.  [default: the trained one]")
 @click.option("--target", type=flags.TARGETS, default="onnxruntime", help="What runs the graph.")
+@flags.provider
 @click.option("--dtype", type=flags.DTYPES, help="Precision to run in.  [default: fp32 where DIR has it]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Texts at once.")
 @click.option("--prompt-name", metavar="NAME", help="A prompt that the model brings, such as 'query'.")

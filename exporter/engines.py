@@ -13,16 +13,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.artifact import engine_path
-from exporter.build_options import ENGINE_TARGETS, BuildOptions
+from exporter.build_options import BuildOptions
 from exporter.spec import DType, Form
 from exporter.targets import openvino
+from exporter.targets.build_progress import Report
 from exporter.targets.engine_builder import build_engine
 from exporter.targets.engine_targets import availability
-from exporter.targets.trt_library import Report
 from graphs.strategy import parse_strategy
 from poolfold.errors import TargetUnavailable
 from poolfold.manifest import Engine, Graph, Profile
 from poolfold.sessions.openvino import require_precision
+from poolfold.sessions.trt_library import ENGINE_TARGETS
 
 
 @dataclass(frozen=True)

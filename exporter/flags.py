@@ -8,7 +8,9 @@ from typing import Any
 
 import click
 
-from exporter.build_options import ENGINE_TARGETS, HARDWARE
+from exporter.build_options import HARDWARE
+from poolfold.sessions.ort_providers import PROVIDERS
+from poolfold.sessions.trt_library import ENGINE_TARGETS
 
 _LARGEST_DIMENSION = 2**16
 """More rows or tokens than any engine takes at once."""
@@ -64,6 +66,12 @@ texts = click.option("--texts", type=FOLDER, metavar="FILE", help="Your own text
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
 threads = click.option("--threads", type=click.IntRange(1, 1024), help="Threads of a session.  [default: one a core]")
+provider = click.option(
+    "--provider",
+    type=click.Choice(PROVIDERS),
+    default="cpu",
+    help="What onnxruntime runs on; the others need an NVIDIA GPU.",
+)
 pickle = click.option("--allow-pickle", is_flag=True, help="Load pickled weights (*.bin): only from who you trust.")
 remote = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
 
@@ -82,6 +90,7 @@ _BUILDING = (
     ),
     click.option(
         "--buckets",
+        metavar="N,N,...|auto",
         type=Buckets(),
         help="One profile for each range of lengths, instead of --seq-len; auto: from the lengths of --texts.",
     ),

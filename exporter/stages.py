@@ -10,7 +10,6 @@ from typing import Any
 
 from exporter import artifact
 from exporter.artifact_latency import measure_artifact, summarise_latency, warn_if_busy
-from exporter.build_options import ENGINE_TARGETS
 from exporter.console import Console, Stage
 from exporter.engines import EngineOrder, compile_in_memory, engines_in_background, outcome
 from exporter.graph_files import write_graphs
@@ -28,6 +27,7 @@ from exporter.spec import DType, ModelSpec
 from exporter.validation import candidates, check_candidates, mark_validated, require_passed, summarise_parity
 from graphs.weights import load_graph
 from poolfold.manifest import Engine, Graph, Manifest
+from poolfold.sessions.trt_library import ENGINE_TARGETS
 
 LATENCY_BUDGET_S = 60
 """Seconds for the timed part of an export. `poolfold bench --seconds` measures for longer."""

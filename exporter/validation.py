@@ -25,6 +25,8 @@ from poolfold.errors import CheckFailed
 from poolfold.load import Runnable, open_encoder, read_tokenizer, runnables
 from poolfold.manifest import Engine, Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
+from poolfold.sessions.ort_providers import CPU
+from poolfold.sessions.trt_library import ENGINE_TARGETS
 
 _REHEARSED = "fp16 rehearsal on "
 
@@ -36,15 +38,19 @@ class Candidate(NamedTuple):
     executor: str
 
 
-def candidates(manifest: Manifest, targets: Sequence[str] | None = None) -> tuple[Candidate, ...]:
-    """Everything to check of an artifact; only what runs on some targets, where these are given."""
+def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provider: str = CPU) -> tuple[Candidate, ...]:
+    """Everything to check of an artifact; only what runs on some targets, where these are given.
+
+    provider: what ONNX Runtime runs on. The rehearsal is the CPU's affair: a GPU rounds by itself.
+    """
     found = []
     for runs in runnables(manifest):
         if targets is None or runs.target in targets:
             form = "" if runs.form == "plain" else f", {runs.form}"
-            found.append(Candidate(runs, f"{runs.target} cpu{form}"))
+            device = "gpu" if runs.target in ENGINE_TARGETS else provider if runs.target == "onnxruntime" else CPU
+            found.append(Candidate(runs, f"{runs.target} {device}{form}"))
             # What fp16 rounds is the same in each form, so one is rehearsed.
-            if runs.dtype == DType.FP16 and not form:
+            if runs.dtype == DType.FP16 and not form and device == CPU:
                 found.append(Candidate(runs, f"{_REHEARSED}{runs.target} cpu"))
     return tuple(found)
 
@@ -58,6 +64,7 @@ def check_candidates(
     scratch: Path | None = None,
     threads: int | None,
     progress: Callable[[int, int, str], None],
+    provider: str = CPU,
 ) -> tuple[ParityReport, ...]:
     """Check each candidate.
 
@@ -69,19 +76,25 @@ def check_candidates(
         scratch: a directory for rehearsals; None for the system's own.
         threads: of the session; None for one a core.
         progress: called with (checks done, checks in all, what is being checked).
+        provider: what ONNX Runtime runs on.
     """
     reports = []
     for done, candidate in enumerate(listed):
         runs, executor = candidate
         progress(done, len(listed), f"{runs.strategy} {runs.dtype}, {executor}")
-        with _opened(directory, manifest, candidate, scratch, threads) as encoder:
+        with _opened(directory, manifest, candidate, scratch, threads, provider) as encoder:
             reports.append(check(run, parse_strategy(runs.strategy), DType(runs.dtype), encoder.embed, executor))
     return tuple(reports)
 
 
 @contextlib.contextmanager
 def _opened(
-    directory: Path, manifest: Manifest, candidate: Candidate, scratch: Path | None, threads: int | None
+    directory: Path,
+    manifest: Manifest,
+    candidate: Candidate,
+    scratch: Path | None,
+    threads: int | None,
+    provider: str,
 ) -> Iterator[Encoder]:
     """An encoder over what ships, or over the rehearsal of its graph."""
     runs = candidate.runs
@@ -95,6 +108,7 @@ def _opened(
             runs.dtype,
             threads=threads,
             spinning=False,
+            provider=provider if runs.target == "onnxruntime" else CPU,
             form=runs.form,
         ) as encoder:
             yield encoder
@@ -118,14 +132,14 @@ def _opened(
             yield encoder
 
 
-def refuse_unrunnable(directory: Path, manifest: Manifest, target: str) -> None:
-    """Say at once that a target's engines cannot be run here.
+def refuse_unrunnable(directory: Path, manifest: Manifest, target: str, provider: str = CPU) -> None:
+    """Say at once that a target's engines, or ONNX Runtime's provider, cannot be run here.
 
     Raises:
         PoolfoldError: as `poolfold.load` of that target does.
     """
     for strategy in manifest.strategies[:1]:
-        open_encoder(directory, manifest, strategy.name, target).close()
+        open_encoder(directory, manifest, strategy.name, target, provider=provider).close()
 
 
 def mark_validated(

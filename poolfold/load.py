@@ -8,27 +8,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import NamedTuple
 
 import msgspec
 
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
-from poolfold.manifest import Graph, Manifest, Text
+from poolfold.manifest import Engine, Graph, Manifest, Profile, Range, Text
 from poolfold.sessions import Session
 from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
+from poolfold.sessions.engine import EngineSession, require_fit
 from poolfold.sessions.openvino import OpenVinoSession
 from poolfold.sessions.ort import OnnxRuntimeSession
+from poolfold.sessions.ort_providers import CPU, Provider, check_provider
+from poolfold.sessions.trt_library import ENGINE_TARGETS
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
 TOKENIZER_NAME = "tokenizer.json"
-_TARGETS = ("onnxruntime", "openvino", "tensorrt-rtx")
+_TARGETS = ("onnxruntime", "openvino", *ENGINE_TARGETS)
 _MOST_THREADS = 1024
 
 
 class Runnable(NamedTuple):
-    """What a session can be opened for: `path` is the ONNX graph of that form, relative to the artifact."""
+    """What a session can be opened for: `path` is the graph or engine of that form, relative to the artifact."""
 
     target: str
     strategy: str
@@ -38,15 +41,28 @@ class Runnable(NamedTuple):
 
 
 def runnables(manifest: Manifest) -> tuple[Runnable, ...]:
-    """All that this release runs of an artifact: every graph in ONNX Runtime, and what OpenVINO was checked with."""
+    """All that runs here of an artifact: every graph in ONNX Runtime, what OpenVINO was checked with, and engines.
+
+    An engine counts where its library and a GPU that it was built for are at hand.
+    """
     graphs = {graph.path: graph for graph in manifest.graphs}
     entries = [("onnxruntime", graph.strategy, graph.dtype, graph) for graph in manifest.graphs]
     entries += [(e.target, e.strategy, e.dtype, graphs[e.graph]) for e in manifest.engines if e.target == "openvino"]
-    return tuple(
+    found = [
         Runnable(target, strategy, dtype, form, path)
         for target, strategy, dtype, graph in entries
         for form, path in _forms(graph).items()
-    )
+    ]
+    engines = [e for e in manifest.engines if e.target in ENGINE_TARGETS and _fits_here(e)]
+    return (*found, *(Runnable(e.target, e.strategy, e.dtype, e.form, e.path) for e in engines))
+
+
+def _fits_here(engine: Engine) -> bool:
+    try:
+        require_fit(engine, Path(engine.path), 0)
+    except TargetUnavailable:
+        return False
+    return True
 
 
 def _forms(graph: Graph) -> dict[str, str]:
@@ -67,6 +83,8 @@ def load(
     *,
     threads: int | None = None,
     spinning: bool = True,
+    provider: str = CPU,
+    gpu: int = 0,
 ) -> Encoder:
     """Load an artifact, after a check of every file in it.
 
@@ -78,6 +96,8 @@ def load(
         threads: threads of one run; None leaves it to the runtime.
         spinning: whether ONNX Runtime's threads busy-wait between the operators of a run: faster one text at a time,
             dearer beside other work.
+        provider: what ONNX Runtime runs on: `cpu`, or on an NVIDIA GPU `cuda`, `tensorrt` or `tensorrt-rtx`.
+        gpu: the GPU's number, for a provider or an engine.
 
     Raises:
         InputError: a strategy, dtype or target that is not there, or fewer threads than one.
@@ -86,8 +106,19 @@ def load(
     """
     # Before the hashes: those of a large artifact take seconds.
     _check_arguments(target, threads)
+    check_provider(provider, target)
     directory = Path(directory)
-    return open_encoder(directory, verify(directory), strategy, target, dtype, threads=threads, spinning=spinning)
+    return open_encoder(
+        directory,
+        verify(directory),
+        strategy,
+        target,
+        dtype,
+        threads=threads,
+        spinning=spinning,
+        provider=provider,
+        gpu=gpu,
+    )
 
 
 def open_encoder(
@@ -99,6 +130,8 @@ def open_encoder(
     *,
     threads: int | None = None,
     spinning: bool = True,
+    provider: str = CPU,
+    gpu: int = 0,
     form: str | None = None,
 ) -> Encoder:
     """As `load`, for a caller that has just verified the directory, or has written it itself.
@@ -107,29 +140,102 @@ def open_encoder(
     the first two each time.
     """
     _check_arguments(target, threads)
+    check_provider(provider, target)
     trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
     strategy = _choose(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
-    paths = {
-        r.dtype: r.path for r in runnables(manifest) if (r.target, r.strategy, r.form) == (target, strategy, "plain")
-    }
-    if target != "onnxruntime" and not paths:
-        _refuse_engine(directory, manifest, strategy, target, dtype)
-    kind = "dtype" if target == "onnxruntime" else f"{target} dtype"
-    dtype = _choose(directory, f"{kind} (for strategy {strategy})", dtype, list(paths), "fp32")
-    graph = next(graph for graph in manifest.graphs if graph.path == paths[dtype])
+    dim = next(entry.dim for entry in manifest.strategies if entry.name == strategy)
+    if target in ENGINE_TARGETS:
+        dtype, session = _open_engine(directory, manifest, strategy, target, dtype, form, dim, gpu)
+    else:
+        dtype, graph = _choose_graph(directory, manifest, strategy, target, dtype)
+        on = Provider(provider, gpu, () if provider == CPU else _profiles(manifest))
 
-    def open_graph(path: str) -> Session:
-        return _open_session(target, directory / path, dtype, threads=threads, spinning=spinning)
+        def open_graph(path: str) -> Session:
+            if target == "openvino":
+                return OpenVinoSession(directory / path, dtype=dtype, threads=threads)
+            return OnnxRuntimeSession(directory / path, threads=threads, spinning=spinning, provider=on)
 
+        session = _open_forms(directory, graph, target, form, open_graph)
     return Encoder(
-        _open_forms(directory, graph, target, form, open_graph),
+        session,
         read_tokenizer(directory, manifest),
         strategy=strategy,
         dtype=dtype,
         target=target,
-        dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
+        dim=dim,
         model=manifest.model,
     )
+
+
+def _choose_graph(
+    directory: Path, manifest: Manifest, strategy: str, target: str, dtype: str | None
+) -> tuple[str, Graph]:
+    """The precision to run in, and the graph for it."""
+    graphs = {graph.path: graph for graph in manifest.graphs}
+    runs = {graph.dtype: graph for graph in manifest.graphs if graph.strategy == strategy}
+    if target != "onnxruntime":
+        runs = {e.dtype: graphs[e.graph] for e in _engines(directory, manifest, strategy, target)}
+    kind = "dtype" if target == "onnxruntime" else f"{target} dtype"
+    dtype = _choose(directory, f"{kind} (for strategy {strategy})", dtype, list(runs), "fp32")
+    return dtype, runs[dtype]
+
+
+def _engines(directory: Path, manifest: Manifest, strategy: str, target: str) -> list[Engine]:
+    """What the artifact has for a target.
+
+    Raises:
+        ArtifactError: nothing; says how to get it.
+    """
+    engines = [engine for engine in manifest.engines if (engine.target, engine.strategy) == (target, strategy)]
+    if not engines:
+        targets = dict.fromkeys(["onnxruntime", *(e.target for e in manifest.engines if e.strategy == strategy)])
+        how = (
+            f"Build one: poolfold build DIR --target {target}"
+            if target in ENGINE_TARGETS
+            else f"Export one: poolfold export MODEL -o DIR --pooling {strategy} --target {target}"
+        )
+        raise ArtifactError(
+            f"{directory} has no {target} engine for strategy {strategy}; it has {', '.join(targets)}. {how}"
+        )
+    return engines
+
+
+def _open_engine(
+    directory: Path,
+    manifest: Manifest,
+    strategy: str,
+    target: str,
+    dtype: str | None,
+    form: str | None,
+    dim: int,
+    gpu: int,
+) -> tuple[str, Session]:
+    """The engines of a strategy, as many forms of it as there are; and their precision."""
+    engines = _engines(directory, manifest, strategy, target)
+    dtype = _choose(directory, f"{target} dtype", dtype, [engine.dtype for engine in engines], "fp32")
+    forms = {engine.form: engine for engine in engines if engine.dtype == dtype}
+
+    def opened(engine: Engine) -> Session:
+        return EngineSession(directory / engine.path, engine, directory / engine.graph, dim=dim, gpu=gpu)
+
+    if form is not None:
+        if form not in forms:
+            raise ArtifactError(f"{directory} has no {form} engine of {strategy} {dtype}. Build the engines again.")
+        return dtype, opened(forms[form])
+    plain, packed = forms.get("plain"), forms.get("packed")
+    if plain is None or packed is None:
+        return dtype, opened(next(iter(forms.values())))
+    graph = next(graph for graph in manifest.graphs if graph.path == plain.graph)
+    measured = {} if graph.padding_free is None else graph.padding_free.faster_below
+    return dtype, ByPadding(opened(plain), lambda: opened(packed), faster_below=measured.get(target, FASTER_BELOW))
+
+
+def _profiles(manifest: Manifest) -> tuple[Profile, ...]:
+    """Shapes to expect: those that engines of this artifact were built for, or else all that the model takes."""
+    built = next((engine.profiles for engine in manifest.engines if engine.profiles), None)
+    limit = manifest.model.text.max_seq_length
+    every = Profile(batch=Range(min=1, opt=8, max=64), seq_len=Range(min=1, opt=min(128, limit), max=limit))
+    return built or (every,)
 
 
 def _open_forms(
@@ -145,13 +251,6 @@ def _open_forms(
     if free is None:
         return plain
     return ByPadding(plain, lambda: open_graph(free.path), faster_below=free.faster_below.get(target, FASTER_BELOW))
-
-
-def _open_session(target: str, path: Path, dtype: str, *, threads: int | None, spinning: bool) -> Session:
-    """The target's session; `target` is one of `runnables`."""
-    if target == "openvino":
-        return OpenVinoSession(path, dtype=dtype, threads=threads)
-    return OnnxRuntimeSession(path, threads=threads, spinning=spinning)
 
 
 def _check_arguments(target: str, threads: int | None) -> None:
@@ -188,20 +287,3 @@ def read_tokenizer(directory: Path, manifest: Manifest) -> Tokenizer:
 def _parsed(content: str, text: bytes, vocab_size: int) -> Tokenizer:
     """A tokeniser from values that can be looked up again."""
     return Tokenizer(content, msgspec.json.decode(text, type=Text), vocab_size)
-
-
-def _refuse_engine(directory: Path, manifest: Manifest, strategy: str, target: str, dtype: str | None) -> NoReturn:
-    """Say how to get an engine, or what one needs to run that this release builds and does not run."""
-    engines = [engine for engine in manifest.engines if (engine.target, engine.strategy) == (target, strategy)]
-    if not engines:
-        targets = dict.fromkeys(["onnxruntime", *(e.target for e in manifest.engines if e.strategy == strategy)])
-        raise ArtifactError(
-            f"{directory} has no {target} engine for strategy {strategy}; it has {', '.join(targets)}. "
-            f"Export one: poolfold export MODEL -o DIR --pooling {strategy} --target {target}"
-        )
-    dtype = _choose(directory, f"{target} dtype", dtype, [engine.dtype for engine in engines], "fp32")
-    engine = next(engine for engine in engines if engine.dtype == dtype)
-    raise TargetUnavailable(
-        f"{directory / engine.path} was built for {target}; this release builds such engines and does not run them. "
-        f"Load that file with {engine.library} {engine.library_version}, or use target onnxruntime."
-    )

@@ -11,6 +11,7 @@ from exporter.keep_out import keep_out
 from exporter.measure.systems import BASELINES
 from exporter.spec import is_graph
 from exporter.validation import refuse_unrunnable
+from poolfold.sessions.ort_providers import check_provider
 from poolfold.verify import verify
 
 
@@ -18,6 +19,7 @@ def run(
     *,
     directory: Path,
     target: str,
+    provider: str,
     seconds: int,
     model: str | None,
     threads: int | None,
@@ -29,7 +31,8 @@ def run(
     """Print one row for each system and workload."""
     console = Console(as_json=as_json, quiet=quiet)
     manifest = verify(directory)
-    refuse_unrunnable(directory, manifest, target)
+    check_provider(provider, target)
+    refuse_unrunnable(directory, manifest, target, provider)
     if is_graph(model or manifest.model.source):
         keep_out("torch")
     # Not before: it imports transformers, and that imports PyTorch.
@@ -39,7 +42,14 @@ def run(
     with console.stage("bench") as stage:
         warn_if_busy(stage.warn)
         report = measure_artifact(
-            directory, manifest, baseline.spec, [target], budget_s=seconds, threads=threads, progress=stage.progress
+            directory,
+            manifest,
+            baseline.spec,
+            [target],
+            budget_s=seconds,
+            threads=threads,
+            progress=stage.progress,
+            provider=provider,
         )
         stage.outcome = f"{len(report.systems)} systems, {len(report.workloads)} workloads, {report.threads} threads"
     for name, why in report.left_out.items():

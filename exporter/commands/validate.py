@@ -12,6 +12,7 @@ from exporter.parity.tokens import tokenise
 from exporter.spec import is_graph
 from exporter.texts import read_texts
 from exporter.validation import candidates, check_candidates, refuse_unrunnable, require_passed, summarise_parity
+from poolfold.sessions.ort_providers import check_provider
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
@@ -20,6 +21,7 @@ def run(
     *,
     directory: Path,
     target: str,
+    provider: str,
     texts: Path | None,
     model: str | None,
     threads: int | None,
@@ -32,7 +34,8 @@ def run(
     console = Console(as_json=as_json, quiet=quiet)
     own = read_texts(texts) if texts else ()
     manifest = verify(directory)
-    refuse_unrunnable(directory, manifest, target)
+    check_provider(provider, target)
+    refuse_unrunnable(directory, manifest, target, provider)
     if is_graph(model or manifest.model.source):
         keep_out("torch")
     # Not before: it imports transformers, and that imports PyTorch.
@@ -47,8 +50,10 @@ def run(
         vectors = run_reference(reference, tokens, baseline.strategies)
         stage.outcome = f"{len(tokens.rows)} texts in {reference.name} fp32"
     with console.stage("validate") as stage:
-        listed = candidates(manifest, [target])
-        reports = check_candidates(directory, manifest, vectors, listed, threads=threads, progress=stage.progress)
+        listed = candidates(manifest, [target], provider)
+        reports = check_candidates(
+            directory, manifest, vectors, listed, threads=threads, progress=stage.progress, provider=provider
+        )
         failed = sum(not report.passed for report in reports)
         stage.outcome = f"{len(reports)} candidates, {failed} failed"
     console.table(

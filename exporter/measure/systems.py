@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exporter.spec import ModelSpec
 from graphs.strategy import Strategy, strategy_name
+from poolfold.sessions.ort_providers import CPU
 
 PYTORCH = "pytorch"
 ORIGINAL = "original graph"
@@ -80,11 +81,20 @@ def baseline_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None)
 
 
 def artifact_system(
-    directory: Path, strategy: Strategy, dtype: str, target: str = "onnxruntime", baseline: str = PYTORCH
+    directory: Path,
+    strategy: Strategy,
+    dtype: str,
+    target: str = "onnxruntime",
+    baseline: str = PYTORCH,
+    provider: str = CPU,
 ) -> System:
     """What an artifact runs, through the loader that ships; compared with `baseline`'s fp32 of the same strategy."""
     name = strategy_name(strategy)
     arguments = {"directory": str(directory), "strategy": name, "dtype": dtype, "target": target}
+    on = target
+    if provider != CPU:
+        arguments["provider"] = provider
+        on = f"{target} {provider}"
     # Each imports its own runtime before memory is noted, and no other.
     load = f"exporter.measure.{'load_openvino' if target == 'openvino' else 'load_artifact'}:load"
-    return System(f"{name} {dtype} {target}", name, dtype, target, load, arguments, baseline=f"{name} fp32 {baseline}")
+    return System(f"{name} {dtype} {on}", name, dtype, on, load, arguments, baseline=f"{name} fp32 {baseline}")

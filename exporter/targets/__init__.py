@@ -8,7 +8,7 @@ engine_inspector  what TensorRT's inspector says of an engine
 engine_targets    whether the two work on this machine
 plan_listing      what a TensorRT-RTX engine lists of itself, without a GPU
 timing_cache      TensorRT's timing cache, kept between builds
-trt_library       TensorRT and TensorRT-RTX: loaded when needed, their log, their progress
+build_progress    how far a build is
 trt_network       a network from a graph: parsed, its types checked
 attention_layers  the attention layers of a network
 availability      what `poolfold targets` says of a target
@@ -24,8 +24,8 @@ __all__ = ["Availability", "availability"]
 
 def availability() -> tuple[Availability, ...]:
     """Each target of this release, tried on this machine by loading its library."""
-    from exporter.build_options import ENGINE_TARGETS
     from exporter.targets import engine_targets, onnxruntime, openvino
+    from poolfold.sessions.trt_library import ENGINE_TARGETS
 
     return (
         onnxruntime.availability(),

@@ -21,15 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from exporter.build_options import BuildOptions, require_supported
-from exporter.targets import plan_listing, trt_library, trt_network
+from exporter.targets import build_progress, plan_listing, trt_network
 from exporter.targets.attention_layers import Attention, attention_layers
+from exporter.targets.build_progress import Report
 from exporter.targets.engine_config import check_profiles, configure
 from exporter.targets.engine_inspector import inspect_engine
 from exporter.targets.timing_cache import cache_file, timing_cache
-from exporter.targets.trt_library import Library, Report
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Contents, Profile
+from poolfold.sessions import trt_library
 from poolfold.sessions.gpu import Gpu, find_gpu
+from poolfold.sessions.trt_library import Library
 
 _NO_KERNEL = "not supported by a dedicated kernel"
 _ONE_BUILD = threading.Lock()
@@ -92,7 +94,7 @@ def build_engine(
     require_supported(options, target)
     library = trt_library.load(target)
     gpu = None if library.is_rtx else require_gpu(library)
-    monitor = trt_library.progress_monitor(library, progress)
+    monitor = build_progress.progress_monitor(library, progress)
     # A thread of its own, since Ctrl-C in a callback of the library is lost, and here it ends the wait.
     with _ONE_BUILD, ThreadPoolExecutor(1, target) as pool:
         try:

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.targets import trt_library
 from exporter.targets.attention_layers import node_of
-from exporter.targets.trt_library import Library
 from poolfold.errors import CheckFailed, InputError
+from poolfold.sessions import trt_library
+from poolfold.sessions.trt_library import Library
 
 OUTPUT = "sentence_embedding"
 

@@ -1,4 +1,4 @@
-"""An ONNX graph in ONNX Runtime, on the CPU. Knows graph names and threads; no texts and no manifest."""
+"""An ONNX graph in ONNX Runtime, on the CPU or on a GPU. Knows graph names and threads; no texts and no manifest."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
 from poolfold.packing import token_positions
+from poolfold.sessions.ort_providers import CPU, Provider, open_session
 
 _REQUIRED = {"input_ids", "attention_mask"}
 _OPTIONAL = {"token_type_ids", "token_positions"}
 _OUTPUT = "sentence_embedding"
 _LOG_ERRORS_ONLY = 3
+_ON_CPU = Provider()
 _SLOWER_FUSIONS = ("BiasGeluFusion", "MatmulTransposeFusion", "SkipLayerNormFusion")
 """Of ONNX Runtime's own fusions, those whose CPU kernels take longer than the operators that they replace: together 8 %
 of a batch of MiniLM, and nothing measurable where a model has no such operators."""
@@ -23,17 +25,20 @@ of a batch of MiniLM, and nothing measurable where a model has no such operators
 class OnnxRuntimeSession:
     """An ONNX graph, with its weights in memory. Safe to share between threads, as ONNX Runtime's sessions are."""
 
-    def __init__(self, path: Path, *, threads: int | None = None, spinning: bool = True) -> None:
+    def __init__(
+        self, path: Path, *, threads: int | None = None, spinning: bool = True, provider: Provider = _ON_CPU
+    ) -> None:
         """Load a graph.
 
         Args:
             path: the .onnx file; its external data lies beside it.
             threads: threads of one run; None leaves it to ONNX Runtime, which takes the physical cores.
             spinning: whether threads busy-wait between the operators of a run. Faster, and dearer beside other work.
+            provider: what it runs on.
 
         Raises:
             ArtifactError: ONNX Runtime cannot load the graph, or its inputs or output have other names.
-            TargetUnavailable: ONNX Runtime is not installed.
+            TargetUnavailable: ONNX Runtime is not installed, or lacks the provider.
         """
         try:
             import onnxruntime
@@ -46,7 +51,8 @@ class OnnxRuntimeSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.intra_op_num_threads = threads or 0
-        options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(_SLOWER_FUSIONS))
+        if provider.name == CPU:
+            options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(_SLOWER_FUSIONS))
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
         # By default they spin on for some 40 ms after a run, and take the cores from the next session's run.
         options.add_session_config_entry("session.force_spinning_stop", "1")
@@ -65,7 +71,11 @@ class OnnxRuntimeSession:
             state.RuntimeException,
         )
         try:
-            session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+            session = (
+                onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+                if provider.name == CPU
+                else open_session(onnxruntime, path, options, provider)
+            )
         except errors as error:
             raise ArtifactError(
                 f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__}: {error}. "

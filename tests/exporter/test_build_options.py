@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.build_options import TENSORRT, TENSORRT_RTX, BuildOptions, read_build_options, require_supported
+from exporter.build_options import BuildOptions, read_build_options, require_supported
 from poolfold.errors import InputError
+from poolfold.sessions.trt_library import TENSORRT, TENSORRT_RTX
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_defaults_are_the_trained_strategy_and_fp32(
     [
         ({"strategy": "max"}, "no strategy 'max'; it has cls, mean"),
         ({"dtype": "int8"}, r"no dtype \(for strategy mean\) 'int8'; it has fp32"),
-        ({"target": "cuda"}, "unknown target 'cuda'; expected one of onnxruntime, openvino, tensorrt-rtx"),
+        ({"target": "cuda"}, "unknown target 'cuda'; expected one of onnxruntime, openvino, tensorrt, tensorrt-rtx"),
         ({"threads": 0}, "threads is 0"),
         ({"threads": -2}, "threads is -2"),
     ],
@@ -68,9 +68,12 @@ def test_what_is_not_there_is_refused(tmp_path: Path, asked: dict[str, Any], mes
         poolfold.load(tmp_path / "DIR", **asked)
 
 
-def test_an_engine_is_described_and_not_run(tmp_path: Path):
+def test_an_engine_without_a_gpu_is_refused_with_the_true_reason(tmp_path: Path):
     write_artifact(tmp_path / "DIR", strategies=("cls", "mean"), engines=("tensorrt-rtx",))
-    with pytest.raises(TargetUnavailable, match=r"mean_fp16\.engine .*tensorrt_rtx 1\.7\.1\.116.*target onnxruntime"):
+    no_gpu = (
+        r"mean_fp16\.engine needs an NVIDIA GPU: this machine has no usable NVIDIA GPU: cudaError\w+, .*onnxruntime"
+    )
+    with pytest.raises(TargetUnavailable, match=no_gpu):
         poolfold.load(tmp_path / "DIR", target="tensorrt-rtx")
     with pytest.raises(TargetUnavailable, match=r"cls_fp16\.engine"):
         poolfold.load(tmp_path / "DIR", "cls", target="tensorrt-rtx", dtype="fp16")
@@ -108,9 +111,9 @@ def test_without_openvino_the_extra_is_named(openvino_artifact: Path, monkeypatc
         poolfold.load(openvino_artifact, target="openvino")
 
 
-def test_a_missing_engine_says_how_to_export_one(tmp_path: Path):
+def test_a_missing_engine_says_how_to_build_one(tmp_path: Path):
     write_artifact(tmp_path / "DIR")
-    with pytest.raises(ArtifactError, match=r"no tensorrt-rtx engine.*it has onnxruntime.*poolfold export.*--target"):
+    with pytest.raises(ArtifactError, match=r"no tensorrt-rtx engine.*it has onnxruntime.*poolfold build DIR --target"):
         poolfold.load(tmp_path / "DIR", target="tensorrt-rtx")
 
 

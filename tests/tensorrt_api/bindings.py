@@ -1,7 +1,7 @@
 """TensorRT's Python bindings without TensorRT: over libraries that define the nine symbols they look for.
 
-Nothing can be created with them; every class, method, property and enumeration is there to be asked for. They are loaded
-in a process of their own, since two generations of one library do not live in one.
+Nothing can be created with them; every class, method, property and enumeration is there to be asked for. They are
+loaded in a process of their own, since two generations of one library do not live in one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which names of TensorRT's API a source file uses, read off its syntax tree.
 
-A name counts where its root is known: the module itself (`trt.X`, `library.trt.X`), or a variable that the file uses for
-one class throughout (`config.set_flag` -> `IBuilderConfig.set_flag`).
+A name counts where its root is known: the module itself (`trt.X`, `library.trt.X`), or a variable that the file uses
+for one class throughout (`config.set_flag` -> `IBuilderConfig.set_flag`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every name of TensorRT's API that poolfold uses exists: in TensorRT 11's bindings, and in TensorRT-RTX where it runs."""
+"""Every name of TensorRT's API that poolfold uses exists, in TensorRT 11's bindings and in TensorRT-RTX."""
 
 from __future__ import annotations
 
@@ -19,10 +19,24 @@ FILES = {
     # Elsewhere `engine` is a path.
     "exporter/targets/engine_inspector.py": NO_LAYER | {"engine": "ICudaEngine"},
     "exporter/targets/timing_cache.py": CLASSES,
-    "exporter/targets/trt_library.py": {},
+    "exporter/targets/build_progress.py": {},
+    "poolfold/sessions/engine.py": NO_LAYER,
+    "poolfold/sessions/engine_lane.py": NO_LAYER,
+    "poolfold/sessions/runtime_cache.py": NO_LAYER,
+    "poolfold/sessions/trt_library.py": {},
     "exporter/targets/trt_network.py": CLASSES,
 }
 RTX_ONLY = {
+    "CudaGraphStrategy",
+    "CudaGraphStrategy.WHOLE_GRAPH_CAPTURE",
+    "EngineInvalidityDiagnostics",
+    "EngineValidity",
+    "EngineValidity.INVALID",
+    "IRuntimeCache.deserialize",
+    "IRuntimeConfig.create_runtime_cache",
+    "IRuntimeConfig.cuda_graph_strategy",
+    "IRuntimeConfig.set_runtime_cache",
+    "Runtime.get_engine_validity",
     "ComputeCapability",
     "IBuilderConfig.get_compute_capability",
     "IBuilderConfig.num_compute_capabilities",

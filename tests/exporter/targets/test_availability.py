@@ -13,7 +13,7 @@ from exporter.targets.precisions import PRECISIONS
 
 
 def test_the_targets_of_this_release_and_no_others():
-    assert [target.name for target in availability()] == ["onnxruntime", "openvino", "tensorrt-rtx"]
+    assert [target.name for target in availability()] == ["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"]
     assert {target.name for target in availability()} == set(PRECISIONS)
 
 
@@ -24,15 +24,15 @@ def test_onnxruntime_works_here():
 
 
 def test_tensorrt_rtx_says_what_it_does_and_what_it_does_not():
-    found = availability()[2]
+    found = availability()[3]
     assert found.does.startswith("builds engines, without a GPU; running them needs an NVIDIA GPU")
-    assert "not done by this release" in found.does
+    assert "this machine has no usable NVIDIA GPU: cudaError" in found.does
     assert found.available == (found.reason is None) == (found.version is not None)
 
 
 BLOCKED = (
     *("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "huggingface_hub", "safetensors"),
-    *("tensorrt_rtx", "openvino"),
+    *("tensorrt_rtx", "tensorrt", "openvino"),
 )
 
 
@@ -47,14 +47,18 @@ print(json.dumps([[t.name, t.available, t.reason] for t in availability()]))
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     ort, *others = json.loads(done.stdout)
     assert ort == ["onnxruntime", True, None]
-    assert [(name, available) for name, available, _ in others] == [("openvino", False), ("tensorrt-rtx", False)]
+    assert [(name, available) for name, available, _ in others] == [
+        ("openvino", False),
+        ("tensorrt", False),
+        ("tensorrt-rtx", False),
+    ]
     assert all(f"pip install 'poolfold[{name}]'" in reason for name, _, reason in others)
 
 
 def test_importing_the_targets_loads_no_library():
     code = """
 import sys
-import exporter.targets, exporter.targets.openvino, exporter.targets.tensorrt_rtx
+import exporter.targets, exporter.targets.openvino, exporter.targets.engine_targets
 print([m for m in ("onnxruntime", "openvino", "tensorrt_rtx", "onnx_ir", "torch") if m in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

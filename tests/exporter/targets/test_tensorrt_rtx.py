@@ -13,10 +13,11 @@ import onnx_ir as ir
 import pytest
 
 from exporter.build_options import TENSORRT_RTX
-from exporter.targets import engine_builder, engine_targets, plan_listing, trt_library, trt_network
+from exporter.targets import engine_builder, engine_targets, plan_listing, trt_network
 from exporter.targets.attention_layers import Attention
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Profile, Range
+from poolfold.sessions import trt_library
 from tests.exporter.targets.attention_graphs import HALF, write_graph
 
 LIBRARY = trt_library.load(TENSORRT_RTX)
