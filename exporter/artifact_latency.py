@@ -38,6 +38,7 @@ def measure_artifact(
     *,
     budget_s: float,
     threads: int | None,
+    provider: str = "cpu",
     progress: Progress,
 ) -> LatencyReport:
     """Time everything that an artifact runs beside the model it came from, pooled by its strategy.
@@ -49,6 +50,7 @@ def measure_artifact(
         targets: only what runs on these; None for all.
         budget_s: about how long the timed part may take.
         threads: of every system alike; None for one a core.
+        provider: what ONNX Runtime computes the graphs with.
     """
     systems: list[System] = []
     for strategy in manifest.strategies:
@@ -56,7 +58,7 @@ def measure_artifact(
         baseline = baseline_system(spec, modes, manifest.model.dimensions)
         systems.append(baseline)
         systems += [
-            artifact_system(directory, modes, runs.dtype, runs.target, baseline.runtime)
+            artifact_system(directory, modes, runs.dtype, runs.target, baseline.runtime, provider)
             for runs in runnables(manifest)
             if runs.form == "plain"  # the loader takes the faster form by itself
             if runs.strategy == strategy.name and (targets is None or runs.target in targets)

@@ -73,6 +73,12 @@ _OVERVIEW = _examples(
 _FOLDER = click.Path(path_type=Path)
 _TARGETS = click.Choice(["onnxruntime", "openvino", "tensorrt-rtx"])
 _DTYPES = click.Choice(["fp32", "fp16", "bf16"])
+_provider = click.option(
+    "--provider",
+    type=click.Choice(["cpu", "cuda", "tensorrt", "tensorrt-rtx"]),
+    default="cpu",
+    help="What onnxruntime computes with.",
+)
 _texts = click.option("--texts", type=_FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8: checked too.")
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 _quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
@@ -140,6 +146,7 @@ def export(**options: Any) -> None:
 )
 @click.argument("directory", type=_FOLDER, metavar="DIR")
 @click.option("--target", type=_TARGETS, default="onnxruntime", help="Check what runs on this target.")
+@_provider
 @_texts
 @click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
 @_threads
@@ -159,6 +166,7 @@ def validate(**options: Any) -> None:
 )
 @click.argument("directory", type=_FOLDER, metavar="DIR")
 @click.option("--target", type=_TARGETS, default="onnxruntime", help="Measure what runs on this target.")
+@_provider
 @click.option("--seconds", type=click.IntRange(min=1), default=60, help="About how long to measure.")
 @click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
 @_threads
@@ -184,6 +192,7 @@ def bench(**options: Any) -> None:
 @click.option("-o", "--output", type=_FOLDER, required=True, metavar="FILE", help="float32 [texts, dim], NumPy format.")
 @click.option("--strategy", metavar="S", help="A strategy of DIR.  [default: the trained one]")
 @click.option("--target", type=_TARGETS, default="onnxruntime", help="What runs the graph.")
+@_provider
 @click.option("--dtype", type=_DTYPES, help="Precision to run in.  [default: fp32 where DIR has it]")
 @click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Texts at once.")
 @click.option("--prompt-name", metavar="NAME", help="A prompt that the model brings, such as 'query'.")

@@ -18,6 +18,7 @@ def run(
     *,
     directory: Path,
     target: str,
+    provider: str,
     seconds: int,
     model: str | None,
     threads: int | None,
@@ -29,7 +30,7 @@ def run(
     """Print one row for each system and workload."""
     console = Console(as_json=as_json, quiet=quiet)
     manifest = verify(directory)
-    refuse_unrunnable(directory, manifest, target)
+    refuse_unrunnable(directory, manifest, target, provider)
     if is_graph(model or manifest.model.source):
         keep_out("torch")
     # Not before: it imports transformers, and that imports PyTorch.
@@ -39,7 +40,14 @@ def run(
     with console.stage("bench") as stage:
         warn_if_busy(stage.warn)
         report = measure_artifact(
-            directory, manifest, baseline.spec, [target], budget_s=seconds, threads=threads, progress=stage.progress
+            directory,
+            manifest,
+            baseline.spec,
+            [target],
+            budget_s=seconds,
+            threads=threads,
+            provider=provider,
+            progress=stage.progress,
         )
         stage.outcome = f"{len(report.systems)} systems, {len(report.workloads)} workloads, {report.threads} threads"
     for name, why in report.left_out.items():

@@ -23,6 +23,7 @@ def run(
     output: Path,
     strategy: str | None,
     target: str,
+    provider: str,
     dtype: str | None,
     batch_size: int,
     prompt_name: str | None,
@@ -34,7 +35,9 @@ def run(
     console = Console(as_json=as_json, quiet=quiet)
     texts = read_texts(source)
     _require_writable(output, source, directory)
-    with poolfold.load(directory, strategy=strategy, target=target, dtype=dtype, threads=threads) as encoder:
+    with poolfold.load(
+        directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
+    ) as encoder:
         with console.stage("embed") as stage:
             vectors = encoder.encode(
                 texts,

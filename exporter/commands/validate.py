@@ -20,6 +20,7 @@ def run(
     *,
     directory: Path,
     target: str,
+    provider: str,
     texts: Path | None,
     model: str | None,
     threads: int | None,
@@ -32,7 +33,7 @@ def run(
     console = Console(as_json=as_json, quiet=quiet)
     own = read_texts(texts) if texts else ()
     manifest = verify(directory)
-    refuse_unrunnable(directory, manifest, target)
+    refuse_unrunnable(directory, manifest, target, provider)
     if is_graph(model or manifest.model.source):
         keep_out("torch")
     # Not before: it imports transformers, and that imports PyTorch.
@@ -47,8 +48,10 @@ def run(
         vectors = run_reference(reference, tokens, baseline.strategies)
         stage.outcome = f"{len(tokens.rows)} texts in {reference.name} fp32"
     with console.stage("validate") as stage:
-        listed = candidates(manifest, [target])
-        reports = check_candidates(directory, manifest, vectors, listed, threads=threads, progress=stage.progress)
+        listed = candidates(manifest, [target], provider)
+        reports = check_candidates(
+            directory, manifest, vectors, listed, threads=threads, provider=provider, progress=stage.progress
+        )
         failed = sum(not report.passed for report in reports)
         stage.outcome = f"{len(reports)} candidates, {failed} failed"
     console.table(

@@ -14,7 +14,9 @@ import poolfold
 from exporter.measure.protocol import Embed
 
 
-def load(directory: str, strategy: str, dtype: str, target: str, threads: int) -> Embed:
+def load(directory: str, strategy: str, dtype: str, target: str, threads: int, provider: str = "cpu") -> Embed:
     """The encoder's `embed`; arguments as `poolfold.load`."""
-    encoder = poolfold.load(Path(directory), strategy=strategy, target=target, dtype=dtype, threads=threads)
+    encoder = poolfold.load(
+        Path(directory), strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
+    )
     return encoder.embed

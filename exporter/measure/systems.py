@@ -18,6 +18,13 @@ ORIGINAL = "original graph"
 BASELINES = {PYTORCH: "PyTorch's", ORIGINAL: "the original graph's (ONNX Runtime, pooled in numpy)"}
 """Runtimes that others are compared with, and whose time that is."""
 
+_LOADERS = {
+    "onnxruntime": "load_artifact",
+    "openvino": "load_openvino",
+    "tensorrt": "load_engine",
+    "tensorrt-rtx": "load_engine",
+}
+
 
 @dataclass(frozen=True)
 class System:
@@ -80,11 +87,24 @@ def baseline_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None)
 
 
 def artifact_system(
-    directory: Path, strategy: Strategy, dtype: str, target: str = "onnxruntime", baseline: str = PYTORCH
+    directory: Path,
+    strategy: Strategy,
+    dtype: str,
+    target: str = "onnxruntime",
+    baseline: str = PYTORCH,
+    provider: str = "cpu",
 ) -> System:
-    """What an artifact runs, through the loader that ships; compared with `baseline`'s fp32 of the same strategy."""
+    """What an artifact runs, through the loader that ships; compared with `baseline`'s fp32 of the same strategy.
+
+    `provider` is ONNX Runtime's, and `cpu` where another runtime is meant.
+    """
     name = strategy_name(strategy)
     arguments = {"directory": str(directory), "strategy": name, "dtype": dtype, "target": target}
+    runtime = target
+    if provider != "cpu":
+        arguments["provider"] = provider
+        runtime = f"{target} {provider}"
     # Each imports its own runtime before memory is noted, and no other.
-    load = f"exporter.measure.{'load_openvino' if target == 'openvino' else 'load_artifact'}:load"
-    return System(f"{name} {dtype} {target}", name, dtype, target, load, arguments, baseline=f"{name} fp32 {baseline}")
+    load = f"exporter.measure.{_LOADERS[target]}:load"
+    system = f"{name} {dtype} {runtime}"
+    return System(system, name, dtype, runtime, load, arguments, baseline=f"{name} fp32 {baseline}")

@@ -9,6 +9,7 @@ import poolfold
 from poolfold import ArtifactError, InputError, TargetUnavailable
 from poolfold.manifest import Strategy
 from tests.artifacts import DIM, expected, relist, rewrite_manifest, table, write_artifact
+from tests.gpu_here import without_gpu
 from tests.openvino_here import EACH_DTYPE
 
 TEXTS = ["w1 w2", "w3", "w4 w5 w6"]
@@ -57,7 +58,7 @@ def test_defaults_are_the_trained_strategy_and_fp32(
     [
         ({"strategy": "max"}, "no strategy 'max'; it has cls, mean"),
         ({"dtype": "int8"}, r"no dtype \(for strategy mean\) 'int8'; it has fp32"),
-        ({"target": "cuda"}, "unknown target 'cuda'; expected one of onnxruntime, openvino, tensorrt-rtx"),
+        ({"target": "cuda"}, "unknown target 'cuda'; expected one of onnxruntime, openvino, tensorrt, tensorrt-rtx"),
         ({"threads": 0}, "threads is 0"),
         ({"threads": -2}, "threads is -2"),
     ],
@@ -68,13 +69,14 @@ def test_what_is_not_there_is_refused(tmp_path: Path, asked: dict[str, Any], mes
         poolfold.load(tmp_path / "DIR", **asked)
 
 
-def test_an_engine_is_described_and_not_run(tmp_path: Path):
+@without_gpu
+def test_an_engine_that_cannot_run_here_says_which_and_why(tmp_path: Path):
     write_artifact(tmp_path / "DIR", strategies=("cls", "mean"), engines=("tensorrt-rtx",))
-    with pytest.raises(TargetUnavailable, match=r"mean_fp16\.engine .*tensorrt_rtx 1\.7\.1\.116.*target onnxruntime"):
+    with pytest.raises(TargetUnavailable, match=r"mean_fp16\.engine cannot run here: .*no usable NVIDIA GPU"):
         poolfold.load(tmp_path / "DIR", target="tensorrt-rtx")
     with pytest.raises(TargetUnavailable, match=r"cls_fp16\.engine"):
         poolfold.load(tmp_path / "DIR", "cls", target="tensorrt-rtx", dtype="fp16")
-    with pytest.raises(InputError, match="no tensorrt-rtx dtype 'fp32'; it has fp16"):
+    with pytest.raises(InputError, match=r"no tensorrt-rtx dtype \(for strategy mean\) 'fp32'; it has fp16"):
         poolfold.load(tmp_path / "DIR", target="tensorrt-rtx", dtype="fp32")
 
 
@@ -108,9 +110,9 @@ def test_without_openvino_the_extra_is_named(openvino_artifact: Path, monkeypatc
         poolfold.load(openvino_artifact, target="openvino")
 
 
-def test_a_missing_engine_says_how_to_export_one(tmp_path: Path):
+def test_a_missing_engine_says_how_to_build_one(tmp_path: Path):
     write_artifact(tmp_path / "DIR")
-    with pytest.raises(ArtifactError, match=r"no tensorrt-rtx engine.*it has onnxruntime.*poolfold export.*--target"):
+    with pytest.raises(ArtifactError, match=r"no tensorrt-rtx engine.*it has onnxruntime.*poolfold build DIR --target"):
         poolfold.load(tmp_path / "DIR", target="tensorrt-rtx")
 
 
