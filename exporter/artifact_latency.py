@@ -15,7 +15,6 @@ from exporter.spec import ModelSpec
 from graphs.strategy import Strategy, parse_strategy
 from poolfold.load import runnables
 from poolfold.manifest import Manifest
-from poolfold.sessions.ort_providers import CPU
 
 ROUNDED = 4
 _BUSY = 0.15
@@ -39,8 +38,8 @@ def measure_artifact(
     *,
     budget_s: float,
     threads: int | None,
+    provider: str = "cpu",
     progress: Progress,
-    provider: str = CPU,
 ) -> LatencyReport:
     """Time everything that an artifact runs beside the model it came from, pooled by its strategy.
 
@@ -51,7 +50,7 @@ def measure_artifact(
         targets: only what runs on these; None for all.
         budget_s: about how long the timed part may take.
         threads: of every system alike; None for one a core.
-        provider: what ONNX Runtime runs on.
+        provider: what ONNX Runtime computes the graphs with.
     """
     systems: list[System] = []
     for strategy in manifest.strategies:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from poolfold.errors import InputError
-from poolfold.sessions.trt_library import ENGINE_TARGETS, TENSORRT_RTX
+from poolfold.sessions.trt_library import MODULES
 
 HARDWARE = ("none", "same_compute_capability", "ampere_plus")
 """Which GPUs may run an engine: this one's kind, those of its compute capability, or all since Ampere."""
@@ -55,7 +55,7 @@ def require_supported(options: BuildOptions, target: str) -> None:
     Raises:
         InputError: names the option, the reason and what to do.
     """
-    lacks = _RTX_LACKS if target == TENSORRT_RTX else _TENSORRT_LACKS
+    lacks = _RTX_LACKS if target == "tensorrt-rtx" else _TENSORRT_LACKS
     for name, (flag, why) in lacks.items():
         if getattr(options, name) != getattr(BuildOptions(), name):
             raise InputError(f"{flag} is not an option of target {target}: {why}. Leave it out.")
@@ -75,9 +75,9 @@ def read_build_options(given: Mapping[str, Any], targets: Sequence[str]) -> tupl
     """
     names = {option.name for option in dataclasses.fields(BuildOptions)}
     options = BuildOptions(**{name: value for name, value in given.items() if name in names})
-    engines = [target for target in targets if target in ENGINE_TARGETS]
+    engines = [target for target in targets if target in MODULES]
     if not engines and options != BuildOptions():
-        raise InputError(f"options of a build need --target {' or '.join(ENGINE_TARGETS)}. Add one, or leave them out.")
+        raise InputError(f"options of a build need --target {' or '.join(MODULES)}. Add one, or leave them out.")
     for target in engines:
         require_supported(options, target)
     return options, {name: value for name, value in given.items() if name not in names}

@@ -23,7 +23,7 @@ from graphs.strategy import parse_strategy
 from poolfold.errors import TargetUnavailable
 from poolfold.manifest import Engine, Graph, Profile
 from poolfold.sessions.openvino import require_precision
-from poolfold.sessions.trt_library import ENGINE_TARGETS
+from poolfold.sessions.trt_library import MODULES
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ def require_available(shares: Mapping[str, Sequence[DType]]) -> None:
     Args:
         shares: what each target is to run or build.
     """
-    for target in ENGINE_TARGETS:
+    for target in MODULES:
         if target in shares:
             found = availability(target)
             if not found.available:

@@ -10,7 +10,7 @@ import click
 
 from exporter.build_options import HARDWARE
 from poolfold.sessions.ort_providers import PROVIDERS
-from poolfold.sessions.trt_library import ENGINE_TARGETS
+from poolfold.sessions.trt_library import MODULES
 
 _LARGEST_DIMENSION = 2**16
 """More rows or tokens than any engine takes at once."""
@@ -60,7 +60,7 @@ def examples(*lines: str) -> str:
 
 FOLDER = click.Path(path_type=Path)
 TARGETS = click.Choice(["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"])
-ENGINES = click.Choice(ENGINE_TARGETS)
+ENGINES = click.Choice(list(MODULES))
 DTYPES = click.Choice(["fp32", "fp16", "bf16"])
 texts = click.option("--texts", type=FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8: checked too.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")

@@ -50,9 +50,11 @@ def measure_benefit(
         free = graph.padding_free
         if free is not None:
             shares: dict[str, float] = {}
+            packed = {engine.path for engine in manifest.engines if engine.graph == graph.packed}
             for runs in runnables(manifest):
                 # OpenVINO may run one graph in two precisions; what padding costs is alike.
-                if runs.path == free.path and runs.target not in shares:
+                is_engine = runs.form == "packed" and runs.path in packed
+                if (runs.path == free.path or is_engine) and runs.target not in shares:
                     progress(done, len(manifest.graphs), f"{runs.strategy} {runs.dtype} on {runs.target}")
                     shares[runs.target] = _faster_below(directory, manifest, runs, threads)
             graph = msgspec.structs.replace(graph, padding_free=msgspec.structs.replace(free, faster_below=shares))
@@ -64,7 +66,7 @@ def _faster_below(directory: Path, manifest: Manifest, runs: Runnable, threads: 
     def opened(form: str) -> Encoder:
         return open_encoder(directory, manifest, runs.strategy, runs.target, runs.dtype, threads=threads, form=form)
 
-    with opened("plain") as plain, opened("padding-free") as free:
+    with opened("plain") as plain, opened(runs.form) as free:
         half, full = _batch(manifest, 0.5), _batch(manifest, 1.0)
         return crossing(*_medians([(plain, half), (free, half), (free, full)]))
 

@@ -24,10 +24,17 @@ from exporter.ranges import Ranges, measure_ranges
 from exporter.recipes import Kitchen
 from exporter.request import target_dtypes
 from exporter.spec import DType, ModelSpec
-from exporter.validation import candidates, check_candidates, mark_validated, require_passed, summarise_parity
+from exporter.validation import (
+    candidates,
+    check_candidates,
+    engines_to_check,
+    mark_validated,
+    require_passed,
+    summarise_parity,
+)
 from graphs.weights import load_graph
 from poolfold.manifest import Engine, Graph, Manifest
-from poolfold.sessions.trt_library import ENGINE_TARGETS
+from poolfold.sessions.trt_library import MODULES
 
 LATENCY_BUDGET_S = 60
 """Seconds for the timed part of an export. `poolfold bench --seconds` measures for longer."""
@@ -48,7 +55,7 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     orders = [
         EngineOrder(target, share, plan.profiles, options.build)
         for target, share in shares.items()
-        if target in ENGINE_TARGETS
+        if target in MODULES
     ]
     wanted = list(dict.fromkeys(dtype for order in orders for dtype in order.dtypes))
     dtypes = [dtype.of_graph for dtype in options.dtypes]
@@ -66,6 +73,8 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     with engines_in_background(directory, graphs, orders) as building:
         reports = _validate(directory, manifest, captured.run, options, place.scratch, console)
         engines = (*compiled, *(_engines(building, console) if orders else ()))
+    checked = _validate_engines(directory, manifest, engines, facts, captured.run, options, console)
+    reports = (*reports, *checked)
     graphs, facts["engines"] = mark_validated(graphs, engines, reports)
     facts["parity"] = summarise_parity(reports)
     if ranges is not None:
@@ -119,11 +128,35 @@ def _validate(
     return reports
 
 
+def _validate_engines(
+    directory: Path,
+    before: Manifest,
+    engines: Sequence[Engine],
+    facts: Mapping[str, Any],
+    run: ReferenceRun,
+    options: ExportOptions,
+    console: Console,
+) -> Sequence[ParityReport]:
+    """Check the engines whose library and GPU are here; the others stay built."""
+    here = engines_to_check(engines)
+    if not here:
+        return ()
+    known = {file.path: file for file in before.files}
+    manifest = artifact.write_manifest(directory, graphs=before.graphs, engines=tuple(engines), known=known, **facts)
+    with console.stage("validate engines") as stage:
+        listed = candidates(manifest, here)
+        reports = check_candidates(directory, manifest, run, listed, threads=options.threads, progress=stage.progress)
+        require_passed(reports)
+        stage.outcome = f"{len(reports)} engines passed every check on {len(run.tokens.rows)} texts"
+    return reports
+
+
 def _engines(building: Future[tuple[Engine, ...]], console: Console) -> tuple[Engine, ...]:
     with console.stage("engines") as stage:
         engines = building.result()
         _warn(engines, stage)
-        stage.outcome = f"{outcome(engines)}; built, not run here"
+        runs = engines_to_check(engines)
+        stage.outcome = outcome(engines) if runs else f"{outcome(engines)}; built, not run here"
     return engines
 
 

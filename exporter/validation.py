@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from exporter.parity.checks import ReferenceRun, check
-from exporter.parity.report import ParityReport, explain, target_of
+from exporter.parity.report import ParityReport, explain, form_of, target_of
 from exporter.spec import DType
 from graphs.rehearsal import RehearseFloat16Pass
 from graphs.strategy import parse_strategy
@@ -26,7 +26,8 @@ from poolfold.load import Runnable, open_encoder, read_tokenizer, runnables
 from poolfold.manifest import Engine, Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU
-from poolfold.sessions.trt_library import ENGINE_TARGETS
+from poolfold.sessions.trt_checks import runs_here
+from poolfold.sessions.trt_library import MODULES
 
 _REHEARSED = "fp16 rehearsal on "
 
@@ -41,15 +42,17 @@ class Candidate(NamedTuple):
 def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provider: str = CPU) -> tuple[Candidate, ...]:
     """Everything to check of an artifact; only what runs on some targets, where these are given.
 
-    provider: what ONNX Runtime runs on. The rehearsal is the CPU's affair: a GPU rounds by itself.
+    `provider` is ONNX Runtime's; only the plain form of a graph runs on another than `cpu`.
     """
     found = []
     for runs in runnables(manifest):
+        if provider != CPU and runs.form != "plain":
+            continue
         if targets is None or runs.target in targets:
             form = "" if runs.form == "plain" else f", {runs.form}"
-            device = "gpu" if runs.target in ENGINE_TARGETS else provider if runs.target == "onnxruntime" else CPU
+            device = "gpu" if runs.target in MODULES else provider
             found.append(Candidate(runs, f"{runs.target} {device}{form}"))
-            # What fp16 rounds is the same in each form, so one is rehearsed.
+            # What fp16 rounds is the same in each form, so one is rehearsed; a GPU rounds by itself.
             if runs.dtype == DType.FP16 and not form and device == CPU:
                 found.append(Candidate(runs, f"{_REHEARSED}{runs.target} cpu"))
     return tuple(found)
@@ -63,8 +66,8 @@ def check_candidates(
     *,
     scratch: Path | None = None,
     threads: int | None,
-    progress: Callable[[int, int, str], None],
     provider: str = CPU,
+    progress: Callable[[int, int, str], None],
 ) -> tuple[ParityReport, ...]:
     """Check each candidate.
 
@@ -75,8 +78,8 @@ def check_candidates(
         listed: of its `candidates`.
         scratch: a directory for rehearsals; None for the system's own.
         threads: of the session; None for one a core.
+        provider: ONNX Runtime's, as `candidates` were listed for.
         progress: called with (checks done, checks in all, what is being checked).
-        provider: what ONNX Runtime runs on.
     """
     reports = []
     for done, candidate in enumerate(listed):
@@ -108,7 +111,7 @@ def _opened(
             runs.dtype,
             threads=threads,
             spinning=False,
-            provider=provider if runs.target == "onnxruntime" else CPU,
+            provider=provider,
             form=runs.form,
         ) as encoder:
             yield encoder
@@ -133,7 +136,7 @@ def _opened(
 
 
 def refuse_unrunnable(directory: Path, manifest: Manifest, target: str, provider: str = CPU) -> None:
-    """Say at once that a target's engines, or ONNX Runtime's provider, cannot be run here.
+    """Say at once that a target's engines, or a provider of ONNX Runtime, cannot be run here.
 
     Raises:
         PoolfoldError: as `poolfold.load` of that target does.
@@ -142,19 +145,30 @@ def refuse_unrunnable(directory: Path, manifest: Manifest, target: str, provider
         open_encoder(directory, manifest, strategy.name, target, provider=provider).close()
 
 
+def engines_to_check(engines: Sequence[Engine]) -> tuple[str, ...]:
+    """Targets of the engines whose library and GPU are here, each once."""
+    return tuple(dict.fromkeys(e.target for e in engines if e.target in MODULES and runs_here(e)))
+
+
 def mark_validated(
     graphs: Sequence[Graph], engines: Sequence[Engine], reports: Sequence[ParityReport]
 ) -> tuple[tuple[Graph, ...], tuple[Engine, ...]]:
     """Call validated what was checked here and passed, and nothing else."""
-    passed = {(r.strategy, r.dtype, target_of(r.executor)) for r in reports if r.passed}
+    passed = {(r.strategy, r.dtype, target_of(r.executor), form_of(r.executor)) for r in reports if r.passed}
     failed = {(r.strategy, r.dtype, target_of(r.executor)) for r in reports if not r.passed}
 
-    def status(strategy: str, dtype: str, target: str, before: str) -> str:
-        return "validated" if (strategy, dtype, target) in passed - failed else before
+    def status(strategy: str, dtype: str, target: str, form: str, before: str) -> str:
+        checked = (strategy, dtype, target, form) in passed and (strategy, dtype, target) not in failed
+        return "validated" if checked else before
 
     return (
-        tuple(msgspec.structs.replace(g, status=status(g.strategy, g.dtype, "onnxruntime", g.status)) for g in graphs),
-        tuple(msgspec.structs.replace(e, status=status(e.strategy, e.dtype, e.target, e.status)) for e in engines),
+        tuple(
+            msgspec.structs.replace(g, status=status(g.strategy, g.dtype, "onnxruntime", "plain", g.status))
+            for g in graphs
+        ),
+        tuple(
+            msgspec.structs.replace(e, status=status(e.strategy, e.dtype, e.target, e.form, e.status)) for e in engines
+        ),
     )
 
 

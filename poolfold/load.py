@@ -5,33 +5,40 @@ The one place that knows which targets run. Knows nothing of a session's inside.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hashlib
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import msgspec
 
 from poolfold.encoder import Encoder
-from poolfold.errors import ArtifactError, InputError, TargetUnavailable
-from poolfold.manifest import Engine, Graph, Manifest, Profile, Range, Text
+from poolfold.errors import ArtifactError, InputError
+from poolfold.manifest import Graph, Manifest, Text
 from poolfold.sessions import Session
 from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
-from poolfold.sessions.engine import EngineSession, require_fit
 from poolfold.sessions.openvino import OpenVinoSession
 from poolfold.sessions.ort import OnnxRuntimeSession
-from poolfold.sessions.ort_providers import CPU, Provider, check_provider
-from poolfold.sessions.trt_library import ENGINE_TARGETS
+from poolfold.sessions.ort_providers import CPU, PROVIDERS, Provider, choose_profile
+from poolfold.sessions.tensorrt import EngineSession
+from poolfold.sessions.trt_checks import runs_here
+from poolfold.sessions.trt_library import MODULES
+from poolfold.sessions.user_cache import cache_path
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
 TOKENIZER_NAME = "tokenizer.json"
-_TARGETS = ("onnxruntime", "openvino", *ENGINE_TARGETS)
+_TARGETS = ("onnxruntime", "openvino", "tensorrt", "tensorrt-rtx")
 _MOST_THREADS = 1024
 
 
 class Runnable(NamedTuple):
-    """What a session can be opened for: `path` is the graph or engine of that form, relative to the artifact."""
+    """What a session can be opened for.
+
+    form: `plain`; `padding-free` or `packed`, which compute real tokens only.
+    path: the ONNX graph of that form or the engine, relative to the artifact.
+    """
 
     target: str
     strategy: str
@@ -41,28 +48,27 @@ class Runnable(NamedTuple):
 
 
 def runnables(manifest: Manifest) -> tuple[Runnable, ...]:
-    """All that runs here of an artifact: every graph in ONNX Runtime, what OpenVINO was checked with, and engines.
+    """All of an artifact that runs on this machine.
 
-    An engine counts where its library and a GPU that it was built for are at hand.
+    Every graph in ONNX Runtime, what OpenVINO was checked with, and the engines whose library and GPU are here.
     """
+    here = {engine.path for engine in manifest.engines if engine.target in MODULES and runs_here(engine)}
+    return tuple(entry for entry in _listed(manifest) if entry.target not in MODULES or entry.path in here)
+
+
+def _listed(manifest: Manifest) -> tuple[Runnable, ...]:
+    """All that an artifact holds, wherever it runs."""
     graphs = {graph.path: graph for graph in manifest.graphs}
     entries = [("onnxruntime", graph.strategy, graph.dtype, graph) for graph in manifest.graphs]
     entries += [(e.target, e.strategy, e.dtype, graphs[e.graph]) for e in manifest.engines if e.target == "openvino"]
-    found = [
-        Runnable(target, strategy, dtype, form, path)
-        for target, strategy, dtype, graph in entries
-        for form, path in _forms(graph).items()
-    ]
-    engines = [e for e in manifest.engines if e.target in ENGINE_TARGETS and _fits_here(e)]
-    return (*found, *(Runnable(e.target, e.strategy, e.dtype, e.form, e.path) for e in engines))
-
-
-def _fits_here(engine: Engine) -> bool:
-    try:
-        require_fit(engine, Path(engine.path), 0)
-    except TargetUnavailable:
-        return False
-    return True
+    return (
+        *(
+            Runnable(target, strategy, dtype, form, path)
+            for target, strategy, dtype, graph in entries
+            for form, path in _forms(graph).items()
+        ),
+        *(Runnable(e.target, e.strategy, e.dtype, e.form, e.path) for e in manifest.engines if e.target in MODULES),
+    )
 
 
 def _forms(graph: Graph) -> dict[str, str]:
@@ -96,17 +102,16 @@ def load(
         threads: threads of one run; None leaves it to the runtime.
         spinning: whether ONNX Runtime's threads busy-wait between the operators of a run: faster one text at a time,
             dearer beside other work.
-        provider: what ONNX Runtime runs on: `cpu`, or on an NVIDIA GPU `cuda`, `tensorrt` or `tensorrt-rtx`.
-        gpu: the GPU's number, for a provider or an engine.
+        provider: what ONNX Runtime computes with: `cpu`, `cuda`, `tensorrt` or `tensorrt-rtx`.
+        gpu: the number of the NVIDIA GPU, counted from 0, for engines and for every provider but `cpu`.
 
     Raises:
-        InputError: a strategy, dtype or target that is not there, or fewer threads than one.
+        InputError: a strategy, dtype, target or provider that is not there, or fewer threads than one.
         ArtifactError: the directory differs from its manifest, or has nothing for the target.
         TargetUnavailable: the target cannot run here.
     """
     # Before the hashes: those of a large artifact take seconds.
-    _check_arguments(target, threads)
-    check_provider(provider, target)
+    _check_arguments(target, threads, provider, gpu)
     directory = Path(directory)
     return open_encoder(
         directory,
@@ -136,124 +141,102 @@ def open_encoder(
 ) -> Encoder:
     """As `load`, for a caller that has just verified the directory, or has written it itself.
 
-    form: `plain`, `padding-free` or `packed`, to run every batch on that form of the graph; None for the faster one of
-    the first two each time.
+    form: `plain`, `padding-free` or `packed`, to run every batch on that form; None for the faster one each time: of a
+    graph the first two on the CPU, of an engine plain and packed.
     """
-    _check_arguments(target, threads)
-    check_provider(provider, target)
+    _check_arguments(target, threads, provider, gpu)
     trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
     strategy = _choose(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
-    dim = next(entry.dim for entry in manifest.strategies if entry.name == strategy)
-    if target in ENGINE_TARGETS:
-        dtype, session = _open_engine(directory, manifest, strategy, target, dtype, form, dim, gpu)
-    else:
-        dtype, graph = _choose_graph(directory, manifest, strategy, target, dtype)
-        on = Provider(provider, gpu, () if provider == CPU else _profiles(manifest))
+    entries = [entry for entry in _listed(manifest) if (entry.target, entry.strategy) == (target, strategy)]
+    if target != "onnxruntime" and not entries:
+        _refuse_missing(directory, manifest, strategy, target)
+    kind = "dtype" if target == "onnxruntime" else f"{target} dtype"
+    dtypes = list(dict.fromkeys(entry.dtype for entry in entries))
+    dtype = _choose(directory, f"{kind} (for strategy {strategy})", dtype, dtypes, "fp32")
 
-        def open_graph(path: str) -> Session:
-            if target == "openvino":
-                return OpenVinoSession(directory / path, dtype=dtype, threads=threads)
-            return OnnxRuntimeSession(directory / path, threads=threads, spinning=spinning, provider=on)
+    def open_path(path: str) -> Session:
+        if target in MODULES:
+            record = next(engine for engine in manifest.engines if engine.path == path)
+            return EngineSession(directory, record, gpu=gpu, digest=_digest(manifest, path))
+        if target == "openvino":
+            return OpenVinoSession(directory / path, dtype=dtype, threads=threads)
+        how = _provider(manifest, provider, gpu, path)
+        return OnnxRuntimeSession(directory / path, threads=threads, spinning=spinning, provider=how)
 
-        session = _open_forms(directory, graph, target, form, open_graph)
+    forms = {entry.form: entry.path for entry in entries if entry.dtype == dtype}
     return Encoder(
-        session,
+        _open_forms(directory, manifest, target, forms, form if provider == CPU else form or "plain", open_path),
         read_tokenizer(directory, manifest),
         strategy=strategy,
         dtype=dtype,
         target=target,
-        dim=dim,
+        dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
         model=manifest.model,
     )
 
 
-def _choose_graph(
-    directory: Path, manifest: Manifest, strategy: str, target: str, dtype: str | None
-) -> tuple[str, Graph]:
-    """The precision to run in, and the graph for it."""
-    graphs = {graph.path: graph for graph in manifest.graphs}
-    runs = {graph.dtype: graph for graph in manifest.graphs if graph.strategy == strategy}
-    if target != "onnxruntime":
-        runs = {e.dtype: graphs[e.graph] for e in _engines(directory, manifest, strategy, target)}
-    kind = "dtype" if target == "onnxruntime" else f"{target} dtype"
-    dtype = _choose(directory, f"{kind} (for strategy {strategy})", dtype, list(runs), "fp32")
-    return dtype, runs[dtype]
-
-
-def _engines(directory: Path, manifest: Manifest, strategy: str, target: str) -> list[Engine]:
-    """What the artifact has for a target.
-
-    Raises:
-        ArtifactError: nothing; says how to get it.
-    """
-    engines = [engine for engine in manifest.engines if (engine.target, engine.strategy) == (target, strategy)]
-    if not engines:
-        targets = dict.fromkeys(["onnxruntime", *(e.target for e in manifest.engines if e.strategy == strategy)])
-        how = (
-            f"Build one: poolfold build DIR --target {target}"
-            if target in ENGINE_TARGETS
-            else f"Export one: poolfold export MODEL -o DIR --pooling {strategy} --target {target}"
-        )
-        raise ArtifactError(
-            f"{directory} has no {target} engine for strategy {strategy}; it has {', '.join(targets)}. {how}"
-        )
-    return engines
-
-
-def _open_engine(
+def _open_forms(
     directory: Path,
     manifest: Manifest,
-    strategy: str,
     target: str,
-    dtype: str | None,
+    forms: Mapping[str, str],
     form: str | None,
-    dim: int,
-    gpu: int,
-) -> tuple[str, Session]:
-    """The engines of a strategy, as many forms of it as there are; and their precision."""
-    engines = _engines(directory, manifest, strategy, target)
-    dtype = _choose(directory, f"{target} dtype", dtype, [engine.dtype for engine in engines], "fp32")
-    forms = {engine.form: engine for engine in engines if engine.dtype == dtype}
-
-    def opened(engine: Engine) -> Session:
-        return EngineSession(directory / engine.path, engine, directory / engine.graph, dim=dim, gpu=gpu)
-
-    if form is not None:
-        if form not in forms:
-            raise ArtifactError(f"{directory} has no {form} engine of {strategy} {dtype}. Build the engines again.")
-        return dtype, opened(forms[form])
-    plain, packed = forms.get("plain"), forms.get("packed")
-    if plain is None or packed is None:
-        return dtype, opened(next(iter(forms.values())))
-    graph = next(graph for graph in manifest.graphs if graph.path == plain.graph)
-    measured = {} if graph.padding_free is None else graph.padding_free.faster_below
-    return dtype, ByPadding(opened(plain), lambda: opened(packed), faster_below=measured.get(target, FASTER_BELOW))
-
-
-def _profiles(manifest: Manifest) -> tuple[Profile, ...]:
-    """Shapes to expect: those that engines of this artifact were built for, or else all that the model takes."""
-    built = next((engine.profiles for engine in manifest.engines if engine.profiles), None)
-    limit = manifest.model.text.max_seq_length
-    every = Profile(batch=Range(min=1, opt=8, max=64), seq_len=Range(min=1, opt=min(128, limit), max=limit))
-    return built or (every,)
-
-
-def _open_forms(
-    directory: Path, graph: Graph, target: str, form: str | None, open_graph: Callable[[str], Session]
+    open_path: Callable[[str], Session],
 ) -> Session:
-    """The forms of a graph that the caller lets be run."""
-    forms = _forms(graph)
+    """Those of a graph's or an engine's forms that the caller lets be run, each by its path."""
     if form is not None:
         if form not in forms:
-            raise ArtifactError(f"{directory / graph.path} has no {form} form. Export the model again.")
-        return open_graph(forms[form])
-    plain, free = open_graph(graph.path), graph.padding_free
-    if free is None:
+            have = ", ".join(forms)
+            raise ArtifactError(f"{directory} has no {form} form for {target}; it has {have}. Export the model again.")
+        return open_path(forms[form])
+    # An artifact may hold the packed engine alone.
+    plain = open_path(forms.get("plain") or next(iter(forms.values())))
+    tokens_only = forms.get("packed" if target in MODULES else "padding-free")
+    if tokens_only is None or "plain" not in forms:
         return plain
-    return ByPadding(plain, lambda: open_graph(free.path), faster_below=free.faster_below.get(target, FASTER_BELOW))
+    return ByPadding(
+        plain, lambda: open_path(tokens_only), faster_below=_faster_below(manifest, target, forms["plain"])
+    )
 
 
-def _check_arguments(target: str, threads: int | None) -> None:
+def _faster_below(manifest: Manifest, target: str, path: str) -> float:
+    """The share of real tokens below which the form that computes them only was faster than the plain one, `path`."""
+    engine = next((engine for engine in manifest.engines if engine.path == path and target in MODULES), None)
+    graph = _graph_at(manifest, path if engine is None else engine.graph)
+    if graph is None or graph.padding_free is None:
+        return FASTER_BELOW
+    return graph.padding_free.faster_below.get(target, FASTER_BELOW)
+
+
+def _graph_at(manifest: Manifest, path: str) -> Graph | None:
+    """The graph one of whose forms is a file."""
+    return next((graph for graph in manifest.graphs if path in _forms(graph).values()), None)
+
+
+def _digest(manifest: Manifest, *paths: str | None) -> str:
+    """A name for the content of some files of the artifact, from the SHA-256 of each."""
+    sums = {file.path: file.sha256 for file in manifest.files}
+    return hashlib.sha256(" ".join(sums.get(path, "") for path in paths if path).encode()).hexdigest()
+
+
+def _provider(manifest: Manifest, name: str, gpu: int, path: str) -> Provider | None:
+    """What ONNX Runtime is to compute the graph `path` with; None for the CPU."""
+    if name == CPU:
+        return None
+    graph = _graph_at(manifest, path)
+    # Caches by content: ONNX Runtime takes graphs of one file name and structure for the same, whatever their weights.
+    digest = _digest(manifest, path, graph.weights if graph else None)
+    made = [engine for engine in manifest.engines if graph and engine.graph == graph.path]
+    return Provider(
+        name,
+        gpu,
+        inputs=graph.inputs if graph else (),
+        profile=choose_profile([p for engine in made for p in engine.profiles], manifest.model.text.max_seq_length),
+        cache=cache_path("onnxruntime", name, digest[:16]),
+    )
+
+
+def _check_arguments(target: str, threads: int | None, provider: str, gpu: int) -> None:
     """Refuse what no artifact could make right."""
     if target not in _TARGETS:
         raise InputError(f"unknown target {target!r}; expected one of {', '.join(_TARGETS)}.")
@@ -261,6 +244,12 @@ def _check_arguments(target: str, threads: int | None) -> None:
         raise InputError(
             f"threads is {threads!r}; expected 1 to {_MOST_THREADS}, or None for the runtime's own choice."
         )
+    if provider not in PROVIDERS:
+        raise InputError(f"unknown provider {provider!r}; expected one of {', '.join(PROVIDERS)}.")
+    if provider != CPU and target != "onnxruntime":
+        raise InputError(f"provider {provider} is one of target onnxruntime; got target {target}. Leave one out.")
+    if not isinstance(gpu, int) or gpu < 0:
+        raise InputError(f"gpu is {gpu!r}; expected its number, counted from 0.")
 
 
 def _choose(directory: Path, what: str, asked: str | None, has: list[str], preferred: str | None) -> str:
@@ -287,3 +276,16 @@ def read_tokenizer(directory: Path, manifest: Manifest) -> Tokenizer:
 def _parsed(content: str, text: bytes, vocab_size: int) -> Tokenizer:
     """A tokeniser from values that can be looked up again."""
     return Tokenizer(content, msgspec.json.decode(text, type=Text), vocab_size)
+
+
+def _refuse_missing(directory: Path, manifest: Manifest, strategy: str, target: str) -> NoReturn:
+    """Say how to get what is not there."""
+    targets = dict.fromkeys(["onnxruntime", *(e.target for e in manifest.engines if e.strategy == strategy)])
+    how = (
+        f"Build one: poolfold build DIR --target {target}"
+        if target in MODULES
+        else f"Export one: poolfold export MODEL -o DIR --pooling {strategy} --target {target}"
+    )
+    raise ArtifactError(
+        f"{directory} has no {target} engine for strategy {strategy}; it has {', '.join(targets)}. {how}"
+    )

@@ -11,7 +11,6 @@ from exporter.keep_out import keep_out
 from exporter.measure.systems import BASELINES
 from exporter.spec import is_graph
 from exporter.validation import refuse_unrunnable
-from poolfold.sessions.ort_providers import check_provider
 from poolfold.verify import verify
 
 
@@ -31,7 +30,6 @@ def run(
     """Print one row for each system and workload."""
     console = Console(as_json=as_json, quiet=quiet)
     manifest = verify(directory)
-    check_provider(provider, target)
     refuse_unrunnable(directory, manifest, target, provider)
     if is_graph(model or manifest.model.source):
         keep_out("torch")
@@ -48,8 +46,8 @@ def run(
             [target],
             budget_s=seconds,
             threads=threads,
-            progress=stage.progress,
             provider=provider,
+            progress=stage.progress,
         )
         stage.outcome = f"{len(report.systems)} systems, {len(report.workloads)} workloads, {report.threads} threads"
     for name, why in report.left_out.items():

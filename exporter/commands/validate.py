@@ -12,7 +12,6 @@ from exporter.parity.tokens import tokenise
 from exporter.spec import is_graph
 from exporter.texts import read_texts
 from exporter.validation import candidates, check_candidates, refuse_unrunnable, require_passed, summarise_parity
-from poolfold.sessions.ort_providers import check_provider
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
@@ -34,7 +33,6 @@ def run(
     console = Console(as_json=as_json, quiet=quiet)
     own = read_texts(texts) if texts else ()
     manifest = verify(directory)
-    check_provider(provider, target)
     refuse_unrunnable(directory, manifest, target, provider)
     if is_graph(model or manifest.model.source):
         keep_out("torch")
@@ -52,7 +50,7 @@ def run(
     with console.stage("validate") as stage:
         listed = candidates(manifest, [target], provider)
         reports = check_candidates(
-            directory, manifest, vectors, listed, threads=threads, progress=stage.progress, provider=provider
+            directory, manifest, vectors, listed, threads=threads, provider=provider, progress=stage.progress
         )
         failed = sum(not report.passed for report in reports)
         stage.outcome = f"{len(reports)} candidates, {failed} failed"

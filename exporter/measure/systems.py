@@ -12,12 +12,18 @@ from pathlib import Path
 
 from exporter.spec import ModelSpec
 from graphs.strategy import Strategy, strategy_name
-from poolfold.sessions.ort_providers import CPU
 
 PYTORCH = "pytorch"
 ORIGINAL = "original graph"
 BASELINES = {PYTORCH: "PyTorch's", ORIGINAL: "the original graph's (ONNX Runtime, pooled in numpy)"}
 """Runtimes that others are compared with, and whose time that is."""
+
+_LOADERS = {
+    "onnxruntime": "load_artifact",
+    "openvino": "load_openvino",
+    "tensorrt": "load_engine",
+    "tensorrt-rtx": "load_engine",
+}
 
 
 @dataclass(frozen=True)
@@ -86,15 +92,19 @@ def artifact_system(
     dtype: str,
     target: str = "onnxruntime",
     baseline: str = PYTORCH,
-    provider: str = CPU,
+    provider: str = "cpu",
 ) -> System:
-    """What an artifact runs, through the loader that ships; compared with `baseline`'s fp32 of the same strategy."""
+    """What an artifact runs, through the loader that ships; compared with `baseline`'s fp32 of the same strategy.
+
+    `provider` is ONNX Runtime's, and `cpu` where another runtime is meant.
+    """
     name = strategy_name(strategy)
     arguments = {"directory": str(directory), "strategy": name, "dtype": dtype, "target": target}
-    on = target
-    if provider != CPU:
+    runtime = target
+    if provider != "cpu":
         arguments["provider"] = provider
-        on = f"{target} {provider}"
+        runtime = f"{target} {provider}"
     # Each imports its own runtime before memory is noted, and no other.
-    load = f"exporter.measure.{'load_openvino' if target == 'openvino' else 'load_artifact'}:load"
-    return System(f"{name} {dtype} {on}", name, dtype, on, load, arguments, baseline=f"{name} fp32 {baseline}")
+    load = f"exporter.measure.{_LOADERS[target]}:load"
+    system = f"{name} {dtype} {runtime}"
+    return System(system, name, dtype, runtime, load, arguments, baseline=f"{name} fp32 {baseline}")

@@ -58,8 +58,13 @@ class ParityReport:
 
 
 def target_of(executor: str) -> str:
-    """The target in an executor's name: `openvino cpu`, `onnxruntime cuda, packed`, `fp16 rehearsal on ...`."""
+    """The target in an executor's name: `openvino cpu`, `tensorrt gpu, packed`, `fp16 rehearsal on ...`."""
     return executor.partition(",")[0].split()[-2]
+
+
+def form_of(executor: str) -> str:
+    """The form in an executor's name; `plain` where it names none."""
+    return executor.partition(", ")[2] or "plain"
 
 
 def at_least(name: str, values: Sequence[float], limit: float, texts: Sequence[str]) -> Check:

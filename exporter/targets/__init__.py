@@ -25,10 +25,10 @@ __all__ = ["Availability", "availability"]
 def availability() -> tuple[Availability, ...]:
     """Each target of this release, tried on this machine by loading its library."""
     from exporter.targets import engine_targets, onnxruntime, openvino
-    from poolfold.sessions.trt_library import ENGINE_TARGETS
+    from poolfold.sessions.trt_library import MODULES
 
     return (
         onnxruntime.availability(),
         openvino.availability(),
-        *(engine_targets.availability(target) for target in ENGINE_TARGETS),
+        *(engine_targets.availability(target) for target in MODULES),
     )

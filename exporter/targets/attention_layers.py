@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from poolfold.sessions.trt_library import Library
+from exporter.targets.trt_library import Library
 
 _ONNX_NODE = "[ONNX Layer: "
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from poolfold.sessions.trt_library import Library
+from exporter.targets.trt_library import Library
 
 Report = Callable[[str, float], None]
 """Called with the phase's name and the fraction done of the whole build, in [0, 1], which never falls."""

@@ -21,17 +21,17 @@ from pathlib import Path
 from typing import Any
 
 from exporter.build_options import BuildOptions, require_supported
-from exporter.targets import build_progress, plan_listing, trt_network
+from exporter.targets import build_progress, plan_listing, trt_library, trt_network
 from exporter.targets.attention_layers import Attention, attention_layers
 from exporter.targets.build_progress import Report
 from exporter.targets.engine_config import check_profiles, configure
 from exporter.targets.engine_inspector import inspect_engine
 from exporter.targets.timing_cache import cache_file, timing_cache
+from exporter.targets.trt_library import Library
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Contents, Profile
-from poolfold.sessions import trt_library
 from poolfold.sessions.gpu import Gpu, find_gpu
-from poolfold.sessions.trt_library import Library
+from poolfold.sessions.trt_library import log
 
 _NO_KERNEL = "not supported by a dedicated kernel"
 _ONE_BUILD = threading.Lock()
@@ -129,10 +129,10 @@ def _build(
     monitor: Any,
 ) -> EngineBuild:
     """`build_engine`, in its thread."""
-    trt, log = library.trt, trt_library.log(library)
-    log.lines.clear()
+    trt = library.trt
+    trt_library.forget(library)
     started = time.perf_counter()
-    builder = trt.Builder(log)
+    builder = trt.Builder(log(trt))
     if builder is None:
         raise TargetUnavailable(f"{library.title} cannot make a builder here: {trt_library.errors(library)}.")
     network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
@@ -183,7 +183,7 @@ def _look_inside(
 ) -> tuple[Contents, tuple[Attention, ...] | None]:
     """What is inside an engine, and the attention layers that are not fused; None where that cannot be told."""
     if not library.is_rtx:
-        runtime = library.trt.Runtime(trt_library.log(library))
+        runtime = library.trt.Runtime(log(library.trt))
         seen = inspect_engine(library, runtime, content, attention)
         if seen is None:
             raise CheckFailed(

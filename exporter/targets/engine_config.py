@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from exporter.build_options import BuildOptions
+from exporter.targets import trt_library
+from exporter.targets.trt_library import Library
 from poolfold.errors import InputError
 from poolfold.manifest import Profile
-from poolfold.sessions import trt_library
-from poolfold.sessions.trt_library import Library
 
 POSITIONS = "token_positions"
 

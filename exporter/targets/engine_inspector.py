@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from exporter.targets.attention_layers import Attention
-from poolfold.sessions.trt_library import Library
+from exporter.targets.trt_library import Library
 
 _PRECISIONS = {"float": "FP32", "half": "FP16", "bfloat16": "BF16", "int64": "INT64", "int32": "INT32", "bool": "BOOL"}
 

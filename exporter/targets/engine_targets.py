@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from exporter.targets import trt_library
 from exporter.targets.availability import Availability
+from exporter.targets.trt_library import TENSORRT, TENSORRT_RTX
 from poolfold.errors import TargetUnavailable
-from poolfold.sessions import trt_library
 from poolfold.sessions.gpu import find_gpu
-from poolfold.sessions.trt_library import TENSORRT, TENSORRT_RTX
 
 _DOES = {
     TENSORRT: "builds engines for this machine's NVIDIA GPU and runs them there",

@@ -14,7 +14,7 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from poolfold.sessions.trt_library import Library
+from exporter.targets.trt_library import Library
 
 
 def cache_file(library: Library, gpu: str) -> Path:

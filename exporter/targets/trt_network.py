@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from exporter.targets import trt_library
 from exporter.targets.attention_layers import node_of
+from exporter.targets.trt_library import Library
 from poolfold.errors import CheckFailed, InputError
-from poolfold.sessions import trt_library
-from poolfold.sessions.trt_library import Library
+from poolfold.sessions.trt_library import log
 
 OUTPUT = "sentence_embedding"
 
@@ -25,7 +26,7 @@ def parse(library: Library, network: Any, graph: Path) -> Any:
     """
     if not graph.is_file():
         raise InputError(f"{graph} does not exist; expected an ONNX graph. Export the model again.")
-    parser = library.trt.OnnxParser(network, trt_library.log(library))
+    parser = library.trt.OnnxParser(network, log(library.trt))
     if not parser.parse_from_file(str(graph)):
         reasons = "; ".join(_reason(parser.get_error(index)) for index in range(parser.num_errors))
         raise InputError(

@@ -1,4 +1,4 @@
-"""An ONNX graph in ONNX Runtime, on the CPU or on a GPU. Knows graph names and threads; no texts and no manifest."""
+"""An ONNX graph in ONNX Runtime, on the CPU or an NVIDIA GPU. Knows names and threads; no texts and no manifest."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
 from poolfold.packing import token_positions
-from poolfold.sessions.ort_providers import CPU, Provider, open_session
+from poolfold.sessions.ort_providers import Provider, add_provider, require_used
+from poolfold.sessions.trt_profiles import cut, split_batch
 
 _REQUIRED = {"input_ids", "attention_mask"}
 _OPTIONAL = {"token_type_ids", "token_positions"}
 _OUTPUT = "sentence_embedding"
 _LOG_ERRORS_ONLY = 3
-_ON_CPU = Provider()
 _SLOWER_FUSIONS = ("BiasGeluFusion", "MatmulTransposeFusion", "SkipLayerNormFusion")
 """Of ONNX Runtime's own fusions, those whose CPU kernels take longer than the operators that they replace: together 8 %
 of a batch of MiniLM, and nothing measurable where a model has no such operators."""
@@ -26,7 +26,7 @@ class OnnxRuntimeSession:
     """An ONNX graph, with its weights in memory. Safe to share between threads, as ONNX Runtime's sessions are."""
 
     def __init__(
-        self, path: Path, *, threads: int | None = None, spinning: bool = True, provider: Provider = _ON_CPU
+        self, path: Path, *, threads: int | None = None, spinning: bool = True, provider: Provider | None = None
     ) -> None:
         """Load a graph.
 
@@ -34,11 +34,11 @@ class OnnxRuntimeSession:
             path: the .onnx file; its external data lies beside it.
             threads: threads of one run; None leaves it to ONNX Runtime, which takes the physical cores.
             spinning: whether threads busy-wait between the operators of a run. Faster, and dearer beside other work.
-            provider: what it runs on.
+            provider: what computes the graph; None for the CPU.
 
         Raises:
             ArtifactError: ONNX Runtime cannot load the graph, or its inputs or output have other names.
-            TargetUnavailable: ONNX Runtime is not installed, or lacks the provider.
+            TargetUnavailable: ONNX Runtime is not installed, or does not compute the graph with the provider.
         """
         try:
             import onnxruntime
@@ -51,13 +51,16 @@ class OnnxRuntimeSession:
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.intra_op_num_threads = threads or 0
-        if provider.name == CPU:
-            options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(_SLOWER_FUSIONS))
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
         # By default they spin on for some 40 ms after a run, and take the cores from the next session's run.
         options.add_session_config_entry("session.force_spinning_stop", "1")
-        # One block for all that a run needs took a fifth more memory than piece by piece, and no less time.
-        options.enable_mem_pattern = False
+        if provider is None:
+            options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(_SLOWER_FUSIONS))
+            # One block for all that a run needs took a fifth more memory than piece by piece, and no less time.
+            options.enable_mem_pattern = False
+            providers: list[Any] = ["CPUExecutionProvider"]
+        else:
+            providers = add_provider(onnxruntime, options, provider)
         # Its errors have no base class of their own.
         errors = (
             state.EPFail,
@@ -71,16 +74,20 @@ class OnnxRuntimeSession:
             state.RuntimeException,
         )
         try:
-            session = (
-                onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-                if provider.name == CPU
-                else open_session(onnxruntime, path, options, provider)
-            )
+            # By its own choice it runs a batch again on the CPU where a provider fails.
+            session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
         except errors as error:
+            if provider is not None:
+                raise TargetUnavailable(
+                    f"{path} cannot be computed by onnxruntime {onnxruntime.__version__} with provider "
+                    f"{provider.name}: {first_line(error)}. Use provider cpu."
+                ) from error
             raise ArtifactError(
                 f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__}: {error}. "
                 "Upgrade onnxruntime, or export the model again."
             ) from error
+        if provider is not None:
+            require_used(onnxruntime, session, provider, path)
         inputs = {value.name for value in session.get_inputs()}
         outputs = {value.name for value in session.get_outputs()}
         if not inputs >= _REQUIRED or inputs - _REQUIRED - _OPTIONAL or _OUTPUT not in outputs:
@@ -90,6 +97,9 @@ class OnnxRuntimeSession:
             )
         self._further = inputs - _REQUIRED
         self._path, self._errors = path, errors
+        # TensorRT would build anew, for minutes, for a shape that it was not made ready for.
+        self._profiles = () if provider is None or provider.name == "cuda" else (provider.profile,)
+        self._on_gpu = provider is not None
         self._session: Any = session
 
     def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -99,13 +109,23 @@ class OnnxRuntimeSession:
         the tokens.
 
         Raises:
-            InputError: the session is closed.
+            InputError: the session is closed, or a row is longer than TensorRT was made ready for.
             ArtifactError: ONNX Runtime loaded the graph and cannot compute it.
+            TargetUnavailable: the provider's GPU fails, or has too little memory.
         """
         # Held here, so that a `close` in another thread frees nothing that is in use.
         session = self._session
         if session is None:
             raise InputError("the encoder is closed; load the artifact again to go on")
+        if not self._profiles:
+            return self._run(session, input_ids, attention_mask)
+        pieces = split_batch(self._profiles, *input_ids.shape).pieces
+        parts = [self._run(session, *cut(input_ids, attention_mask, p))[: p.stop - p.start] for p in pieces]
+        return np.concatenate(parts)
+
+    def _run(
+        self, session: Any, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
         feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
         if "token_type_ids" in self._further:
             feeds["token_type_ids"] = np.zeros_like(input_ids)
@@ -114,6 +134,11 @@ class OnnxRuntimeSession:
         try:
             vectors: npt.NDArray[np.float32] = session.run([_OUTPUT], feeds)[0]
         except self._errors as error:
+            if self._on_gpu:
+                raise TargetUnavailable(
+                    f"{self._path} failed on input_ids {list(input_ids.shape)}: {first_line(error)}. "
+                    "Use smaller batches, or provider cpu."
+                ) from error
             raise ArtifactError(
                 f"{self._path} cannot be run by onnxruntime on input_ids {list(input_ids.shape)}: {first_line(error)}. "
                 "Upgrade onnxruntime, or take another model: its graph has parts that do not fit each other."

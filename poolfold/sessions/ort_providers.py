@@ -1,158 +1,222 @@
-"""ONNX Runtime's execution providers on NVIDIA GPUs: their names, their options, and where each comes from.
+"""ONNX Runtime on an NVIDIA GPU: which provider computes, how it is told to, and proof that it does.
 
-What the options say is pure, and tested; nothing of it was run, since it needs a GPU.
+Left to itself ONNX Runtime computes on the CPU whatever a provider cannot, or all of it where the provider does not
+load, with a line in the log at most. Here that is an error. Its refusals were run; the providers were not: they need a
+GPU.
 
-Source: ONNX Runtime documentation, "CUDA", "TensorRT" and "NVIDIA TensorRT RTX execution provider".
+Source: ONNX Runtime documentation, "CUDA Execution Provider", "TensorRT Execution Provider" and "NVIDIA TensorRT RTX
+Execution Provider".
 """
 
 from __future__ import annotations
 
 import importlib
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
-from poolfold.errors import InputError, TargetUnavailable
-from poolfold.manifest import Profile
+from poolfold.errors import TargetUnavailable
+from poolfold.manifest import Profile, Range
 
 CPU = "cpu"
-CUDA = "CUDAExecutionProvider"
-_TENSORRT = "TensorrtExecutionProvider"
-_RTX = "NvTensorRTRTXExecutionProvider"
-_RTX_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
+PROVIDERS = (CPU, "cuda", "tensorrt", "tensorrt-rtx")
 
-_NAMES = {"cuda": CUDA, "tensorrt": _TENSORRT, "tensorrt-rtx": _RTX}
-_BROUGHT_BY = {
-    "cuda": "onnxruntime-gpu, installed in the place of onnxruntime",
-    "tensorrt": "onnxruntime-gpu, installed in the place of onnxruntime, with TensorRT beside it",
-    "tensorrt-rtx": "onnxruntime-ep-nv-tensorrt-rtx, beside onnxruntime",
+CUDA_NAME = "CUDAExecutionProvider"
+TENSORRT_NAME = "TensorrtExecutionProvider"
+RTX_NAME = "NvTensorRTRTXExecutionProvider"
+_CPU_NAME = "CPUExecutionProvider"
+_PLUGIN = "onnxruntime_ep_nv_tensorrt_rtx"
+_GPU_PACKAGE = (
+    "It comes with onnxruntime-gpu, which replaces onnxruntime: pip uninstall onnxruntime; pip install onnxruntime-gpu"
+)
+_INSTALL = {
+    "cuda": _GPU_PACKAGE,
+    "tensorrt": f"{_GPU_PACKAGE}; and TensorRT's own libraries",
+    "tensorrt-rtx": "Install it beside onnxruntime: pip install onnxruntime-ep-nv-tensorrt-rtx",
 }
-PROVIDERS = (CPU, *_NAMES)
-"""As `provider=` and `--provider` take them."""
+_BATCH = Range(min=1, opt=8, max=64)
+_WORK = frozenset({"MatMul", "Gemm", "FusedMatMul", "Attention", "MultiHeadAttention", "Softmax", "LayerNormalization"})
+"""Operators that are most of a model's work. ONNX Runtime's CUDA provider leaves the arithmetic of shapes to the CPU on
+purpose, so that a rule without exception would refuse every graph."""
+_ONE_REGISTRATION = threading.Lock()
+_registered: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Provider:
-    """What a session runs on.
+    """What ONNX Runtime is to compute a graph with.
 
-    name: one of PROVIDERS.
+    name: one of PROVIDERS, and not `cpu`.
     gpu: the GPU's number.
-    profiles: shapes that a provider which compiles for shapes is to expect.
+    inputs: names of the graph's inputs, int64 [batch, seq] each.
+    profile: the shapes that TensorRT makes ready for.
+    cache: folder of what TensorRT builds for this graph and these weights.
     """
 
-    name: str = CPU
-    gpu: int = 0
-    profiles: tuple[Profile, ...] = ()
+    name: str
+    gpu: int
+    inputs: tuple[str, ...]
+    profile: Profile
+    cache: Path
 
 
-def check_provider(name: str, target: str) -> None:
-    """Refuse what no machine could make right.
-
-    Raises:
-        InputError: an unknown provider, or one for another target than onnxruntime.
-    """
-    if name not in PROVIDERS:
-        raise InputError(f"unknown provider {name!r}; expected one of {', '.join(PROVIDERS)}.")
-    if name != CPU and target != "onnxruntime":
-        raise InputError(f"provider {name} is one of ONNX Runtime's; got target {target}. Use target onnxruntime.")
-
-
-def provider_options(provider: Provider, cache: Path) -> list[tuple[str, Mapping[str, str]]]:
-    """ONNX Runtime's providers for a session, first come first served, each with its options.
+def choose_profile(profiles: Sequence[Profile], limit: int) -> Profile:
+    """One profile for all shapes: it spans the engines' own, tuned as that of most texts; or the default.
 
     Args:
-        provider: not CPU.
-        cache: the folder in which compiled engines and timings are kept.
+        profiles: of the engines built from the graph; may be empty.
+        limit: tokens of the model's longest text.
+    """
+    if not profiles:
+        return Profile(batch=_BATCH, seq_len=Range(min=1, opt=min(128, limit), max=limit))
+    tuned = max(profiles, key=lambda profile: profile.share or 0.0)
+    return Profile(
+        batch=_span([profile.batch for profile in profiles], tuned.batch.opt),
+        seq_len=_span([profile.seq_len for profile in profiles], tuned.seq_len.opt),
+    )
+
+
+def _span(ranges: Sequence[Range], opt: int) -> Range:
+    return Range(min=min(r.min for r in ranges), opt=opt, max=max(r.max for r in ranges))
+
+
+def provider_options(provider: Provider, *, version: str) -> dict[str, str]:
+    """A provider's options, as ONNX Runtime takes them: text only.
+
+    Args:
+        provider: which one.
+        version: of ONNX Runtime; an engine of another release is not taken from the cache.
     """
     device = {"device_id": str(provider.gpu)}
-    cuda = (CUDA, device)
     if provider.name == "cuda":
-        return [cuda]
-    shapes = _shapes(provider.profiles)
+        return {**device, "use_tf32": "0"}  # fp32 stays fp32
+    shapes = _shapes(provider.profile, provider.inputs)
+    cache = str(provider.cache / version)
     if provider.name == "tensorrt":
-        options = device | {
-            # Precision is in the graph; the switches for it are gone with TensorRT 11.
+        return {
+            **device,
             "trt_engine_cache_enable": "1",
-            "trt_engine_cache_path": str(cache),
+            "trt_engine_cache_path": cache,
             "trt_timing_cache_enable": "1",
-            "trt_timing_cache_path": str(cache),
-            **{f"trt_profile_{which}_shapes": shape for which, shape in shapes.items()},
+            "trt_timing_cache_path": cache,
+            **{f"trt_profile_{bound}_shapes": shape for bound, shape in shapes.items()},
         }
-        return [(_TENSORRT, options), cuda]
-    options = device | {
-        "nv_runtime_cache_path": str(cache),
-        **{f"nv_profile_{which}_shapes": shape for which, shape in shapes.items()},
+    return {
+        **device,
+        "nv_runtime_cache_path": cache,
+        **{f"nv_profile_{bound}_shapes": shape for bound, shape in shapes.items()},
     }
-    return [(_RTX, options)]
 
 
-def _shapes(profiles: Sequence[Profile]) -> dict[str, str]:
-    """Least, tuned and largest shapes of both inputs in every profile, as the providers write them."""
-    found = {}
-    for which in ("min", "opt", "max"):
-        listed = []
-        for profile in profiles:
-            shape = f"{getattr(profile.batch, which)}x{getattr(profile.seq_len, which)}"
-            listed += [f"{name}:{shape}" for name in ("input_ids", "attention_mask")]
-        found[which] = ",".join(listed)
-    return found
+def _shapes(profile: Profile, inputs: Sequence[str]) -> dict[str, str]:
+    """`min`, `opt` and `max` -> `name:BATCHxSEQ,...`."""
+    batch, seq = profile.batch, profile.seq_len
+    bounds = {"min": (batch.min, seq.min), "opt": (batch.opt, seq.opt), "max": (batch.max, seq.max)}
+    return {bound: ",".join(f"{name}:{rows}x{tokens}" for name in inputs) for bound, (rows, tokens) in bounds.items()}
 
 
-def open_session(onnxruntime: Any, path: Path, options: Any, provider: Provider) -> Any:
-    """A session on a GPU.
+def add_provider(ort: Any, options: Any, provider: Provider) -> list[Any]:
+    """Have a session compute with a provider.
+
+    Args:
+        ort: the module `onnxruntime`.
+        options: of the session; entries, and a plugin's devices, are added.
+        provider: which one.
+
+    Returns:
+        What to give the session as its providers.
 
     Raises:
-        TargetUnavailable: the provider is not in this install, or does not work on this machine; ONNX Runtime itself
-            would go on, on the CPU.
+        TargetUnavailable: the provider is not installed, or has no such GPU.
     """
-    cache = user_cache_path("poolfold") / "onnxruntime" / f"{onnxruntime.__version__}-{provider.name}"
-    wanted = _NAMES[provider.name]
-    chain = provider_options(provider, cache)
+    values = provider_options(provider, version=ort.__version__)
     if provider.name != "cuda":
-        # Not for CUDA, which leaves arithmetic on shapes to the CPU on purpose.
         options.add_session_config_entry("session.disable_cpu_ep_fallback", "1")
-    if provider.name == "tensorrt-rtx" and wanted not in onnxruntime.get_available_providers():
-        return _open_with_plugin(onnxruntime, path, options, dict(chain[0][1]))
-    if wanted not in onnxruntime.get_available_providers():
-        raise TargetUnavailable(_missing(onnxruntime, provider))
-    cache.mkdir(parents=True, exist_ok=True)
-    session = onnxruntime.InferenceSession(path, options, providers=[(name, dict(given)) for name, given in chain])
-    if session.get_providers()[0] != wanted:
+    else:
+        options.add_session_config_entry("session.record_ep_graph_assignment_info", "1")
+    available = ort.get_available_providers()
+    name = {"cuda": CUDA_NAME, "tensorrt": TENSORRT_NAME, "tensorrt-rtx": RTX_NAME}[provider.name]
+    plugin = None if provider.name != "tensorrt-rtx" or name in available else _find_plugin()
+    if plugin is None and name not in available:
         raise TargetUnavailable(
-            f"provider {provider.name} does not work here: onnxruntime {onnxruntime.__version__} fell back to "
-            f"{', '.join(session.get_providers())}; its log says why. Mend the GPU's driver and libraries, or use "
+            f"provider {provider.name} is not available here: onnxruntime {ort.__version__} has "
+            f"{', '.join(available)}; expected {name}. {_INSTALL[provider.name]}"
+        )
+    if provider.name != "cuda":
+        (provider.cache / ort.__version__).mkdir(parents=True, exist_ok=True)
+    if plugin is not None:
+        _add_plugin(ort, options, plugin, provider, values)
+        return []
+    # What TensorRT does not take, such as a single operator, CUDA computes.
+    behind = [(CUDA_NAME, {"device_id": str(provider.gpu)})] if name == TENSORRT_NAME and CUDA_NAME in available else []
+    return [(name, values), *behind]
+
+
+def _find_plugin() -> Any | None:
+    try:
+        return importlib.import_module(_PLUGIN)
+    except (ImportError, OSError):
+        return None
+
+
+def _add_plugin(ort: Any, options: Any, plugin: Any, provider: Provider, values: Mapping[str, str]) -> None:
+    """Register the plugin once in this process, and take the GPU among its devices."""
+    name = plugin.get_ep_name()
+    with _ONE_REGISTRATION:
+        if name not in _registered:
+            ort.register_execution_provider_library(name, plugin.get_library_path())
+            _registered.add(name)
+    devices = [device for device in ort.get_ep_devices() if device.ep_name == name]
+    if provider.gpu >= len(devices):
+        raise TargetUnavailable(
+            f"provider {provider.name} finds no GPU number {provider.gpu} that it can use here; it has {len(devices)}, "
+            "counted from 0. Use provider cpu."
+        )
+    # The device itself says which GPU it is.
+    chosen = {key: value for key, value in values.items() if key != "device_id"}
+    options.add_provider_for_devices([devices[provider.gpu]], chosen)
+
+
+def require_used(ort: Any, session: Any, provider: Provider, path: Path) -> None:
+    """Find out whether a session really computes with its provider.
+
+    Raises:
+        TargetUnavailable: it fell back to the CPU, whole or in part.
+    """
+    name = {"cuda": CUDA_NAME, "tensorrt": TENSORRT_NAME, "tensorrt-rtx": RTX_NAME}[provider.name]
+    active = session.get_providers()
+    # The plugin's name is its own affair, and its device was asked for by itself.
+    if name not in active and not (provider.name == "tensorrt-rtx" and set(active) & _registered):
+        raise TargetUnavailable(
+            f"onnxruntime {ort.__version__} would compute {path} with {', '.join(active)}; expected {name}. Its log "
+            "says what the provider lacks here: an NVIDIA driver, or CUDA or TensorRT libraries of its release. Or use "
             "provider cpu."
         )
-    return session
+    if provider.name == "cuda":
+        left = work_on_cpu(ort, session)
+        if left:
+            raise TargetUnavailable(
+                f"onnxruntime {ort.__version__} would compute {', '.join(left)} of {path} on the CPU; expected {name}. "
+                "Upgrade onnxruntime-gpu, or use provider cpu."
+            )
 
 
-def _open_with_plugin(onnxruntime: Any, path: Path, options: Any, given: dict[str, str]) -> Any:
-    """TensorRT-RTX as a plug-in, which brings its own libraries."""
-    try:
-        plugin = importlib.import_module(_RTX_PLUGIN)
-    except (ImportError, OSError):
-        raise TargetUnavailable(_missing(onnxruntime, Provider("tensorrt-rtx"))) from None
-    Path(given["nv_runtime_cache_path"]).mkdir(parents=True, exist_ok=True)
-    name = plugin.get_ep_name()
-    if all(device.ep_name != name for device in onnxruntime.get_ep_devices()):
-        onnxruntime.register_execution_provider_library(name, plugin.get_library_path())
-    number = int(given.pop("device_id"))
-    devices = [device for device in onnxruntime.get_ep_devices() if device.ep_name == name]
-    if number >= len(devices):
+def work_on_cpu(ort: Any, session: Any) -> tuple[str, ...]:
+    """Operators that are most of a model's work and that a session computes on the CPU, each once.
+
+    Raises:
+        TargetUnavailable: this release of ONNX Runtime does not tell.
+    """
+    if not hasattr(session, "get_provider_graph_assignment_info"):
         raise TargetUnavailable(
-            f"provider tensorrt-rtx found {len(devices)} GPUs that it supports; got GPU number {number}. Use provider "
-            "cpu, or another GPU."
+            f"onnxruntime {ort.__version__} does not tell where it computes what. Upgrade it, or use provider cpu."
         )
-    options.add_provider_for_devices([devices[number]], given)
-    return onnxruntime.InferenceSession(path, sess_options=options)
-
-
-def _missing(onnxruntime: Any, provider: Provider) -> str:
-    here = ", ".join(name.removesuffix("ExecutionProvider") for name in onnxruntime.get_available_providers())
-    return (
-        f"provider {provider.name} is not in this install: onnxruntime {onnxruntime.__version__} has {here}. It comes "
-        f"with {_BROUGHT_BY[provider.name]}. Install that, or use provider cpu."
+    nodes = (
+        node.op_type
+        for part in session.get_provider_graph_assignment_info()
+        if part.ep_name == _CPU_NAME
+        for node in part.get_nodes()
     )
+    return tuple(sorted(set(nodes) & _WORK))

@@ -1,97 +1,49 @@
-"""TensorRT and TensorRT-RTX: one API in two modules, loaded when one is needed, with one log for each.
+"""TensorRT and TensorRT-RTX: one API in two modules, loaded when an engine is opened, with one log for each.
 
-Knows nothing of what is built or run. A library calls back from its own code, and an exception raised in a callback is
-lost there; so the log only notes things down.
+Knows no engine. A library keeps the first logger that it is given in a process and ignores every later one, so there is
+one for each here, and it must serve whoever else uses the library in this process too.
 """
 
 from __future__ import annotations
 
 import functools
 import importlib
-from dataclasses import dataclass, field
+from collections import deque
 from typing import Any
 
 from poolfold.errors import TargetUnavailable
 
-TENSORRT = "tensorrt"
-TENSORRT_RTX = "tensorrt-rtx"
-ENGINE_TARGETS = (TENSORRT, TENSORRT_RTX)
-"""Targets whose engines are files, as `--target` takes them."""
+MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
+"""Targets whose engines are files, and the module that runs them."""
 
-_MODULES = {TENSORRT: "tensorrt", TENSORRT_RTX: "tensorrt_rtx"}
-_TITLES = {TENSORRT: "TensorRT", TENSORRT_RTX: "TensorRT-RTX"}
-_OLDEST = (10, 12)
-"""The first TensorRT in which strong typing is complete, by its makers' word. TensorRT-RTX always had it."""
-
-# Every graph has int64 inputs, as other servers of such graphs expect.
-_EXPECTED_WARNING = "has Int64 binding"
+TITLES = {"tensorrt": "TensorRT", "tensorrt-rtx": "TensorRT-RTX"}
+_KEPT = 1000
+_SHOWN = 3
 
 
-@dataclass(frozen=True)
-class Library:
-    """One of the two libraries, loaded.
-
-    target: as `--target` takes it.
-    trt: the module.
-    """
-
-    target: str
-    trt: Any = field(repr=False)
-
-    @property
-    def version(self) -> str:
-        """An engine runs with exactly this version, unless it is built to be version compatible."""
-        return str(self.trt.__version__)
-
-    @property
-    def title(self) -> str:
-        """Its name and version, for people."""
-        return f"{_TITLES[self.target]} {self.version}"
-
-    @property
-    def is_rtx(self) -> bool:
-        """Whether it is TensorRT-RTX. Its versions begin at 1, so that no version tells the two apart."""
-        return self.target == TENSORRT_RTX
-
-
-def load(target: str) -> Library:
-    """The library of a target.
+def load_module(target: str) -> Any:
+    """The module of a target, one of MODULES.
 
     Raises:
-        TargetUnavailable: it is not installed, its shared libraries do not load, or it is too old.
+        TargetUnavailable: it is not installed, or its shared libraries do not load.
     """
     try:
-        trt = importlib.import_module(_MODULES[target])
-    # The wheels of TensorRT raise RuntimeError where their libraries are missing.
+        return importlib.import_module(MODULES[target])
+    # TensorRT's wheels raise RuntimeError where the libraries themselves are missing.
     except (ImportError, OSError, RuntimeError) as error:
         raise TargetUnavailable(
             f"target {target} is not available here: {error}. Install it: pip install 'poolfold[{target}]'"
         ) from error
-    library = Library(target, trt)
-    if not library.is_rtx and _numbers(library.version) < _OLDEST:
-        raise TargetUnavailable(
-            f"target {target} is not available here: got {library.title}, expected 10.12 or later, where strong typing "
-            f"is complete. Install a later one: pip install --upgrade 'poolfold[{target}]'"
-        )
-    return library
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in version.split(".")[:2] if part.isdecimal())
 
 
 @functools.cache
-def log(library: Library) -> Any:
-    """The logger of this process, whose `lines` hold (severity, message) of warnings and worse.
+def log(trt: Any) -> Any:
+    """The logger of this process, whose `lines` hold (severity, message) of the latest warnings and worse."""
 
-    One for the whole process: a library keeps the first logger that it is given and ignores every later one.
-    """
-    trt = library.trt
-
-    class Log(trt.ILogger):  # type: ignore[misc, name-defined]  # the library has no types
+    class Log(trt.ILogger):  # type: ignore[misc]  # the library has no types
         def __init__(self) -> None:
             super().__init__()
-            self.lines: list[tuple[Any, str]] = []
+            self.lines: deque[tuple[Any, str]] = deque(maxlen=_KEPT)
 
         def log(self, severity: Any, message: str) -> None:
             if severity <= trt.ILogger.Severity.WARNING:
@@ -100,15 +52,10 @@ def log(library: Library) -> Any:
     return Log()
 
 
-def errors(library: Library) -> str:
-    """The errors logged since `log(library).lines` was cleared, each once."""
-    severities = library.trt.ILogger.Severity
-    lines = (message for severity, message in log(library).lines if severity <= severities.ERROR)
-    return "; ".join(dict.fromkeys(lines)) or "it gave no reason"
-
-
-def warnings(library: Library) -> tuple[str, ...]:
-    """The warnings logged since `log(library).lines` was cleared, each once, but for the one that every graph gives."""
-    severities = library.trt.ILogger.Severity
-    lines = (message for severity, message in log(library).lines if severity == severities.WARNING)
-    return tuple(dict.fromkeys(message for message in lines if _EXPECTED_WARNING not in message))
+def reason(trt: Any) -> str:
+    """The latest errors that the library logged, each once, in one line; they are then forgotten."""
+    lines = log(trt).lines
+    errors = (message for severity, message in tuple(lines) if severity <= trt.ILogger.Severity.ERROR)
+    distinct = tuple(dict.fromkeys(errors))
+    lines.clear()
+    return "; ".join(message.strip().rstrip(".") for message in distinct[-_SHOWN:]) or "it gave no reason"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from exporter.build_options import BuildOptions, read_build_options, require_supported
+from exporter.targets.trt_library import TENSORRT, TENSORRT_RTX
 from poolfold.errors import InputError
-from poolfold.sessions.trt_library import TENSORRT, TENSORRT_RTX
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,8 @@ FILES = {
     # Elsewhere `engine` is a path.
     "exporter/targets/engine_inspector.py": NO_LAYER | {"engine": "ICudaEngine"},
     "exporter/targets/timing_cache.py": CLASSES,
+    "exporter/targets/trt_library.py": {},
     "exporter/targets/build_progress.py": {},
-    "poolfold/sessions/engine.py": NO_LAYER,
-    "poolfold/sessions/engine_lane.py": NO_LAYER,
-    "poolfold/sessions/runtime_cache.py": NO_LAYER,
-    "poolfold/sessions/trt_library.py": {},
     "exporter/targets/trt_network.py": CLASSES,
 }
 RTX_ONLY = {

@@ -13,11 +13,11 @@ import onnx_ir as ir
 import pytest
 
 from exporter.build_options import TENSORRT_RTX
-from exporter.targets import engine_builder, engine_targets, plan_listing, trt_network
+from exporter.targets import engine_builder, engine_targets, plan_listing, trt_library, trt_network
 from exporter.targets.attention_layers import Attention
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Profile, Range
-from poolfold.sessions import trt_library
+from poolfold.sessions.trt_library import log
 from tests.exporter.targets.attention_graphs import HALF, write_graph
 
 LIBRARY = trt_library.load(TENSORRT_RTX)
@@ -196,7 +196,7 @@ def test_a_network_that_lost_the_graphs_float16_is_refused(tmp_path):
     fp16 = write_graph(tmp_path / "fp16.onnx")
     fp32 = write_graph(tmp_path / "fp32.onnx", layers=("fp32", "fp32"))
     for parsed in (fp16, fp32):
-        builder = trt.Builder(trt_library.log(LIBRARY))
+        builder = trt.Builder(log(LIBRARY.trt))
         network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
         parser = trt_network.parse(LIBRARY, network, parsed)
         if parsed is fp16:
@@ -284,4 +284,4 @@ def test_without_the_library_the_target_is_unavailable_and_says_what_to_install(
 
 
 def test_the_log_is_one_for_the_process():
-    assert trt_library.log(LIBRARY) is trt_library.log(LIBRARY)
+    assert log(LIBRARY.trt) is log(LIBRARY.trt)
