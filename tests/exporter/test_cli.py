@@ -20,14 +20,15 @@ from exporter.commands import targets
 from exporter.spec import DType
 from exporter.targets.precisions import PRECISIONS
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
+from poolfold.sessions.ort_providers import PROVIDERS
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = ("export", "validate", "bench", "embed", "inspect", "verify", "targets")
 DEFAULTS = {
     "export": {"--pooling", "--dtype", "--target", "--batch", "--seq-len", "--threads"},
-    "validate": {"--target", "--model", "--threads"},
-    "bench": {"--target", "--seconds", "--model", "--threads"},
-    "embed": {"--strategy", "--target", "--dtype", "--batch-size", "--threads"},
+    "validate": {"--provider", "--target", "--model", "--threads"},
+    "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
+    "embed": {"--provider", "--strategy", "--target", "--dtype", "--batch-size", "--threads"},
     "inspect": set(),
     "verify": set(),
     "targets": set(),
@@ -72,6 +73,7 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
     assert choices == {
         **{(name, "target"): set(PRECISIONS) for name in ("export", "validate", "bench", "embed")},
         **{(name, "dtype"): {dtype.value for dtype in DType} for name in ("export", "embed")},
+        **{(name, "provider"): set(PROVIDERS) for name in ("validate", "bench", "embed")},
     }
 
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
+import pytest
 
-from exporter.parity.report import ParityReport
-from exporter.validation import candidates, mark_validated
+from exporter.parity.report import ParityReport, form_of, target_of
+from exporter.validation import candidates, engines_to_check, mark_validated
 from poolfold.manifest import Manifest
 from tests.artifacts import write_artifact
+from tests.gpu_here import without_gpu
 
 
 def artifact(directory: Path) -> Manifest:
@@ -30,6 +32,7 @@ def report(dtype: str, executor: str, *, passed: bool = True) -> ParityReport:
     return ParityReport("PyTorch", "mean", dtype, executor, passed, 1, 8, (), ())
 
 
+@without_gpu
 def test_all_that_runs_is_a_candidate_and_fp16_is_rehearsed(tmp_path: Path) -> None:
     manifest = artifact(tmp_path / "a")
     listed = [(c.runs.strategy, c.runs.dtype, c.executor) for c in candidates(manifest)]
@@ -60,3 +63,45 @@ def test_only_what_passed_on_its_own_target_is_called_validated(tmp_path: Path) 
         ("openvino", "bf16", "validated"),
         ("tensorrt-rtx", "fp16", "built"),
     ]
+
+
+@without_gpu
+def test_no_engine_is_checked_where_no_gpu_is(tmp_path: Path) -> None:
+    assert engines_to_check(artifact(tmp_path / "a").engines) == ()
+
+
+def test_on_a_gpu_provider_plain_forms_are_checked_and_nothing_is_rehearsed(tmp_path: Path) -> None:
+    listed = [(c.runs.dtype, c.executor) for c in candidates(artifact(tmp_path / "a"), ["onnxruntime"], "cuda")]
+    assert listed == [("fp32", "onnxruntime cuda"), ("fp16", "onnxruntime cuda")]
+
+
+@pytest.mark.parametrize(
+    ("executor", "target", "form"),
+    [
+        ("onnxruntime cpu", "onnxruntime", "plain"),
+        ("onnxruntime cpu, padding-free", "onnxruntime", "padding-free"),
+        ("onnxruntime cuda", "onnxruntime", "plain"),
+        ("fp16 rehearsal on onnxruntime cpu", "onnxruntime", "plain"),
+        ("openvino cpu", "openvino", "plain"),
+        ("tensorrt-rtx gpu, packed", "tensorrt-rtx", "packed"),
+    ],
+)
+def test_an_executor_names_its_target_and_its_form(executor: str, target: str, form: str) -> None:
+    assert (target_of(executor), form_of(executor)) == (target, form)
+
+
+def test_an_engine_is_validated_in_the_form_that_was_checked_and_not_beside_a_failure(tmp_path: Path) -> None:
+    manifest = artifact(tmp_path / "a")
+    plain = manifest.engines[-1]
+    both = (plain, msgspec.structs.replace(plain, form="packed"))
+    passed, packed = report("fp16", "tensorrt-rtx gpu"), report("fp16", "tensorrt-rtx gpu, packed")
+    failed = report("fp16", "tensorrt-rtx gpu, packed", passed=False)
+    for reports, statuses in (
+        ([passed], ["validated", "built"]),
+        ([packed], ["built", "validated"]),
+        ([passed, packed], ["validated", "validated"]),
+        ([passed, failed], ["built", "built"]),
+        ([report("fp16", "onnxruntime cpu")], ["built", "built"]),
+    ):
+        _, engines = mark_validated((), both, reports)
+        assert [engine.status for engine in engines] == statuses

@@ -124,3 +124,20 @@ def test_an_artifact_that_was_changed_is_not_measured(exported, tmp_path):
             )
     finally:
         stray.unlink()
+
+
+def test_each_system_imports_its_own_runtime_and_names_its_provider(tmp_path) -> None:
+    loads = {target: artifact_system(tmp_path, MEAN, "fp16", target).load for target in LOADS}
+    assert loads == {target: f"exporter.measure.{module}:load" for target, module in LOADS.items()}
+    system = artifact_system(tmp_path, MEAN, "fp16", provider="cuda")
+    assert (system.name, system.runtime) == ("mean fp16 onnxruntime cuda", "onnxruntime cuda")
+    assert system.arguments["provider"] == "cuda"
+    assert "provider" not in artifact_system(tmp_path, MEAN, "fp16").arguments
+
+
+LOADS = {
+    "onnxruntime": "load_artifact",
+    "openvino": "load_openvino",
+    "tensorrt": "load_engine",
+    "tensorrt-rtx": "load_engine",
+}
