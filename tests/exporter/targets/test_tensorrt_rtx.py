@@ -12,9 +12,9 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 
-from exporter.build_options import TENSORRT_RTX
 from exporter.targets import engine_builder, engine_targets, plan_listing, trt_library, trt_network
 from exporter.targets.attention_layers import Attention
+from exporter.targets.trt_library import TENSORRT_RTX
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Profile, Range
 from poolfold.sessions.trt_library import log

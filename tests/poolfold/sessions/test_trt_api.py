@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 from pathlib import Path
 
 import pytest
@@ -42,12 +41,6 @@ def every_name() -> frozenset[str]:
     return names - {"__version__"}
 
 
-def bindings(module: str) -> str:
-    if importlib.util.find_spec(module) is None:
-        pytest.skip(f"{module} is not installed")
-    return module
-
-
 def test_the_names_are_found_in_the_source() -> None:
     names = every_name()
     assert names >= ONLY_RTX
@@ -74,7 +67,7 @@ def test_every_file_that_holds_the_library_is_looked_at() -> None:
 
 
 def test_tensorrt_rtx_has_every_name() -> None:
-    assert missing(bindings("tensorrt_rtx"), every_name()) == []
+    assert missing("tensorrt_rtx", every_name()) == []
 
 
 @pytest.fixture(scope="module")
@@ -83,12 +76,11 @@ def libraries(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_tensorrt_has_every_name_but_those_of_tensorrt_rtx(libraries: Path) -> None:
-    module = bindings("tensorrt_bindings")
-    assert missing(module, every_name() - ONLY_RTX, libraries) == []
-    assert "Runtime.get_engine_validity" in missing(module, every_name(), libraries)
+    assert missing("tensorrt_bindings", every_name() - ONLY_RTX, libraries) == []
+    assert "Runtime.get_engine_validity" in missing("tensorrt_bindings", every_name(), libraries)
 
 
 def test_a_name_that_is_not_there_is_found(libraries: Path) -> None:
     wrong = frozenset({"IExecutionContext.execute_async_v4", "Runtime.deserialize_cuda_engine"})
-    assert missing(bindings("tensorrt_rtx"), wrong) == ["IExecutionContext.execute_async_v4"]
-    assert missing(bindings("tensorrt_bindings"), wrong, libraries) == ["IExecutionContext.execute_async_v4"]
+    assert missing("tensorrt_rtx", wrong) == ["IExecutionContext.execute_async_v4"]
+    assert missing("tensorrt_bindings", wrong, libraries) == ["IExecutionContext.execute_async_v4"]
