@@ -7,20 +7,17 @@ GPU has another name. TensorRT-RTX times nothing when it builds, and has none. N
 from __future__ import annotations
 
 import contextlib
-import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from platformdirs import user_cache_path
-
 from exporter.targets.trt_library import Library
+from poolfold.sessions.user_cache import cache_path, read_cache, write_cache
 
 
 def cache_file(library: Library, gpu: str) -> Path:
     """Where the cache of a release and a GPU lies; `gpu` is its name."""
-    safe = "".join(character if character.isalnum() else "-" for character in f"{library.version}_{gpu}")
-    return user_cache_path("poolfold") / "timing" / f"tensorrt_{safe}.cache"
+    return cache_path("timing", library.target, library.version, gpu)
 
 
 @contextlib.contextmanager
@@ -33,11 +30,7 @@ def timing_cache(library: Library, config: Any, path: Path | None) -> Iterator[N
     if path is None or library.is_rtx:
         yield
         return
-    cache = config.create_timing_cache(path.read_bytes() if path.is_file() else b"")
+    cache = config.create_timing_cache(read_cache(path) or b"")
     config.set_timing_cache(cache, False)
     yield
-    # Beside other builds: each writes its own file, and the last rename wins.
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    part.write_bytes(memoryview(cache.serialize()))
-    part.replace(path)
+    write_cache(path, memoryview(cache.serialize()))
