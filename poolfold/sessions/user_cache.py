@@ -9,11 +9,11 @@ import contextlib
 import secrets
 from pathlib import Path
 
-from platformdirs import user_cache_path
-
 
 def cache_path(kind: str, *parts: str) -> Path:
     """Where a cache lies; `kind` is its folder, `parts` tell it from others, in any characters."""
+    from platformdirs import user_cache_path
+
     name = "_".join(parts)
     return user_cache_path("poolfold") / kind / "".join(c if c.isalnum() or c in "._" else "-" for c in name)
 

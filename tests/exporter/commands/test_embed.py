@@ -31,7 +31,7 @@ from exporter.commands.embed import run
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
 run(directory=Path("absent"), source=Path(os.devnull), output=Path(sys.argv[1]), strategy=None, target="onnxruntime",
-    dtype=None, batch_size=1, prompt_name=None, threads=None, as_json=False, quiet=False)
+    provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None, as_json=False, quiet=False)
 """
 
 
