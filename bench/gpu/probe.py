@@ -86,8 +86,21 @@ def run(
     limit_s: float,
 ) -> Probed:
     """What the process runs; one that takes longer than its limit ends itself, even inside a library's call."""
-    nowhere = Path(os.devnull).open("w")  # kept open: it is written to when the limit has passed
-    faulthandler.dump_traceback_later(limit_s, exit=True, file=nowhere)
+    with Path(os.devnull).open("w") as nowhere:
+        faulthandler.dump_traceback_later(limit_s, exit=True, file=nowhere)
+        try:
+            return _run(load, arguments, threads, batches, device)
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+
+
+def _run(
+    load: str,
+    arguments: Mapping[str, Any],
+    threads: int,
+    batches: Sequence[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]],
+    device: str,
+) -> Probed:
     with watch(device) as memory:
         _, system = worker.load(Load(load, arguments, threads))
         vectors = [np.asarray(system.forward(*batch)) for batch in batches]
