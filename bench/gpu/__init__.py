@@ -6,6 +6,7 @@ systems       what is timed on it, as data
 load_*        how a worker loads each
 memory        the peak of device memory while a system runs
 probe         one system alone in a process: whether it runs, its vectors, single calls, memory
+alone         all of them so, one after another
 parity        the vectors against PyTorch's in fp32
 traffic       bytes that the vectors need moved
 results       what is kept, as values

@@ -14,9 +14,10 @@ from pathlib import Path
 
 import msgspec
 
+from bench.gpu.alone import Settings
 from bench.gpu.document import document, verdict_lines
 from bench.gpu.goals import parity_passes
-from bench.gpu.measuring import Settings, measure_model
+from bench.gpu.measuring import measure_model
 from bench.gpu.probe import in_words
 from bench.gpu.results import Card, ModelResult, Results, write
 from bench.gpu.systems import CPU, CUDA
@@ -46,8 +47,8 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 3
-    # What is kept with the project is of a GPU, and of the models that it names.
-    kept = given.device == "cuda" and set(given.model) <= set(_NAMED)
+    # What is kept with the project is of a GPU, of the models that it names, and in more than the fewest rounds.
+    kept = given.device == "cuda" and not given.quick and set(given.model) <= set(_NAMED)
     folder = _RESULTS if kept else given.build / "results"
     results = _measure(given, msgspec.convert(card, Card), folder)
     print(document(results))
@@ -66,7 +67,13 @@ def exit_code(results: Results) -> int:
 def _measure(given: argparse.Namespace, card: Card, folder: Path) -> Results:
     """Measure the models one after another; what is known so far is in the folder at any time."""
     start = time.monotonic()
-    settings = Settings(CUDA if given.device == "cuda" else CPU, tuple(given.pooling), given.compiled, cores())
+    settings = Settings(
+        setting=CUDA if given.device == "cuda" else CPU,
+        strategies=tuple(given.pooling),
+        compiled=given.compiled,
+        quick=given.quick,
+        threads=cores(),
+    )
     results = Results(
         command=shlex.join(["python", "-m", "bench.gpu", *sys.argv[1:]]),
         device=given.device,
@@ -132,6 +139,7 @@ def _parser() -> argparse.ArgumentParser:
         "--pooling", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="strategies (default: both)"
     )
     parser.add_argument("--seconds", type=float, default=480, help="for the whole run (default: 480)")
+    parser.add_argument("--quick", action="store_true", help="in the fewest rounds; kept in the build folder only")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu tries the bench itself")
     parser.add_argument("--no-compile", dest="compiled", action="store_false", help="without torch.compile")
     parser.add_argument("--build", type=Path, default=Path("build/gpu"), help="default: build/gpu")

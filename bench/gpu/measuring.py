@@ -5,19 +5,16 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from bench.gpu import batches
-from bench.gpu.parity import smallest_cosine
-from bench.gpu.probe import Probed, in_words, probe, reference
+from bench.gpu.alone import Alone, Say, Settings, probe_all
+from bench.gpu.probe import Probed, in_words, reference
 from bench.gpu.results import CallsResult, ModelResult, Rates, SystemResult, TimingResult, WorkloadResult
-from bench.gpu.systems import COMPILED, EAGER, RTX, Candidate, Setting, candidates
+from bench.gpu.systems import EAGER, Candidate, Setting
 from bench.gpu.traffic import least_bytes
 from bench.peers.exports import export_ours
 from bench.peers.models import Model
@@ -31,26 +28,11 @@ from exporter.spec import Source
 from exporter.targets import availability
 from poolfold.errors import CheckFailed
 
-Say = Callable[[str], None]
 Keep = Callable[[ModelResult], None]
-Vectors = npt.NDArray[np.float32]
 
 _PROBING_SHARE = 0.6
-_LEAST_PROBE_S = 5.0
-_EAGER_S = 120.0
 _LOADING_S = 20.0
 """Of all systems side by side, compiled code kept from the probes."""
-_LEAST_WEIGHTS_SHARE = 0.25
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How a run measures: on what, which strategies, whether torch.compile takes part, threads of each system."""
-
-    setting: Setting
-    strategies: tuple[str, ...]
-    compiled: bool
-    threads: int
 
 
 def measure_model(
@@ -81,7 +63,6 @@ def measure_model(
         flops, per_s = process.result()
     say(f"{setting.dtype} product {flops / 1e12:.3g} TFLOP/s, copy {per_s / 1e9:.4g} GB/s")
 
-    alone = _alone(model, artifact, workloads, wanted, settings, probing_until, unavailable, say)
     size = _size(model.checkpoint)
     result = ModelResult(
         name=model.name,
@@ -89,72 +70,34 @@ def measure_model(
         size=size,
         artifact=made,
         rates=Rates(dtype=setting.dtype, flops=flops, bytes=per_s),
-        tensorrt_rtx=alone.answer,
-        systems=tuple(_system(candidate, probed, cosine) for candidate, probed, cosine in alone.found),
-        missing=alone.missing,
+        tensorrt_rtx="not tried yet",
+        systems=(),
+        missing={},
         workloads=tuple(_workload(w, size, settings.strategies) for w in workloads),
-        calls=tuple(c for candidate, probed, _ in alone.found for c in _calls(candidate, workloads, probed)),
+        calls=(),
     )
+    present: list[Candidate] = []
+
+    def keep_alone(alone: Alone) -> None:
+        nonlocal result, present
+        present = [candidate for candidate, _, _ in alone.found]
+        result = _with(
+            result,
+            tensorrt_rtx=alone.answer,
+            systems=tuple(_system(candidate, probed, cosine) for candidate, probed, cosine in alone.found),
+            missing=alone.missing,
+            calls=tuple(c for candidate, probed, _ in alone.found for c in _calls(candidate, workloads, probed)),
+        )
+        keep(result)
+
     keep(result)
-    result = _in_turns(result, [candidate for candidate, _, _ in alone.found], workloads, settings, until, say)
+    probe_all(model.checkpoint, artifact, workloads, wanted, settings, probing_until, unavailable, say, keep_alone)
+    result = in_turns(result, present, workloads, settings, until, say)
     keep(result)
     return result
 
 
-class _Alone(NamedTuple):
-    """Who runs, with its smallest cosine; who does not, system -> reason; whether tensorrt-rtx does, in words."""
-
-    found: list[tuple[Candidate, Probed, float]]
-    missing: dict[str, str]
-    answer: str
-
-
-def _alone(
-    model: Model,
-    artifact: Path,
-    workloads: Sequence[Workload],
-    wanted: Mapping[str, list[Vectors]],
-    settings: Settings,
-    until: float,
-    unavailable: Mapping[str, str],
-    say: Say,
-) -> _Alone:
-    """Probe each system. Those that are compared with run whatever the time.
-
-    Raises:
-        CheckFailed: one of those does not run.
-    """
-    found: list[tuple[Candidate, Probed, float]] = []
-    missing: dict[str, str] = {}
-    answers: list[str] = []
-    on_card = settings.setting.device == "cuda"
-    least = _weights_bytes(model.checkpoint) * _LEAST_WEIGHTS_SHARE if on_card else 0
-    for candidate in candidates(settings.setting, model.checkpoint, artifact, settings.strategies):
-        name, is_baseline = candidate.system.name, candidate.label.startswith(EAGER)
-        limit_s = until - time.monotonic()
-        if candidate.label.startswith(COMPILED) and not settings.compiled:
-            probed: tuple[Probed, float] | str = "left out by --no-compile"
-        else:
-            probed = _probed(
-                candidate, workloads, wanted, settings, max(limit_s, _EAGER_S) if is_baseline else limit_s, least
-            )
-        if isinstance(probed, str):
-            if is_baseline:
-                raise CheckFailed(f"{name}, which all are compared with, does not run: {probed}")
-            missing[name] = unavailable.get(candidate.system.runtime, probed)
-            told = f"does not run: {missing[name]}"
-        else:
-            found.append((candidate, *probed))
-            told = f"runs; smallest row cosine {probed[1]:.6f}"
-        say(f"{name}: {told}")
-        if candidate.system.runtime == RTX:
-            if not answers:
-                say(f"does tensorrt-rtx load and run our engine on this card? It {told}")
-            answers.append(told)
-    return _Alone(found, missing, answers[0])
-
-
-def _in_turns(
+def in_turns(
     result: ModelResult,
     present: Sequence[Candidate],
     workloads: Sequence[Workload],
@@ -163,16 +106,16 @@ def _in_turns(
     say: Say,
 ) -> ModelResult:
     """The results with interleaved windows. A system that dies beside the others is named, and they go on without."""
-    missing = dict(result.missing)
-    left = list(present)
+    missing, left = dict(result.missing), list(present)
     while True:
         say(f"{len(left)} systems in turns, each in its own process")
+        seconds = 0.0 if settings.quick else until - time.monotonic() - _LOADING_S
         try:
             report = measure(
                 [candidate.system for candidate in left],
                 workloads,
                 threads=settings.threads,
-                budget_s=max(0.0, until - time.monotonic() - _LOADING_S),
+                budget_s=max(0.0, seconds),
                 progress=lambda done, total, what: None,
                 leave_out=False,
             )
@@ -186,31 +129,6 @@ def _in_turns(
             left.remove(died)
             continue
         return _with(result, missing=missing, timings=_timings(report))
-
-
-def _probed(
-    candidate: Candidate,
-    workloads: Sequence[Workload],
-    wanted: Mapping[str, list[Vectors]],
-    settings: Settings,
-    limit_s: float,
-    least_bytes: float,
-) -> tuple[Probed, float] | str:
-    """What a system gave, with its smallest cosine; or why it does not count as running."""
-    if limit_s < _LEAST_PROBE_S:
-        return "not tried: the time was spent on the systems before it; give more with --seconds"
-    probed = probe(candidate.system, workloads, settings.setting.device, settings.threads, limit_s)
-    if isinstance(probed, str):
-        return probed
-    if probed.increase_bytes is not None and probed.increase_bytes < least_bytes:
-        return (
-            f"it took {probed.increase_bytes} bytes of the card's memory, and its weights alone are more than "
-            f"{least_bytes:.0f}: it computed elsewhere"
-        )
-    try:
-        return probed, smallest_cosine(probed.vectors, wanted[candidate.system.strategy])
-    except ValueError as error:
-        return str(error)
 
 
 def _artifact(model: Model, given: Path | None, setting: Setting, say: Say) -> tuple[str, Path, Mapping[str, str]]:
@@ -289,8 +207,3 @@ def _with(result: ModelResult, **changes: object) -> ModelResult:
 def _size(checkpoint: Path) -> Size:
     config = json.loads((checkpoint / "config.json").read_text())
     return Size(config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"])
-
-
-def _weights_bytes(checkpoint: Path) -> int:
-    """Of the weights' files, fp32: a quarter is half of what fp16 needs."""
-    return sum(path.stat().st_size for path in checkpoint.glob("*.safetensors"))
