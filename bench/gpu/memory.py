@@ -8,6 +8,7 @@ other programs on the card would be.
 from __future__ import annotations
 
 import ctypes
+import sys
 import threading
 from types import TracebackType
 from typing import Self
@@ -20,11 +21,18 @@ _PERIOD_S = 0.002
 class DeviceMemory:
     """A context manager that watches the first GPU's memory in use; `increase_bytes` is its peak above the beginning.
 
-    Raises:
-        OSError: the driver's library is not here, or refuses.
+    A driver that does not tell is told of on stderr, and stops no measurement.
     """
 
     def __enter__(self) -> Self:
+        self._thread: threading.Thread | None = None
+        try:
+            self._begin()
+        except (OSError, AttributeError) as error:
+            print(f"the card's memory is not measured: {error}", file=sys.stderr)
+        return self
+
+    def _begin(self) -> None:
         self._driver = ctypes.CDLL("libcuda.so.1")
         device, self._context = ctypes.c_int(), ctypes.c_void_p()
         self._call("cuInit", 0)
@@ -35,16 +43,18 @@ class DeviceMemory:
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._over.set()
-        self._thread.join()
+        if self._thread is not None:
+            self._over.set()
+            self._thread.join()
 
     def increase_bytes(self) -> int | None:
-        """The peak so far above what was in use at the beginning."""
+        """The peak so far above what was in use at the beginning; None where the driver does not tell."""
+        if self._thread is None:
+            return None
         self._peak = max(self._peak, self._used())
         return self._peak - self._start
 
