@@ -22,7 +22,7 @@ Vectors = npt.NDArray[np.float32]
 
 LEAST_PROBE_S = 5.0
 """With less time left a system is not tried."""
-_EAGER_S = 120.0
+_EAGER_S = 600.0
 _LEAST_WEIGHTS_SHARE = 0.25
 """Of the fp32 weights: half of what fp16 weights take on the card. Less means that they are not there."""
 
