@@ -1,7 +1,7 @@
 """The C++ loader beside Python's, through the programs that `make cpp` builds.
 
-`make cpp` names the build and the artifact in POOLFOLD_CPP_BUILD and POOLFOLD_TEST_ARTIFACT and runs this folder; without
-them it is not collected, so that `make test` needs no C++ toolchain. `.ci/run` runs both.
+`make cpp` names the build and the artifact in POOLFOLD_CPP_BUILD and POOLFOLD_TEST_ARTIFACT and runs this folder;
+without them it is not collected, so that `make test` needs no C++ toolchain. `.ci/run` runs both.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ CORRUPTIONS: dict[str, Callable[[Path], object]] = {
     "missing folder": lambda folder: shutil.rmtree(folder),
     "manifest is a folder": lambda folder: ((folder / "manifest.json").unlink(), (folder / "manifest.json").mkdir()),
     "extra": lambda folder: add(folder, "onnx/old.onnx"),
-    "extra with a strange name": lambda folder: add(folder, "it's \u00e9\u2028\n\"so\"\\"),
+    "extra with a strange name": lambda folder: add(folder, 'it\'s \u00e9\u2028\n"so"\\'),
     "a name that is no UTF-8": lambda folder: add(folder, os.fsdecode(b"\xff\xe2\x82")),
     "empty folder": lambda folder: (folder / "engines" / "none").mkdir(parents=True),
     "symbolic link": link,
@@ -165,9 +165,7 @@ JSON = st.one_of(
 
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), value=JSON, how=st.sampled_from(["replace", "drop", "add"]))
-def test_a_malformed_manifest(
-    minilm: Path, tmp_path: Path, driver: Driver, seed: int, value: object, how: str
-) -> None:
+def test_a_malformed_manifest(minilm: Path, tmp_path: Path, driver: Driver, seed: int, value: object, how: str) -> None:
     """Any value at any place, sealed again: both read it, or both refuse it in the same words."""
     fields = copy.deepcopy(json.loads((minilm / "manifest.json").read_bytes()))
     place = random.Random(seed).choice([p for p in places(fields) if p and p[0] != "manifest_sha256"])
@@ -197,11 +195,16 @@ def test_names_are_quoted_as_python_quotes_them(driver: Driver, text: str) -> No
 
 
 @pytest.mark.parametrize(
-    ("line", "words"), [("101 102", "line 1 of the input is no JSON array"), ("[]", "row 0 of input_ids holds no token")]
+    ("line", "words"),
+    [("101 102", "line 1 of the input is no JSON array"), ("[]", "row 0 of input_ids holds no token")],
 )
 def test_the_example_refuses_bad_ids(line: str, words: str, minilm: Path, cpp_build: Path, tmp_path: Path) -> None:
     done = subprocess.run(
-        [cpp_build / "poolfold-embed", minilm, "-o", tmp_path / "v.npy"], input=line, capture_output=True, text=True, check=False
+        [cpp_build / "poolfold-embed", minilm, "-o", tmp_path / "v.npy"],
+        input=line,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == poolfold.InputError.exit_code
     assert words in done.stderr
