@@ -1,9 +1,9 @@
 #include "poolfold/manifest.hpp"
 
+#include <algorithm>
 #include <cerrno>
 #include <fstream>
 #include <iterator>
-#include <regex>
 #include <system_error>
 
 #include "poolfold/errors.hpp"
@@ -130,16 +130,17 @@ void read(const Value& value, Manifest& manifest) {
                       {"environment", any_object}});
 }
 
-// Where the seal's digits begin, or npos: it is the file's first key.
+// Where the seal's 64 digits begin, or npos: it is the file's first key.
 std::size_t find_seal(std::string_view data) {
-  static const std::regex pattern("^\\{[ \\t\\n\\r\\f\\v]*\"manifest_sha256\":[ \\t\\n\\r\\f\\v]*\"([0-9a-f]{64})\"");
-  std::cmatch match;
-  // A bounded look: the key is the first, and the expression's engine recurses.
-  const std::string_view head = data.substr(0, 4096);
-  if (!std::regex_search(head.data(), head.data() + head.size(), match, pattern,
-                         std::regex_constants::match_continuous))
-    return std::string_view::npos;
-  return static_cast<std::size_t>(match.position(1));
+  if (data.substr(0, 1) != "{") return std::string_view::npos;  // no white space before it
+  std::size_t at = 1;
+  for (const std::string_view part : {std::string_view("\"manifest_sha256\":"), std::string_view("\"")}) {
+    at = std::min(data.find_first_not_of(" \t\n\r\f\v", at), data.size());
+    if (data.substr(at, part.size()) != part) return std::string_view::npos;
+    at += part.size();
+  }
+  const bool digits = data.find_first_not_of("0123456789abcdef", at) == at + kDigits;
+  return digits && data[at + kDigits] == '"' ? at : std::string_view::npos;
 }
 
 [[noreturn]] void refuse(const std::string& message) { throw ArtifactError(message); }

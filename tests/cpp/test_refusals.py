@@ -163,7 +163,7 @@ JSON = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32), value=JSON, how=st.sampled_from(["replace", "drop", "add"]))
 def test_a_malformed_manifest(minilm: Path, tmp_path: Path, driver: Driver, seed: int, value: object, how: str) -> None:
     """Any value at any place, sealed again: both read it, or both refuse it in the same words."""
@@ -188,7 +188,7 @@ def test_a_malformed_manifest(minilm: Path, tmp_path: Path, driver: Driver, seed
         assert answer == {}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(text=st.text(st.characters(codec="utf-8", exclude_categories=["Cn"])))
 def test_names_are_quoted_as_python_quotes_them(driver: Driver, text: str) -> None:
     assert driver.ask("quote", text=text)["text"] == repr(text)
