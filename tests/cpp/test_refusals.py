@@ -9,6 +9,8 @@ import os
 import random
 import shutil
 import subprocess
+import sys
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -186,6 +188,12 @@ def test_a_malformed_manifest(minilm: Path, tmp_path: Path, driver: Driver, seed
         assert answer == {"error": "ArtifactError", "message": str(refusal)}
     else:
         assert answer == {}
+
+
+def test_every_assigned_character_is_quoted_as_python_quotes_it(driver: Driver) -> None:
+    """Surrogates stand for bytes of file names that are no UTF-8, and cannot be asked about."""
+    text = "".join(c for c in map(chr, range(sys.maxunicode + 1)) if unicodedata.category(c) not in ("Cn", "Cs"))
+    assert driver.ask("quote", text=text)["text"] == repr(text)
 
 
 @settings(max_examples=150, deadline=None)
