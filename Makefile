@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint fix bench bench-export size clean
+.PHONY: help install demo test cpp cpp-soak cpp-bench lint fix bench bench-export size clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -29,6 +29,17 @@ demo: $(STAMP)  ## export all-MiniLM-L6-v2 for cls and mean into artifacts/, val
 
 test: $(STAMP)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+cpp: $(STAMP)  ## build the C++ loader and run its tests, plain and sanitised
+	cpp/check $(BIN)
+
+cpp-soak: $(STAMP)  ## 16 threads on one C++ encoder for 60 s
+	cpp/check $(BIN) build
+	build/cpp/release/tests/soak build/cpp/minilm 60
+
+cpp-bench: $(STAMP)  ## what the C++ encoder adds to ONNX Runtime at batch 1
+	cpp/check $(BIN) build
+	build/cpp/release/bench/added-cost build/cpp/minilm
 
 lint: $(STAMP)  ## style, types, import contracts
 	$(BIN)/ruff check .

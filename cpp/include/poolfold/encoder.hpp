@@ -1,0 +1,65 @@
+// Token ids to vectors. A vector that is not finite, or is zero, is never returned.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "poolfold/manifest.hpp"
+
+namespace poolfold {
+
+class Session;
+
+// float32 [rows, dim], one row after the other.
+struct Vectors {
+  std::vector<float> values;
+  std::size_t rows = 0;
+  std::size_t dim = 0;
+
+  const float* row(std::size_t index) const { return values.data() + index * dim; }
+};
+
+// A loaded model, from `poolfold::load`. Safe to share between threads: every member function is const and may run in
+// several at once. The last copy frees the weights.
+class Encoder {
+ public:
+  // Ids of any lengths, special tokens included, not padded.
+  //
+  // Rows of like length share a batch of at most `batch_size`, so that little padding is computed; the vectors come
+  // back in input order. No rows in, no rows out.
+  //
+  // Throws InputError: a row without a token, with more than max_seq_length, or with an id outside [0, vocab_size);
+  // a batch size of 0. CheckFailed: a vector is not finite, or is zero. ArtifactError: the graph cannot be run.
+  Vectors embed(const std::vector<std::vector<std::int64_t>>& ids, std::size_t batch_size = 32) const;
+
+  // A batch that is padded already: `input_ids` and `attention_mask` are [batch, seq], row after row; the mask is 1 on
+  // tokens and 0 on padding, on either side. A batch of 0 gives no rows.
+  //
+  // Throws as the other one, and InputError where the mask holds anything else or a row marks no token.
+  Vectors embed(const std::int64_t* input_ids, const std::int64_t* attention_mask, std::size_t batch,
+                std::size_t seq) const;
+
+  const std::string& strategy() const { return strategy_; }
+  const std::string& dtype() const { return dtype_; }
+  const std::string& target() const { return target_; }
+  std::size_t dim() const { return dim_; }
+  const Model& model() const { return model_; }
+
+  // What `load` chose. Only `load` and tests have a Session to give.
+  Encoder(std::shared_ptr<const Session> session, Model model, std::string strategy, std::string dtype,
+          std::string target, std::size_t dim);
+
+ private:
+  void run(const std::int64_t* ids, const std::int64_t* mask, std::size_t seq, const std::vector<std::size_t>& rows,
+           Vectors& into) const;
+
+  std::shared_ptr<const Session> session_;
+  Model model_;
+  std::string strategy_, dtype_, target_;
+  std::size_t dim_;
+};
+
+}  // namespace poolfold

@@ -1,0 +1,52 @@
+// Every error a user can meet, each with the exit code that the command line gives it. As poolfold/errors.py.
+//
+// A message says what was got, what was expected and what to do. Anything that is no poolfold::Error is a bug: exit
+// code 70.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+namespace poolfold {
+
+// Base of every error that poolfold throws on purpose; never thrown itself.
+class Error : public std::runtime_error {
+ public:
+  using std::runtime_error::runtime_error;
+  virtual int exit_code() const noexcept { return 70; }
+  // The name of the class in Python, for a log that both languages write.
+  virtual const char* name() const noexcept { return "PoolfoldError"; }
+};
+
+// A check ran and its result is outside its limit: a vector that is not finite, or is zero.
+class CheckFailed : public Error {
+ public:
+  using Error::Error;
+  int exit_code() const noexcept override { return 1; }
+  const char* name() const noexcept override { return "CheckFailed"; }
+};
+
+// An argument or token ids that cannot be used.
+class InputError : public Error {
+ public:
+  using Error::Error;
+  int exit_code() const noexcept override { return 2; }
+  const char* name() const noexcept override { return "InputError"; }
+};
+
+// An artifact directory that differs from its manifest.
+class ArtifactError : public InputError {
+ public:
+  using InputError::InputError;
+  const char* name() const noexcept override { return "ArtifactError"; }
+};
+
+// A target, or a library that it needs, is not available on this machine or in this build.
+class TargetUnavailable : public Error {
+ public:
+  using Error::Error;
+  int exit_code() const noexcept override { return 3; }
+  const char* name() const noexcept override { return "TargetUnavailable"; }
+};
+
+}  // namespace poolfold

@@ -1,0 +1,108 @@
+// The manifest: what a loader needs to know of an artifact. As poolfold/manifest.py, whose docstrings tell the fields.
+//
+// Keys that only people and other scripts read (parity, latency, environment, what passes did) are checked for their
+// form and not kept.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace poolfold {
+
+inline constexpr std::int64_t kSchemaVersion = 1;
+inline constexpr const char* kManifestName = "manifest.json";
+
+// How texts became `input_ids`, as far as ids need it: `padding_side` is "left" or "right".
+struct Text {
+  std::int64_t max_seq_length = 0;
+  std::string padding_side;
+  std::int64_t pad_token_id = 0;
+};
+
+struct Model {
+  std::string source;
+  std::string model_type;
+  std::int64_t vocab_size = 0;
+  std::string similarity;
+  Text text;
+};
+
+struct Strategy {
+  std::string name;
+  bool trained = false;
+  std::int64_t dim = 0;
+};
+
+// The form of a graph that computes real tokens only. `faster_below`: target -> share of real tokens.
+struct PaddingFree {
+  std::string path;
+  std::map<std::string, double> faster_below;
+};
+
+struct Graph {
+  std::string path;
+  std::optional<std::string> weights;
+  std::string strategy;
+  std::string dtype;
+  std::optional<PaddingFree> padding_free;
+  std::optional<std::string> packed;
+};
+
+struct Range {
+  std::int64_t min = 0;
+  std::int64_t opt = 0;
+  std::int64_t max = 0;
+};
+
+struct Profile {
+  Range batch;
+  Range seq_len;
+};
+
+struct Engine {
+  std::string path;
+  std::string target;
+  std::string strategy;
+  std::string dtype;
+  std::string graph;
+  std::string form;
+  std::string library;
+  std::string library_version;
+  std::vector<std::string> compute_capabilities;
+  bool version_compatible = false;
+  std::string hardware_compatibility;
+  bool stripped = false;
+  std::vector<Profile> profiles;
+};
+
+// A file of the artifact; `path` is relative, with forward slashes.
+struct File {
+  std::string path;
+  std::int64_t bytes = 0;
+  std::string sha256;
+};
+
+struct Manifest {
+  std::int64_t schema_version = 0;
+  std::string poolfold_version;
+  Model model;
+  std::vector<Strategy> strategies;
+  std::vector<Graph> graphs;
+  std::vector<Engine> engines;
+  std::vector<File> files;
+};
+
+// Read sealed JSON bytes; `where` names them in a message.
+// Throws ArtifactError: not a manifest, of another schema version, changed since it was written, or malformed.
+Manifest parse_manifest(std::string_view data, const std::string& where = kManifestName);
+
+// Read DIR/manifest.json.
+// Throws ArtifactError: as parse_manifest, and where there is no such file.
+Manifest read_manifest(const std::filesystem::path& directory);
+
+}  // namespace poolfold

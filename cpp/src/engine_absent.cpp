@@ -1,0 +1,14 @@
+// In a build without TensorRT: says what to do.
+#include "engine_session.hpp"
+#include "poolfold/errors.hpp"
+
+namespace poolfold {
+
+std::unique_ptr<const Session> open_engine(const std::string& path, const Engine& engine, const std::string&, int) {
+  throw TargetUnavailable(path + " was built for " + engine.target +
+                          ", and this build of poolfold does not run such engines. Configure it with "
+                          "-DPOOLFOLD_ENGINES=" +
+                          engine.target + ", or use target onnxruntime.");
+}
+
+}  // namespace poolfold

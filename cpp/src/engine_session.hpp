@@ -1,0 +1,19 @@
+// An engine in TensorRT or TensorRT-RTX, whichever this build was configured for. Knows one engine; no other files.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "poolfold/manifest.hpp"
+#include "session.hpp"
+
+namespace poolfold {
+
+// path: the engine's file. rebuild: the command that makes it anew, for messages. gpu: the device's number.
+//
+// Throws TargetUnavailable: this build has no such library, or the library or GPU is not what the engine needs.
+// ArtifactError: the library cannot read the engine, or its tensors are not what its manifest says.
+std::unique_ptr<const Session> open_engine(const std::string& path, const Engine& engine, const std::string& rebuild,
+                                           int gpu);
+
+}  // namespace poolfold

@@ -1,0 +1,63 @@
+#include "poolfold/load.hpp"
+
+#include <utility>
+
+#include "by_padding.hpp"
+#include "choice.hpp"
+#include "engine_session.hpp"
+#include "ort_session.hpp"
+#include "poolfold/verify.hpp"
+#include "quote.hpp"
+#include "session.hpp"
+
+namespace poolfold {
+namespace {
+
+using Opened = std::pair<std::unique_ptr<const Session>, std::string>;  // and its dtype
+
+// Both forms of a graph, the faster one for each batch.
+Opened open_graph(const std::string& directory, const Graph& graph, const Options& options) {
+  const auto open = [directory, threads = options.threads, spinning = options.spinning](const std::string& path) {
+    return open_onnxruntime(directory + "/" + path, threads, spinning);
+  };
+  auto plain = open(graph.path);
+  if (!graph.padding_free) return {std::move(plain), graph.dtype};
+  const auto& measured = graph.padding_free->faster_below;
+  const auto found = measured.find(options.target);
+  return {std::make_unique<ByPadding>(
+              std::move(plain), [open, path = graph.padding_free->path] { return open(path); },
+              found == measured.end() ? kFasterBelow : found->second),
+          graph.dtype};
+}
+
+// The engine of either form; where there are both, the faster one for each batch.
+Opened open_engines(const std::string& directory, const std::vector<Engine>& engines, int gpu) {
+  const auto open = [directory, gpu](const Engine& engine) {
+    return open_engine(directory + "/" + engine.path, engine,
+                       "poolfold build " + directory + " --target " + engine.target, gpu);
+  };
+  const Engine *plain = nullptr, *packed = nullptr;
+  for (const Engine& engine : engines) (engine.form == "packed" ? packed : plain) = &engine;
+  if (plain == nullptr || packed == nullptr) return {open(engines.front()), engines.front().dtype};
+  return {std::make_unique<ByPadding>(
+              open(*plain), [open, engine = *packed] { return open(engine); }, kFasterBelow),
+          plain->dtype};
+}
+
+}  // namespace
+
+Encoder load(const std::filesystem::path& given, const Options& options) {
+  // Before the hashes: those of a large artifact take seconds.
+  check_options(options);
+  const std::string directory = plain_path(given.native());
+  const Manifest manifest = verify(directory);
+  const Strategy& strategy = choose_strategy(directory, manifest, options);
+  Opened opened =
+      options.target == "onnxruntime"
+          ? open_graph(directory, choose_graph(directory, manifest, strategy.name, options), options)
+          : open_engines(directory, choose_engines(directory, manifest, strategy.name, options), options.gpu);
+  return Encoder(std::move(opened.first), manifest.model, strategy.name, opened.second, options.target,
+                 static_cast<std::size_t>(strategy.dim));
+}
+
+}  // namespace poolfold

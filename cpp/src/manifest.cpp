@@ -1,0 +1,201 @@
+#include "poolfold/manifest.hpp"
+
+#include <algorithm>
+#include <cerrno>
+#include <fstream>
+#include <iterator>
+#include <system_error>
+
+#include "poolfold/errors.hpp"
+#include "quote.hpp"
+#include "record.hpp"
+#include "sha256.hpp"
+
+namespace poolfold {
+namespace {
+
+constexpr std::size_t kDigits = 64;
+
+void read(const Value& value, Range& range) {
+  read_object(value, {{"min", into(range.min)}, {"opt", into(range.opt)}, {"max", into(range.max)}});
+}
+
+void read(const Value& value, Profile& profile) {
+  read_object(value, {{"batch", record<Range>(profile.batch, read)},
+                      {"seq_len", record<Range>(profile.seq_len, read)},
+                      {"share", an_optional_number, false}});
+}
+
+void read(const Value& value, Text& text) {
+  read_object(value, {{"max_seq_length", into(text.max_seq_length)},
+                      {"padding_side", into(text.padding_side)},
+                      {"truncation_side", a_string},
+                      {"pad_token_id", into(text.pad_token_id)},
+                      {"lower_case", a_bool},
+                      {"prompts", strings_by_name},
+                      {"default_prompt_name", an_optional_string}});
+}
+
+void read(const Value& value, Model& model) {
+  read_object(value, {{"source", into(model.source)},
+                      {"revision", an_optional_string},
+                      {"model_type", into(model.model_type)},
+                      {"hidden_size", an_int},
+                      {"num_layers", an_int},
+                      {"vocab_size", into(model.vocab_size)},
+                      {"trained_strategy", an_optional_string},
+                      {"modules", strings},
+                      {"dimensions", an_optional_int},
+                      {"similarity", into(model.similarity)},
+                      {"text", record<Text>(model.text, read)}});
+}
+
+void read(const Value& value, Strategy& strategy) {
+  read_object(value, {{"name", into(strategy.name)}, {"trained", into(strategy.trained)}, {"dim", into(strategy.dim)}});
+}
+
+void read_padding_free(const Value& value, std::optional<PaddingFree>& target) {
+  if (value.json.is_null()) return;
+  PaddingFree free;
+  read_object(value, {{"path", into(free.path)}, {"nodes", an_int}, {"faster_below", into(free.faster_below)}}, true);
+  target = free;
+}
+
+void read_precision(const Value& value) {
+  read_object(value, {{"rule", a_string}, {"nodes", an_int}, {"why", a_string}});
+}
+
+void read_contents(const Value& value) {
+  if (value.json.is_null()) return;
+  read_object(value, {{"layers", an_int}, {"precisions", ints_by_name}, {"fp32_kept", an_int}, {"device_memory", ints}},
+              true);
+}
+
+void read(const Value& value, Graph& graph) {
+  read_object(value, {{"path", into(graph.path)},
+                      {"weights", into(graph.weights)},
+                      {"strategy", into(graph.strategy)},
+                      {"dtype", into(graph.dtype)},
+                      {"inputs", strings},
+                      {"output", a_string},
+                      {"opset", an_int},
+                      {"nodes", an_int},
+                      {"attention_layers", an_int},
+                      {"attention_ops", an_int},
+                      {"kept_fp32", [](const Value& items) { each(items, read_precision); }},
+                      {"padding_free", record<std::optional<PaddingFree>>(graph.padding_free, read_padding_free)},
+                      {"packed", into(graph.packed)},
+                      {"passes", strings_by_name},
+                      {"status", a_string}});
+}
+
+void read(const Value& value, Engine& engine) {
+  read_object(value, {{"path", into(engine.path)},
+                      {"target", into(engine.target)},
+                      {"strategy", into(engine.strategy)},
+                      {"dtype", into(engine.dtype)},
+                      {"status", a_string},
+                      {"graph", into(engine.graph)},
+                      {"form", into(engine.form)},
+                      {"library", into(engine.library)},
+                      {"library_version", into(engine.library_version)},
+                      {"compute_capabilities", into(engine.compute_capabilities)},
+                      {"version_compatible", into(engine.version_compatible)},
+                      {"hardware_compatibility", into(engine.hardware_compatibility)},
+                      {"stripped", into(engine.stripped)},
+                      {"profiles", records<Profile>(engine.profiles, read)},
+                      {"contents", read_contents},
+                      {"attention_layers", an_int},
+                      {"attention_fused", an_int},
+                      {"build_seconds", a_number},
+                      {"warnings", strings}});
+}
+
+void read(const Value& value, File& file) {
+  read_object(value, {{"path", into(file.path)}, {"bytes", into(file.bytes)}, {"sha256", into(file.sha256)}});
+}
+
+void read(const Value& value, Manifest& manifest) {
+  read_object(value, {{"schema_version", into(manifest.schema_version)},
+                      {"poolfold_version", into(manifest.poolfold_version)},
+                      {"created", a_string},
+                      {"command", strings},
+                      {"model", record<Model>(manifest.model, read)},
+                      {"strategies", records<Strategy>(manifest.strategies, read)},
+                      {"graphs", records<Graph>(manifest.graphs, read)},
+                      {"engines", records<Engine>(manifest.engines, read)},
+                      {"files", records<File>(manifest.files, read)},
+                      {"parity", any_objects},
+                      {"latency", any_objects},
+                      {"environment", any_object}});
+}
+
+// Where the seal's 64 digits begin, or npos: it is the file's first key.
+std::size_t find_seal(std::string_view data) {
+  if (data.substr(0, 1) != "{") return std::string_view::npos;  // no white space before it
+  std::size_t at = 1;
+  for (const std::string_view part : {std::string_view("\"manifest_sha256\":"), std::string_view("\"")}) {
+    at = std::min(data.find_first_not_of(" \t\n\r\f\v", at), data.size());
+    if (data.substr(at, part.size()) != part) return std::string_view::npos;
+    at += part.size();
+  }
+  const bool digits = data.find_first_not_of("0123456789abcdef", at) == at + kDigits;
+  return digits && data[at + kDigits] == '"' ? at : std::string_view::npos;
+}
+
+[[noreturn]] void refuse(const std::string& message) { throw ArtifactError(message); }
+
+}  // namespace
+
+Manifest parse_manifest(std::string_view data, const std::string& where) {
+  Json fields;
+  try {
+    fields = Json::parse(data.begin(), data.end());
+  } catch (const Json::exception& error) {
+    refuse(where + " is not JSON (" + error.what() + "). Export the model again.");
+  }
+  const Json none;
+  const Json& version = fields.is_object() && fields.contains("schema_version") ? fields["schema_version"] : none;
+  const bool counted = version.is_number_integer();
+  // The version comes first: a later poolfold may seal its manifest in another way.
+  if (counted && (version.is_number_unsigned() ? version.get<std::uint64_t>() > std::uint64_t{kSchemaVersion}
+                                               : version.get<std::int64_t>() > kSchemaVersion))
+    refuse(where + " has schema version " + version.dump() + "; this poolfold reads up to version " +
+           std::to_string(kSchemaVersion) + ". Upgrade poolfold, or export the model again with this one.");
+  const std::size_t seal = find_seal(data);
+  if (version.is_null() || seal == std::string_view::npos)
+    refuse(where + " is not a poolfold manifest: it lacks manifest_sha256 or schema_version.");
+  const std::string unsealed(kDigits, '0');
+  if (sha256({data.substr(0, seal), unsealed, data.substr(seal + kDigits)}) != data.substr(seal, kDigits))
+    refuse(where + " was changed after it was written: its SHA-256 differs. Export the model again.");
+  fields.erase("manifest_sha256");
+  Manifest manifest;
+  try {
+    read({fields, "$"}, manifest);
+  } catch (const Malformed& error) {
+    refuse(where + " is malformed: " + error.what() + ". Export the model again.");
+  }
+  if (manifest.schema_version != kSchemaVersion)
+    refuse(where + " has schema version " + std::to_string(manifest.schema_version) +
+           "; this poolfold reads version " + std::to_string(kSchemaVersion) + ".");
+  return manifest;
+}
+
+Manifest read_manifest(const std::filesystem::path& directory) {
+  const std::string folder = plain_path(directory.native());
+  const std::string path = plain_path(folder + "/" + kManifestName);
+  errno = 0;
+  std::ifstream file(path, std::ios::binary);
+  if (!file) {
+    const int code = errno;
+    if (code == ENOENT || code == ENOTDIR)
+      refuse(folder + " is not an artifact: it has no " + kManifestName +
+             ". Expected a directory from `poolfold export`.");
+    throw std::system_error(code, std::generic_category());
+  }
+  const std::string data{std::istreambuf_iterator<char>(file), {}};
+  if (file.bad()) throw std::system_error(EIO, std::generic_category());
+  return parse_manifest(data, path);
+}
+
+}  // namespace poolfold

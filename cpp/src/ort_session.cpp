@@ -1,0 +1,152 @@
+#include "ort_session.hpp"
+
+// The API is looked up by hand, so that a library older than the headers is an error with words and not a crash.
+#define ORT_API_MANUAL_INIT
+#include <onnxruntime_cxx_api.h>
+
+#include <array>
+#include <set>
+#include <vector>
+
+#include "ort_options.hpp"
+#include "packing.hpp"
+#include "poolfold/errors.hpp"
+#include "quote.hpp"
+
+namespace poolfold {
+namespace {
+
+constexpr const char* kOutput = "sentence_embedding";
+
+// ONNX Runtime's environment: one for the process. Throws TargetUnavailable.
+Ort::Env& environment() {
+  static Ort::Env env = [] {
+    const OrtApi* api = OrtGetApiBase()->GetApi(ORT_API_VERSION);
+    if (api == nullptr)
+      throw TargetUnavailable(std::string("onnxruntime ") + OrtGetApiBase()->GetVersionString() +
+                              " is older than the headers that poolfold was built with (API version " +
+                              std::to_string(ORT_API_VERSION) + "). Install a newer libonnxruntime.");
+    Ort::InitApi(api);
+    return Ort::Env(ORT_LOGGING_LEVEL_ERROR, "poolfold");
+  }();
+  return env;
+}
+
+// An error in the words that ONNX Runtime's Python package has for it.
+std::string words(const Ort::Exception& error) {
+  static constexpr std::array<const char*, 12> kNames = {
+      "SUCCESS",       "FAIL",         "INVALID_ARGUMENT", "NO_SUCHFILE",     "NO_MODEL",      "ENGINE_ERROR",
+      "RUNTIME_EXCEPTION", "INVALID_PROTOBUF", "MODEL_LOADED",   "NOT_IMPLEMENTED", "INVALID_GRAPH", "EP_FAIL"};
+  const auto code = static_cast<std::size_t>(error.GetOrtErrorCode());
+  return "[ONNXRuntimeError] : " + std::to_string(code) + " : " + (code < kNames.size() ? kNames[code] : "ERROR") +
+         " : " + error.what();
+}
+
+// The names as Python's sorted list of str.
+std::string listed(const std::set<std::string>& names) {
+  std::vector<std::string> quoted;
+  for (const std::string& name : names) quoted.push_back(quote(name));
+  return "[" + join(quoted) + "]";
+}
+
+class OrtSession : public Session {
+ public:
+  OrtSession(const std::string& path, std::optional<int> threads, bool spinning)
+      : path_(path), memory_(nullptr), session_(nullptr) {
+    Ort::Env& env = environment();
+    try {
+      session_ = Ort::Session(env, path.c_str(), ort_options(threads, spinning));
+      memory_ = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+    } catch (const Ort::Exception& error) {
+      throw ArtifactError(path + " cannot be loaded by onnxruntime " + Ort::GetVersionString() + ": " + words(error) +
+                          ". Upgrade onnxruntime, or export the model again.");
+    }
+    check_names();
+  }
+
+  Vectors run(const Batch& batch) const override {
+    const std::array<std::int64_t, 2> dims{static_cast<std::int64_t>(batch.batch),
+                                           static_cast<std::int64_t>(batch.seq)};
+    std::vector<const char*> names{"input_ids", "attention_mask"};
+    std::vector<std::int64_t> types, positions;
+    try {
+      std::vector<Ort::Value> values;
+      values.reserve(4);
+      values.push_back(tensor(batch.input_ids, batch.size(), dims));
+      values.push_back(tensor(batch.attention_mask, batch.size(), dims));
+      if (takes_token_types_) {
+        types.assign(batch.size(), 0);
+        names.push_back("token_type_ids");
+        values.push_back(tensor(types.data(), types.size(), dims));
+      }
+      if (takes_positions_) {
+        positions = token_positions(batch);
+        names.push_back("token_positions");
+        values.push_back(tensor(positions.data(), positions.size(), {1, static_cast<std::int64_t>(positions.size())}));
+      }
+      const auto given = session_run(names, values);
+      return copied(given.front());
+    } catch (const Ort::Exception& error) {
+      throw ArtifactError(
+          path_ + " cannot be run by onnxruntime on input_ids " + shape({dims[0], dims[1]}) + ": " +
+          first_line(words(error)) +
+          ". Upgrade onnxruntime, or take another model: its graph has parts that do not fit each other.");
+    }
+  }
+
+ private:
+  // ONNX Runtime takes inputs as writable memory, and does not write there.
+  Ort::Value tensor(const std::int64_t* data, std::size_t count, const std::array<std::int64_t, 2>& dims) const {
+    return Ort::Value::CreateTensor<std::int64_t>(memory_, const_cast<std::int64_t*>(data), count, dims.data(),
+                                                  dims.size());
+  }
+
+  // A session's runs do not change it, though the C++ API does not say so.
+  std::vector<Ort::Value> session_run(const std::vector<const char*>& names, const std::vector<Ort::Value>& values) const {
+    auto& session = const_cast<Ort::Session&>(session_);
+    return session.Run(Ort::RunOptions{nullptr}, names.data(), values.data(), values.size(), &kOutput, 1);
+  }
+
+  static std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+  Vectors copied(const Ort::Value& value) const {
+    const auto info = value.GetTensorTypeAndShapeInfo();
+    const auto dims = info.GetShape();
+    if (info.GetElementType() != ONNX_TENSOR_ELEMENT_DATA_TYPE_FLOAT || dims.size() != 2)
+      throw ArtifactError(path_ + " gave " + shape(dims) +
+                          "; expected float32 [batch, dim], as its manifest says. Export the model again.");
+    const float* data = value.GetTensorData<float>();
+    return {{data, data + dims[0] * dims[1]}, static_cast<std::size_t>(dims[0]), static_cast<std::size_t>(dims[1])};
+  }
+
+  void check_names() {
+    Ort::AllocatorWithDefaultOptions allocator;
+    std::set<std::string> inputs, outputs;
+    for (std::size_t i = 0; i < session_.GetInputCount(); ++i)
+      inputs.insert(session_.GetInputNameAllocated(i, allocator).get());
+    for (std::size_t i = 0; i < session_.GetOutputCount(); ++i)
+      outputs.insert(session_.GetOutputNameAllocated(i, allocator).get());
+    takes_token_types_ = inputs.count("token_type_ids") != 0;
+    takes_positions_ = inputs.count("token_positions") != 0;
+    const std::size_t known = 2u + takes_token_types_ + takes_positions_;
+    if (inputs.count("input_ids") == 0 || inputs.count("attention_mask") == 0 || inputs.size() != known ||
+        outputs.count(kOutput) == 0)
+      throw ArtifactError(path_ + " has inputs " + listed(inputs) + " and outputs " + listed(outputs) +
+                          "; expected input_ids, attention_mask and perhaps token_type_ids and token_positions, and " +
+                          kOutput + ". Export the model again.");
+  }
+
+  std::string path_;
+  Ort::MemoryInfo memory_;
+  Ort::Session session_;
+  bool takes_token_types_ = false;
+  bool takes_positions_ = false;
+};
+
+}  // namespace
+
+std::unique_ptr<const Session> open_onnxruntime(const std::string& path, std::optional<int> threads, bool spinning) {
+  return std::make_unique<OrtSession>(path, threads, spinning);
+}
+
+}  // namespace poolfold

@@ -1,0 +1,33 @@
+// What an encoder runs on: one implementation per runtime. Knows no texts and no manifest.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "poolfold/encoder.hpp"
+
+namespace poolfold {
+
+// A batch in the caller's memory: int64 [batch, seq] twice, row after row. The mask is 1 on tokens, 0 on padding.
+struct Batch {
+  const std::int64_t* input_ids;
+  const std::int64_t* attention_mask;
+  std::size_t batch;
+  std::size_t seq;
+
+  std::size_t size() const { return batch * seq; }
+};
+
+// Safe to share between threads.
+class Session {
+ public:
+  Session() = default;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  virtual ~Session() = default;
+
+  // Embed a batch: float32 [batch, dim], whatever the graph gives; the encoder checks it.
+  virtual Vectors run(const Batch& batch) const = 0;
+};
+
+}  // namespace poolfold

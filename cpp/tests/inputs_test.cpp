@@ -1,0 +1,48 @@
+#include "inputs.hpp"
+
+#include <doctest/doctest.h>
+
+#include "padding.hpp"
+#include "poolfold/errors.hpp"
+#include "sealed.hpp"
+
+using poolfold::InputError;
+using Rows = std::vector<std::vector<std::int64_t>>;
+
+namespace {
+
+poolfold::Model model() { return poolfold::parse_manifest(seal(small_manifest())).model; }
+
+std::string refusal(const Rows& rows) {
+  return message_of<InputError>([&] { poolfold::check_rows(rows, model()); });
+}
+
+}  // namespace
+
+TEST_CASE("rows of ids that no model could take are refused with their place") {
+  CHECK(refusal({{1, 2}, {3}}) == "");
+  CHECK(refusal({}) == "");
+  CHECK(refusal({{1}, {}}) ==
+        "row 1 of input_ids holds no token, and the embedding of nothing is undefined. Leave it out.");
+  CHECK(refusal({{1}, {2, 30}}) ==
+        "input_ids holds 30 in row 1, column 1; expected [0, 30): the rows of the embedding table. Use this model's "
+        "own tokeniser.");
+  CHECK(refusal({{-1}}) ==
+        "input_ids holds -1 in row 0, column 0; expected [0, 30): the rows of the embedding table. Use this model's "
+        "own tokeniser.");
+  CHECK(refusal({std::vector<std::int64_t>(9, 1)}) ==
+        "row 0 of input_ids has 9 tokens; expected 1 to 8, this model's max_seq_length. Truncate it.");
+}
+
+TEST_CASE("padding goes where the model's tokeniser puts it") {
+  const Rows rows{{1, 2, 3}, {4}};
+  auto text = model().text;
+  const auto left = poolfold::pad(rows, {1, 0}, text);
+  CHECK(left.seq == 3);
+  CHECK(left.input_ids == std::vector<std::int64_t>{7, 7, 4, 1, 2, 3});
+  CHECK(left.attention_mask == std::vector<std::int64_t>{0, 0, 1, 1, 1, 1});
+  text.padding_side = "right";
+  const auto right = poolfold::pad(rows, {1, 0}, text);
+  CHECK(right.input_ids == std::vector<std::int64_t>{4, 7, 7, 1, 2, 3});
+  CHECK(right.attention_mask == std::vector<std::int64_t>{1, 0, 0, 1, 1, 1});
+}

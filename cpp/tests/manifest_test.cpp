@@ -1,0 +1,61 @@
+#include "poolfold/manifest.hpp"
+
+#include <doctest/doctest.h>
+
+#include "poolfold/errors.hpp"
+#include "sealed.hpp"
+
+using poolfold::ArtifactError;
+using poolfold::parse_manifest;
+
+namespace {
+
+std::string refusal(const std::string& data) {
+  return message_of<ArtifactError>([&] { parse_manifest(data); });
+}
+
+}  // namespace
+
+TEST_CASE("a sealed manifest is read") {
+  const auto manifest = parse_manifest(seal(small_manifest()));
+  CHECK(manifest.model.text.padding_side == "left");
+  CHECK(manifest.model.text.pad_token_id == 7);
+  CHECK(manifest.strategies.at(1).trained);
+  CHECK(!manifest.graphs.at(0).padding_free);
+}
+
+TEST_CASE("every single changed byte of a manifest is refused") {
+  const std::string sealed = seal(small_manifest());
+  for (std::size_t at = 0; at < sealed.size(); ++at) {
+    std::string changed = sealed;
+    changed[at] = static_cast<char>(changed[at] ^ 1);
+    CHECK(refusal(changed) != "");
+  }
+}
+
+TEST_CASE("a later schema version is named, whatever its seal") {
+  auto json = small_manifest();
+  json["schema_version"] = 2;
+  CHECK(refusal(json.dump()) ==
+        "manifest.json has schema version 2; this poolfold reads up to version 1. Upgrade poolfold, or export the "
+        "model again with this one.");
+  json["schema_version"] = 0;
+  CHECK(refusal(seal(json)) == "manifest.json has schema version 0; this poolfold reads version 1.");
+}
+
+TEST_CASE("an unknown key, a missing key and a wrong type are named with their place") {
+  auto json = small_manifest();
+  json["model"]["text"]["surprise"] = 1;
+  CHECK(refusal(seal(json)) ==
+        "manifest.json is malformed: Object contains unknown field `surprise` - at `$.model.text`. Export the model "
+        "again.");
+  json = small_manifest();
+  json["graphs"][0].erase("opset");
+  CHECK(refusal(seal(json)) ==
+        "manifest.json is malformed: Object missing required field `opset` - at `$.graphs[0]`. Export the model "
+        "again.");
+  json = small_manifest();
+  json["strategies"][1]["dim"] = "four";
+  CHECK(refusal(seal(json)) ==
+        "manifest.json is malformed: Expected `int`, got `str` - at `$.strategies[1].dim`. Export the model again.");
+}

@@ -1,0 +1,101 @@
+"""C++ and Python give the same vectors for the same ids."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import poolfold
+from exporter.parity.corpus import corpus
+from exporter.parity.tokens import Tokens, make_batch, tokenise
+from poolfold.load import open_encoder
+from poolfold.verify import verify
+from tests.cpp.conftest import Driver
+
+LIMIT = 1e-6
+
+
+@pytest.fixture(scope="module", params=["cls", "mean"])
+def encoder(request: pytest.FixtureRequest, minilm: Path, driver: Driver) -> poolfold.Encoder:
+    """Python's, after the driver has loaded the same."""
+    assert driver.ask("load", directory=str(minilm), strategy=request.param)["strategy"] == request.param
+    return poolfold.load(minilm, strategy=request.param)
+
+
+@pytest.fixture(scope="module")
+def tokens(encoder: poolfold.Encoder) -> Tokens:
+    return tokenise(corpus(encoder.max_seq_length), encoder.tokenizer)
+
+
+def largest_difference(driver: Driver, batch: tuple[np.ndarray, np.ndarray], expected: np.ndarray) -> float:
+    answer = driver.ask("batch", ids=batch[0].tolist(), mask=batch[1].tolist())
+    vectors = np.array(answer["vectors"], dtype=np.float32)
+    assert vectors.shape == expected.shape
+    return float(np.abs(vectors - expected).max())
+
+
+def test_each_text_alone(driver: Driver, encoder: poolfold.Encoder, tokens: Tokens) -> None:
+    for row in range(len(tokens.rows)):
+        batch = make_batch(tokens, [row])
+        expected = encoder.embed(batch.input_ids, batch.attention_mask)
+        assert largest_difference(driver, batch[:2], expected) <= LIMIT
+
+
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padded_batches_on_either_side(driver: Driver, encoder: poolfold.Encoder, tokens: Tokens, side: str) -> None:
+    for start in range(0, len(tokens.rows), 16):
+        batch = make_batch(tokens, range(start, min(start + 16, len(tokens.rows))), side=side)
+        expected = encoder.embed(batch.input_ids, batch.attention_mask)
+        assert largest_difference(driver, batch[:2], expected) <= LIMIT
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 32, 1000])
+def test_ragged_rows(driver: Driver, encoder: poolfold.Encoder, tokens: Tokens, batch_size: int) -> None:
+    expected = encoder.encode(tokens.texts, batch_size)
+    answer = driver.ask("rows", ids=tokens.rows, batch_size=batch_size)
+    assert np.abs(np.array(answer["vectors"], dtype=np.float32) - expected).max() <= LIMIT
+
+
+def test_the_padding_free_form(driver: Driver, minilm: Path, encoder: poolfold.Encoder, tokens: Tokens) -> None:
+    """A batch with much padding runs on it in both languages."""
+    by_length = sorted(range(len(tokens.rows)), key=lambda row: len(tokens.rows[row]))
+    batch = make_batch(tokens, [*by_length[:6], by_length[-1]])
+    assert batch.attention_mask.mean() < 0.5
+    free = open_encoder(minilm, verify(minilm), encoder.strategy, form="padding-free")
+    assert largest_difference(driver, batch[:2], free.embed(batch.input_ids, batch.attention_mask)) <= LIMIT
+
+
+def test_a_changed_id_changes_the_vector(driver: Driver, encoder: poolfold.Encoder, tokens: Tokens) -> None:
+    """The negative control."""
+    batch = make_batch(tokens, [5])
+    expected = encoder.embed(batch.input_ids, batch.attention_mask)
+    changed = batch.input_ids.copy()
+    changed[0, 1] += 1
+    assert largest_difference(driver, (changed, batch.attention_mask), expected) > 1e-3
+
+
+def test_nothing_in_nothing_out(driver: Driver, encoder: poolfold.Encoder) -> None:
+    for answer in (driver.ask("rows", ids=[], batch_size=4), driver.ask("batch", ids=[], mask=[])):
+        assert (answer["vectors"], answer["dim"]) == ([], encoder.dim)
+
+
+@pytest.mark.parametrize(
+    ("ids", "mask"),
+    [
+        ([[101, -1]], [[1, 1]]),
+        ([[101, 102], [101, 30522]], [[1, 1], [1, 1]]),
+        ([[101, 102]], [[1, 2]]),
+        ([[101, 102], [101, 102]], [[1, 1], [0, 0]]),
+        ([[101] * 257], [[1] * 257]),
+    ],
+)
+def test_ids_and_masks_are_refused_in_the_same_words(
+    driver: Driver, encoder: poolfold.Encoder, ids: Sequence[Sequence[int]], mask: Sequence[Sequence[int]]
+) -> None:
+    with pytest.raises(poolfold.InputError) as refusal:
+        encoder.embed(ids, mask)
+    answer = driver.ask("batch", ids=ids, mask=mask)
+    assert answer == {"error": "InputError", "message": str(refusal.value)}
