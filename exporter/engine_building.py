@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from exporter import artifact
 from exporter.build_options import BuildOptions
 from exporter.console import Console
 from exporter.engines import EngineOrder, build_orders, outcome, require_available
+from exporter.parity.report import target_of
 from exporter.profiles import choose_profiles
 from exporter.publish import require_apart, staging
 from exporter.spec import DType
@@ -66,7 +68,7 @@ def build_into(request: BuildRequest, console: Console) -> Manifest:
     ]
     require_available({order.target: order.dtypes for order in orders})
     with staging(request.output, force=request.force or same) as place:
-        _copy(request.directory, place.directory, manifest)
+        _copy(request.directory, place.directory, manifest, link=same)
         with console.stage("engines") as stage:
             built = build_orders(
                 place.directory, graphs, orders, lambda what, done: stage.progress(int(1000 * done), 1000, what)
@@ -128,20 +130,23 @@ def _profiles(request: BuildRequest, manifest: Manifest) -> tuple[Profile, ...]:
     return choose_profiles(limit, request.batch, request.seq_len, request.buckets, lengths)
 
 
-def _copy(source: Path, destination: Path, manifest: Manifest) -> None:
-    """The artifact's files, by links where the file system has them: nothing here writes into a file that is there."""
+def _copy(source: Path, destination: Path, manifest: Manifest, *, link: bool) -> None:
+    """The artifact's files; over the artifact itself by links, where there are any: the old names go away then."""
     for entry in manifest.files:
         path = destination / entry.path
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            os.link(source / entry.path, path)
-        except OSError:
+        if link:
+            with contextlib.suppress(OSError):
+                os.link(source / entry.path, path)
+        if not path.exists():
             shutil.copyfile(source / entry.path, path)
 
 
 def _describe(directory: Path, before: Manifest, built: Sequence[Engine]) -> Manifest:
     """Write the manifest anew: what was there, without the engines that were replaced, and what was built."""
     engines = {(e.target, e.strategy, e.dtype, e.form): e for e in (*before.engines, *built)}
+    # What was checked and timed of an engine that is replaced says nothing of the new one.
+    again = {(e.strategy, e.dtype, e.target) for e in built}
     new = {engine.path for engine in built}
     known = {file.path: file for file in before.files if file.path not in new}
     written = artifact.write_manifest(
@@ -150,8 +155,8 @@ def _describe(directory: Path, before: Manifest, built: Sequence[Engine]) -> Man
         strategies=before.strategies,
         graphs=before.graphs,
         engines=tuple(engines.values()),
-        parity=before.parity,
-        latency=before.latency,
+        parity=[r for r in before.parity if (r["strategy"], r["dtype"], target_of(r["executor"])) not in again],
+        latency=[r for r in before.latency if (r["strategy"], r["dtype"], r["runtime"]) not in again],
         known=known,
     )
     # Of the machine that the graphs were validated on; what an engine needs stands with the engine.

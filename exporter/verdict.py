@@ -53,13 +53,17 @@ def print_engines(manifest: Manifest, console: Console) -> None:
     header = ("strategy", "dtype", "engine", "kernels", "nodes kept fp32", "attention fused", "MiB a run", "built in s")
     console.table("Engines", header, rows)
     for target in dict.fromkeys(engine.target for engine in manifest.engines if engine.profiles):
-        for profile in next(e.profiles for e in manifest.engines if e.target == target):
+        profiles = next(e.profiles for e in manifest.engines if e.target == target)
+        for profile in profiles:
             batch, seq = profile.batch, profile.seq_len
             share = "" if profile.share is None else f": {profile.share:.0%} of the texts"
             console.line(
                 f"{target} takes {batch.min} to {batch.max} texts of {seq.min} to {seq.max} tokens, tuned for "
                 f"{batch.opt} x {seq.opt}{share}"
             )
+        shares = [profile.share for profile in profiles if profile.share is not None]
+        if shares and sum(shares) < 1 - 1e-9:
+            console.line(f"{target} takes no longer texts: {1 - sum(shares):.0%} of them are longer than every profile")
 
 
 def _faster_below(free: PaddingFree) -> str:

@@ -228,8 +228,9 @@ def loads(data: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
     """
     try:
         fields = msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise ArtifactError(f"{where} is not JSON ({error}). Export the model again.") from None
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        # Without the parser's own words: every language's loader says the same.
+        raise ArtifactError(f"{where} is not JSON. Export the model again.") from None
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     # The version comes first: a later poolfold may seal its manifest in another way.
     if isinstance(version, int) and version > SCHEMA_VERSION:

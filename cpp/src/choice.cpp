@@ -72,7 +72,7 @@ std::vector<Engine> choose_engines(const std::string& directory, const Manifest&
   }
   if (has.empty())
     throw ArtifactError(directory + " has no " + options.target + " engine for strategy " + strategy + "; it has " +
-                        join(targets) + ". Build one: poolfold build " + directory + " --target " + options.target);
+                        join(targets) + ". Build one: poolfold build DIR --target " + options.target);
   const std::string dtype = choose(directory, options.target + " dtype (for strategy " + strategy + ")", options.dtype,
                                    has, std::string("fp32"));
   std::vector<Engine> chosen;

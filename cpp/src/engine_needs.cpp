@@ -18,8 +18,7 @@ std::string words(const Range& range) { return std::to_string(range.min) + " to 
 bool runs_on(const Engine& engine, const std::string& capability) {
   const auto& built = engine.compute_capabilities;
   if (engine.hardware_compatibility == "ampere_plus") return std::atoi(major_of(capability).c_str()) >= 8;
-  // An engine that names no GPU was built for every one that its library runs on.
-  return built.empty() || std::find(built.begin(), built.end(), capability) != built.end();
+  return std::find(built.begin(), built.end(), capability) != built.end();
 }
 
 }  // namespace

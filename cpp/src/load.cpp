@@ -31,7 +31,8 @@ Opened open_graph(const std::string& directory, const Graph& graph, const Option
 }
 
 // The engine of either form; where there are both, the faster one for each batch.
-Opened open_engines(const std::string& directory, const std::vector<Engine>& engines, int gpu) {
+Opened open_engines(const std::string& directory, const Manifest& manifest, const std::vector<Engine>& engines,
+                    int gpu) {
   const auto open = [directory, gpu](const Engine& engine) {
     return open_engine(directory + "/" + engine.path, engine,
                        "poolfold build " + directory + " --target " + engine.target, gpu);
@@ -39,8 +40,13 @@ Opened open_engines(const std::string& directory, const std::vector<Engine>& eng
   const Engine *plain = nullptr, *packed = nullptr;
   for (const Engine& engine : engines) (engine.form == "packed" ? packed : plain) = &engine;
   if (plain == nullptr || packed == nullptr) return {open(engines.front()), engines.front().dtype};
-  return {std::make_unique<ByPadding>(
-              open(*plain), [open, engine = *packed] { return open(engine); }, kFasterBelow),
+  double below = kFasterBelow;
+  for (const Graph& graph : manifest.graphs) {
+    if (graph.path != plain->graph || !graph.padding_free) continue;
+    const auto measured = graph.padding_free->faster_below.find(plain->target);
+    if (measured != graph.padding_free->faster_below.end()) below = measured->second;
+  }
+  return {std::make_unique<ByPadding>(open(*plain), [open, engine = *packed] { return open(engine); }, below),
           plain->dtype};
 }
 
@@ -55,7 +61,7 @@ Encoder load(const std::filesystem::path& given, const Options& options) {
   Opened opened =
       options.target == "onnxruntime"
           ? open_graph(directory, choose_graph(directory, manifest, strategy.name, options), options)
-          : open_engines(directory, choose_engines(directory, manifest, strategy.name, options), options.gpu);
+          : open_engines(directory, manifest, choose_engines(directory, manifest, strategy.name, options), options.gpu);
   return Encoder(std::move(opened.first), manifest.model, strategy.name, opened.second, options.target,
                  static_cast<std::size_t>(strategy.dim));
 }

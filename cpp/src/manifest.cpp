@@ -151,8 +151,9 @@ Manifest parse_manifest(std::string_view data, const std::string& where) {
   Json fields;
   try {
     fields = Json::parse(data.begin(), data.end());
-  } catch (const Json::exception& error) {
-    refuse(where + " is not JSON (" + error.what() + "). Export the model again.");
+  } catch (const Json::exception&) {
+    // Without the parser's own words: every language's loader says the same.
+    refuse(where + " is not JSON. Export the model again.");
   }
   const Json none;
   const Json& version = fields.is_object() && fields.contains("schema_version") ? fields["schema_version"] : none;

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from exporter.targets.attention_layers import Attention
+from exporter.targets.attention_layers import Attention, node_of
 from exporter.targets.trt_library import Library
 
+_BETWEEN_NODES = "\x1f"
 _PRECISIONS = {"float": "FP32", "half": "FP16", "bfloat16": "BF16", "int64": "INT64", "int32": "INT32", "bool": "BOOL"}
 
 
@@ -62,7 +63,11 @@ def read_layers(layers: Sequence[Any], attention: Sequence[Attention], memory: t
 
 
 def _is_fused(layer: dict[str, Any]) -> bool:
-    return any("mha" in str(layer.get(key, "")).lower() for key in ("Name", "LayerType", "TacticName"))
+    """Whether a layer's kernel is one of fused attention; an ONNX node may carry `mha` in its own name."""
+    name = str(layer.get("Name", ""))
+    for node in str(layer.get("Metadata", "")).split(_BETWEEN_NODES):
+        name = name.replace(node_of(node), "")
+    return any("mha" in said.lower() for said in (name, str(layer.get("LayerType")), str(layer.get("TacticName"))))
 
 
 def _precision(layer: dict[str, Any]) -> str:

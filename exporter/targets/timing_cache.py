@@ -30,7 +30,9 @@ def timing_cache(library: Library, config: Any, path: Path | None) -> Iterator[N
     if path is None or library.is_rtx:
         yield
         return
-    cache = config.create_timing_cache(read_cache(path) or b"")
-    config.set_timing_cache(cache, False)
+    # A file that the library does not take, cut off for example, counts as none.
+    cache = config.create_timing_cache(read_cache(path)) or config.create_timing_cache(b"")
+    taken = cache is not None and config.set_timing_cache(cache, False)
     yield
-    write_cache(path, memoryview(cache.serialize()))
+    if taken:
+        write_cache(path, memoryview(cache.serialize()))

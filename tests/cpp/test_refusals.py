@@ -122,14 +122,12 @@ def test_a_corrupted_artifact(name: str, artifact: Path, cpp_build: Path, tmp_pa
 
 
 def test_a_manifest_that_is_no_json(artifact: Path, driver: Driver) -> None:
-    """The words in brackets are the JSON library's own."""
     replace(artifact / "manifest.json", b"{")
     with pytest.raises(poolfold.ArtifactError) as refusal:
         poolfold.verify(artifact)
     answer = driver.ask("verify", directory=str(artifact))
-    beginning, end = f"{artifact}/manifest.json is not JSON (", "). Export the model again."
-    for message in (str(refusal.value), answer["message"]):
-        assert message.startswith(beginning) and message.endswith(end)
+    expected = f"{artifact}/manifest.json is not JSON. Export the model again."
+    assert (str(refusal.value), answer["message"]) == (expected, expected)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +149,7 @@ def test_what_an_artifact_has_not(asked: dict[str, Any], minilm: Path, driver: D
 def test_a_target_without_an_engine_is_an_artifact_error(minilm: Path, driver: Driver) -> None:
     answer = driver.ask("load", directory=str(minilm), target="tensorrt")
     assert answer["error"] == "ArtifactError"
-    assert f"poolfold build {minilm} --target tensorrt" in answer["message"]
+    assert "poolfold build DIR --target tensorrt" in answer["message"]
 
 
 def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:

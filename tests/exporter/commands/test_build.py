@@ -12,6 +12,7 @@ import pytest
 from exporter.cli import run_command
 from poolfold.manifest import read_manifest
 from poolfold.verify import verify
+from tests.artifacts import relist, rewrite_manifest
 from tests.exporter.commands.copies import copy_with_one_graph
 
 ENGINE = "engines/tensorrt-rtx/mean_fp16.engine"
@@ -66,12 +67,24 @@ def test_buckets_are_profiles_and_a_second_build_replaces_the_first(
     assert snapshot(graphs_only)[ENGINE] != first
 
 
+def test_what_was_said_of_a_replaced_engine_goes_with_it(graphs_only: Path) -> None:
+    before = read_manifest(graphs_only)
+    said = {**before.parity[0], "strategy": "mean", "dtype": "fp16", "executor": "tensorrt-rtx gpu"}
+    timed = {"strategy": "mean", "dtype": "fp16", "runtime": "tensorrt-rtx"}
+    rewrite_manifest(graphs_only, before, parity=(*before.parity, said), latency=(timed,))
+    assert run_command(["build", str(graphs_only), "--target", "tensorrt-rtx", "-q"]) == 0
+    after = read_manifest(graphs_only)
+    assert (after.parity, after.latency) == (before.parity, ())
+
+
 def test_the_result_can_go_elsewhere(graphs_only: Path, tmp_path: Path) -> None:
     before = snapshot(graphs_only)
     arguments = ["build", str(graphs_only), "--target", "tensorrt-rtx", "-q", "-o", str(tmp_path / "b")]
     assert run_command([*arguments, "--compute-capability", "8.9"]) == 0
     assert snapshot(graphs_only) == before
     assert [e.compute_capabilities for e in verify(tmp_path / "b").engines] == [("8.9",)]
+    # Two artifacts share no file: what happens to one is not the other's affair.
+    assert (tmp_path / "b" / "config.json").stat().st_nlink == 1
     assert run_command(arguments) == 2  # not empty any more
 
 
@@ -100,8 +113,6 @@ def test_bad_input_changes_nothing(
 
 
 def test_a_build_that_fails_changes_nothing(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from tests.artifacts import relist, rewrite_manifest
-
     manifest = copy_with_one_graph(artifact, tmp_path / "a", dtype="fp16")
     (tmp_path / "a" / manifest.graphs[0].path).write_bytes(b"no graph")
     rewrite_manifest(tmp_path / "a", manifest, files=relist(tmp_path / "a", manifest, manifest.graphs[0].path))

@@ -37,6 +37,14 @@ def test_layers_are_counted_by_precision_and_attention_by_its_kernel(half, singl
     assert seen.device_memory == (10, 20)
 
 
+def test_a_node_that_is_called_mha_is_not_taken_for_a_kernel():
+    node = "/encoder/mha/Softmax"
+    layer = {"Name": f"{node}_myl0_7", "LayerType": "kgen", "Outputs": [], "Metadata": f"[ONNX Layer: {node}]"}
+    attention = Attention(node, "HALF", 64)
+    assert read_layers([layer], (attention,), ()).unfused == (attention,)
+    assert read_layers([{**layer, "TacticName": "fmha_v2_64"}], (attention,), ()).unfused == ()
+
+
 def test_an_engine_of_bare_names_proves_nothing():
     seen = read_layers(["a", "b"], (FIRST,), ())
     assert (seen.layers, seen.precisions, seen.unfused) == (2, {}, (FIRST,))
