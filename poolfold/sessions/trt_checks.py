@@ -63,7 +63,10 @@ def find_place(engine: Engine, gpu: int) -> tuple[Gpu, Any]:
     Raises:
         TargetUnavailable: no GPU, driver or library, or ones that the engine does not fit; says which.
     """
-    device = find_gpu(gpu)  # first: it costs least
+    try:
+        device = find_gpu(gpu)  # first: it costs least
+    except TargetUnavailable as error:
+        raise TargetUnavailable(f"{error} Run it where its GPU is, or use target onnxruntime.") from error
     trt = load_module(engine.target)
     wrong = misfit(engine, str(trt.__version__), device.compute_capability)
     if wrong is not None:

@@ -15,17 +15,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from exporter.build_options import HARDWARE
 from exporter.cli import cli, run_command
 from exporter.commands import targets
 from exporter.spec import DType
 from exporter.targets.precisions import PRECISIONS
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.sessions.ort_providers import PROVIDERS
+from poolfold.sessions.trt_library import MODULES
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("export", "validate", "bench", "embed", "inspect", "verify", "targets")
+COMMANDS = ("export", "build", "validate", "bench", "embed", "inspect", "verify", "targets")
+BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
-    "export": {"--pooling", "--dtype", "--target", "--batch", "--seq-len", "--threads"},
+    "export": {"--pooling", "--dtype", "--target", "--threads", *BUILDING},
+    "build": {"--output", "--strategy", "--dtype", *BUILDING},
     "validate": {"--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
     "embed": {"--provider", "--strategy", "--target", "--dtype", "--batch-size", "--threads"},
@@ -72,7 +76,9 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
     }
     assert choices == {
         **{(name, "target"): set(PRECISIONS) for name in ("export", "validate", "bench", "embed")},
-        **{(name, "dtype"): {dtype.value for dtype in DType} for name in ("export", "embed")},
+        **{(name, "dtype"): {dtype.value for dtype in DType} for name in ("export", "embed", "build")},
+        ("build", "target"): set(MODULES),
+        **{(name, "hardware_compatibility"): set(HARDWARE) for name in ("export", "build")},
         **{(name, "provider"): set(PROVIDERS) for name in ("validate", "bench", "embed")},
     }
 
@@ -216,5 +222,6 @@ def test_closed_and_narrow_streams_are_no_bug() -> None:
     assert [target["name"] for target in json.loads(done.stdout)["targets"]] == [
         "onnxruntime",
         "openvino",
+        "tensorrt",
         "tensorrt-rtx",
     ]

@@ -102,7 +102,8 @@ def write_engines(manifest: Manifest) -> Manifest:
             "path": "engines/a.engine", "target": "tensorrt-rtx", "strategy": "mean", "dtype": "fp16",
             "status": "built", "graph": "onnx/mean_fp16.onnx", "form": "plain",
             "library": "tensorrt-rtx", "library_version": "1.7",
-            "compute_capabilities": ["8.9"], "profiles": [], "attention_layers": 6, "attention_fused": 5,
+            "compute_capabilities": ["8.9"], "version_compatible": False, "hardware_compatibility": "none",
+            "stripped": False, "contents": None, "profiles": [], "attention_layers": 6, "attention_fused": 5,
             "build_seconds": 1.0, "warnings": [],
         }
     ]  # fmt: skip
