@@ -109,5 +109,7 @@ def _activate(values: npt.NDArray[np.float64], activation: Activation) -> npt.ND
 
 
 def _sigmoid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """1 / (1 + exp(-x)), by way of tanh, which does not overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(0.5 * values)))
+    """1 / (1 + exp(-x)), by way of exp(-|x|): it does not overflow, and near zero loses nothing, as tanh would."""
+    with np.errstate(under="ignore"):
+        small = np.exp(-np.abs(values))
+    return np.asarray(np.where(values >= 0, 1.0, small) / (1.0 + small))
