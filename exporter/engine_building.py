@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -148,12 +148,16 @@ def _describe(directory: Path, before: Manifest, built: Sequence[Engine]) -> Man
     # What was checked and timed of an engine that is replaced says nothing of the new one.
     again = {(e.strategy, e.dtype, e.target) for e in built}
     new = {engine.path for engine in built}
+    graphs = tuple(
+        _without_benefit(graph, {e.target for e in built if (e.strategy, e.dtype) == (graph.strategy, graph.dtype)})
+        for graph in before.graphs
+    )
     known = {file.path: file for file in before.files if file.path not in new}
     written = artifact.write_manifest(
         directory,
         model=before.model,
         strategies=before.strategies,
-        graphs=before.graphs,
+        graphs=graphs,
         engines=tuple(engines.values()),
         parity=[r for r in before.parity if (r["strategy"], r["dtype"], target_of(r["executor"])) not in again],
         latency=[r for r in before.latency if (r["strategy"], r["dtype"], r["runtime"]) not in again],
@@ -163,3 +167,12 @@ def _describe(directory: Path, before: Manifest, built: Sequence[Engine]) -> Man
     kept = msgspec.structs.replace(written, environment=before.environment)
     (directory / MANIFEST_NAME).write_bytes(dumps(kept))
     return kept
+
+
+def _without_benefit(graph: Graph, targets: Collection[str]) -> Graph:
+    """The graph without the shares of padding that were measured on engines which are replaced."""
+    free = graph.padding_free
+    if free is None or not set(free.faster_below) & set(targets):
+        return graph
+    left = {target: share for target, share in free.faster_below.items() if target not in targets}
+    return msgspec.structs.replace(graph, padding_free=msgspec.structs.replace(free, faster_below=left))

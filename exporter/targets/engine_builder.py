@@ -151,11 +151,7 @@ def _build(
     seconds = time.perf_counter() - started
     content = memoryview(plan)
     contents, left = _look_inside(library, content, attention, len(profiles), types)
-    if types.has_half and contents.precisions and not any(name in contents.precisions for name in ("half", "FP16")):
-        raise CheckFailed(
-            f"{graph} holds float16 weights and the engine built from it no float16 tensor; expected the graph's own "
-            f"precisions. Install another version than {library.title}."
-        )
+    require_half(library, graph, types, contents)
     _write(content, engine)
     return EngineBuild(
         library=library.target,
@@ -167,6 +163,20 @@ def _build(
         build_seconds=seconds,
         warnings=(*trt_library.warnings(library), *_attention_warnings(library, left)),
     )
+
+
+def require_half(library: Library, graph: Path, types: trt_network.Types, contents: Contents) -> None:
+    """Require float16 kernels in an engine whose graph has float16 weights; says nothing of an engine that lists none.
+
+    Raises:
+        CheckFailed: otherwise.
+    """
+    if types.has_half and contents.precisions and "half" not in contents.precisions:
+        got = ", ".join(contents.precisions)
+        raise CheckFailed(
+            f"{graph} holds float16 weights and the kernels of the engine built from it give {got}; expected the "
+            f"graph's own precisions. Install another version than {library.title}."
+        )
 
 
 def _capabilities(config: Any) -> tuple[str, ...]:

@@ -15,7 +15,6 @@ from collections.abc import Sequence
 from exporter.targets.attention_layers import Attention, node_of
 
 _CALL = re.compile(rb'function=\{ name=(\S*)[^\n]*? layers="([^"]*)"')
-_HALF = re.compile(rb" type=half\b")
 _COMPUTES = re.compile(
     rb'(?:function|fully_connected|copy)=\{ name=[^\n]*? output(?:_args)?=\{ ?"([^"]*)"[^\n]*? layers="\[ONNX[^"]*"'
 )
@@ -42,11 +41,6 @@ def unfused(engine: memoryview, attention: Sequence[Attention], profiles: int) -
         node_of(layer) for kernel, layers in calls if _FUSED in kernel for layer in layers.split(_BETWEEN_LAYERS)
     )
     return tuple(layer for layer in attention if fused[layer.node] < profiles)
-
-
-def holds_half(engine: memoryview) -> bool:
-    """Whether any tensor of the engine is half precision."""
-    return _HALF.search(engine) is not None
 
 
 def precisions(engine: memoryview) -> dict[str, int] | None:

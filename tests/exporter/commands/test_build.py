@@ -7,10 +7,11 @@ import shutil
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from exporter.cli import run_command
-from poolfold.manifest import read_manifest
+from poolfold.manifest import PaddingFree, read_manifest
 from poolfold.verify import verify
 from tests.artifacts import relist, rewrite_manifest
 from tests.exporter.commands.copies import copy_with_one_graph
@@ -71,10 +72,13 @@ def test_what_was_said_of_a_replaced_engine_goes_with_it(graphs_only: Path) -> N
     before = read_manifest(graphs_only)
     said = {**before.parity[0], "strategy": "mean", "dtype": "fp16", "executor": "tensorrt-rtx gpu"}
     timed = {"strategy": "mean", "dtype": "fp16", "runtime": "tensorrt-rtx"}
-    rewrite_manifest(graphs_only, before, parity=(*before.parity, said), latency=(timed,))
+    free = PaddingFree(path=before.graphs[0].path, nodes=1, faster_below={"tensorrt-rtx": 0.3, "onnxruntime": 0.9})
+    graph = msgspec.structs.replace(before.graphs[0], padding_free=free)
+    rewrite_manifest(graphs_only, before, graphs=(graph,), parity=(*before.parity, said), latency=(timed,))
     assert run_command(["build", str(graphs_only), "--target", "tensorrt-rtx", "-q"]) == 0
     after = read_manifest(graphs_only)
     assert (after.parity, after.latency) == (before.parity, ())
+    assert after.graphs[0].padding_free == msgspec.structs.replace(free, faster_below={"onnxruntime": 0.9})
 
 
 def test_the_result_can_go_elsewhere(graphs_only: Path, tmp_path: Path) -> None:

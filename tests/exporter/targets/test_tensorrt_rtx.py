@@ -71,7 +71,7 @@ def test_the_engine_itself_says_what_was_asked_of_it(built):
     targets = re.findall(rb"accelerators=\{(sm[^}]*)\}", content)
     assert [sorted(t.split()) for t in targets] == [[b"sm120", b"sm80", b"sm86", b"sm89"]]
     assert listed_kernels(engine).count("_mha") == 2
-    assert plan_listing.holds_half(memoryview(content))
+    assert "half" in plan_listing.precisions(memoryview(content))
 
 
 def test_progress_rises_from_nothing_to_all(built):
@@ -120,7 +120,17 @@ def test_attention_in_pieces_is_not_fused_in_fp32_and_the_nodes_are_named(tmp_pa
     assert [re.sub(r"node\S+", "NODE", w) for w in build.warnings] == ["attention is not fused in NODE (FLOAT)"] * 2
     content = (tmp_path / "graph.engine").read_bytes()
     assert "_mha" not in listed_kernels(tmp_path / "graph.engine")
-    assert not plan_listing.holds_half(memoryview(content))
+    assert "half" not in plan_listing.precisions(memoryview(content))
+
+
+def test_fp32_got_where_fp16_was_asked_is_refused(built, tmp_path):
+    graph = write_graph(tmp_path / "graph.onnx", form="Softmax", layers=("fp32", "fp32"))
+    fp32 = build_engine(graph, tmp_path / "graph.engine", [profile()]).contents
+    asked = trt_network.Types(has_half=True, fp32_nodes=0)
+    with pytest.raises(CheckFailed, match=r"float16 weights and the kernels of the engine .* give float; expected"):
+        engine_builder.require_half(LIBRARY, graph, asked, fp32)
+    engine_builder.require_half(LIBRARY, graph, trt_network.Types(has_half=False, fp32_nodes=0), fp32)
+    engine_builder.require_half(LIBRARY, graph, asked, built[2].contents)
 
 
 def test_one_layer_of_two_is_counted_as_one_and_the_other_named(tmp_path):
