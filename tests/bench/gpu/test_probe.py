@@ -33,7 +33,8 @@ def test_vectors_calls_and_memory_of_one_that_runs():
     assert [v.shape for v in found.vectors] == [(1, 4), (4, 4)]
     assert [len(calls_ms) >= 3 for calls_ms in found.calls_ms] == [True, True]
     if reset_peak():
-        assert found.increase_bytes >= 64 << 20
+        # The block takes pages anew; a few that the process held before may be handed back meanwhile.
+        assert 63 << 20 < found.increase_bytes < 80 << 20
 
 
 def test_calls_are_milliseconds_and_as_many_as_the_time_allows():
