@@ -30,7 +30,17 @@ _OF_EXPORT = (
     *("torch", "transformers", "onnx", "onnx_ir", "onnxscript"),
     *("huggingface_hub", "safetensors", "psutil", "sympy", "tqdm"),
 )
-_EXTRAS = {**dict.fromkeys(_OF_EXPORT, "export"), "tensorrt_rtx": "tensorrt-rtx", "tensorrt": "tensorrt"}
+_OF_REPORT = ("jinja2", "matplotlib")
+_OF_COMPARE = ("datasets", "pyarrow", "pytrec_eval", "scipy", "sklearn")
+_EXTRAS = {
+    **dict.fromkeys(_OF_EXPORT, "export"),
+    **dict.fromkeys(_OF_REPORT, "report"),
+    **dict.fromkeys(_OF_COMPARE, "compare"),
+    "tensorrt_rtx": "tensorrt-rtx",
+    "tensorrt": "tensorrt",
+}
+# What these need is more than the first library that they lack.
+_EXTRAS_OF_COMMANDS = {"compare": "compare"}
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -163,6 +173,59 @@ def bench(**options: Any) -> None:
 
 @cli.command(
     epilog=flags.examples(
+        "poolfold compare sentence-transformers/all-MiniLM-L6-v2 --data pairs.tsv -o report",
+        "poolfold compare artifacts/minilm --data corpus/ --json",
+    )
+)
+@click.argument("model", metavar="MODEL|DIR")
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="Pairs with scores, labelled texts or bare texts (.csv, .tsv, .jsonl, .parquet, .txt), a folder in BEIR's "
+    "layout, or a data set's hub id.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["pairs", "retrieval", "labels", "texts"]),
+    help="What DATA is.  [default: by its columns]",
+)
+@click.option(
+    "--pooling", multiple=True, metavar="S", help="Repeat.  [default: the trained one, cls, mean and max; all of DIR's]"
+)
+@click.option(
+    "--dtype",
+    type=click.Choice(["fp32", "fp16"]),
+    multiple=True,
+    default=["fp32", "fp16"],
+    help="The verdict goes by the first.",
+)
+@click.option(
+    "-o", "--output", type=flags.FOLDER, metavar="DIR", help="Report and what was made for it.  [default: user's cache]"
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="MODEL|DIR",
+    help="Another model, such as a distilled one; its trained strategy takes part. Repeat.",
+)
+@click.option("--seconds", type=click.IntRange(min=1), default=40, help="About how long to time.")
+@click.option("--skip-cost", is_flag=True, help="Leave out speed and memory.")
+@click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
+@flags.threads
+@flags.pickle
+@flags.remote
+@flags.as_json
+@flags.quiet
+def compare(**options: Any) -> None:
+    """Compare pooling strategies on your data: quality with intervals, speed, memory, and which one to take."""
+    from exporter.commands.compare import run
+
+    run(**options)
+
+
+@cli.command(
+    epilog=flags.examples(
         "poolfold embed artifacts/minilm -i texts.txt -o vectors.npy",
         "poolfold embed artifacts/minilm --strategy cls --dtype fp16 -i texts.txt -o vectors.npy",
     )
@@ -285,6 +348,7 @@ def run_command(arguments: list[str]) -> int:
 def _explain(error: Exception, arguments: list[str]) -> int:
     """Say what went wrong outside poolfold's own errors, and give its exit code."""
     extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
+    extra = extra and _EXTRAS_OF_COMMANDS.get(arguments[0], extra)
     match error:
         case ModuleNotFoundError() if extra is not None:
             Console().error(

@@ -75,6 +75,19 @@ def test_other_commands_name_the_extra(
     assert run(light, "poolfold", command, "--help").returncode == 0
 
 
+@pytest.mark.parametrize("command", ["compare"])
+def test_commands_with_an_extra_of_their_own_name_it(light: Path, command: str, artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("\n".join(f"text {n}" for n in range(99)))
+    arguments = {
+        "compare": [artifact, "--data", tmp_path / "texts.txt"],
+    }[command]
+    done = run(light, "poolfold", command, *arguments)
+    assert done.returncode == 3, done.stderr
+    assert f"pip install 'poolfold[{command}]'" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["texts.txt"]
+    assert run(light, "poolfold", command, "--help").returncode == 0
+
+
 def test_help_and_import_load_nothing_heavy() -> None:
     code = "import sys; import poolfold, exporter.cli; print(*sorted(name for name in sys.modules if '.' not in name))"
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())

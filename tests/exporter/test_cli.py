@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from exporter.build_options import HARDWARE
 from exporter.cli import cli, run_command
 from exporter.commands import targets
+from exporter.compare.read_task import KINDS
 from exporter.spec import DType
 from exporter.targets.precisions import PRECISIONS
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
@@ -25,13 +26,16 @@ from poolfold.sessions.ort_providers import PROVIDERS
 from poolfold.sessions.trt_library import MODULES
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ("export", "build", "validate", "bench", "embed", "inspect", "verify", "targets")
+COMMANDS = (
+    "export", "build", "validate", "bench", "compare", "embed", "inspect", "verify", "targets",
+)  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
     "export": {"--pooling", "--dtype", "--target", "--threads", *BUILDING},
     "build": {"--output", "--strategy", "--dtype", *BUILDING},
     "validate": {"--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
+    "compare": {"--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"},
     "embed": {"--provider", "--strategy", "--target", "--dtype", "--batch-size", "--threads"},
     "inspect": set(),
     "verify": set(),
@@ -78,6 +82,8 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
         **{(name, "target"): set(PRECISIONS) for name in ("export", "validate", "bench", "embed")},
         **{(name, "dtype"): {dtype.value for dtype in DType} for name in ("export", "embed", "build")},
         ("build", "target"): set(MODULES),
+        ("compare", "dtype"): {dtype.value for dtype in DType if dtype.of_graph is dtype},
+        ("compare", "kind"): set(KINDS),
         **{(name, "hardware_compatibility"): set(HARDWARE) for name in ("export", "build")},
         **{(name, "provider"): set(PROVIDERS) for name in ("validate", "bench", "embed")},
     }
