@@ -40,7 +40,7 @@ _EXTRAS = {
     "tensorrt": "tensorrt",
 }
 # What these need is more than the first library that they lack.
-_EXTRAS_OF_COMMANDS = {"compare": "compare"}
+_EXTRAS_OF_COMMANDS = {"compare": "compare", "report": "report"}
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -220,6 +220,20 @@ def bench(**options: Any) -> None:
 def compare(**options: Any) -> None:
     """Compare pooling strategies on your data: quality with intervals, speed, memory, and which one to take."""
     from exporter.commands.compare import run
+
+    run(**options)
+
+
+@cli.command(
+    epilog=flags.examples("poolfold report artifacts/minilm", "poolfold report artifacts/minilm -o public/minilm")
+)
+@click.argument("directory", metavar="DIR", type=flags.FOLDER)
+@click.option("-o", "--output", type=flags.FOLDER, metavar="FOLDER", help="[default: DIR-report, beside DIR]")
+@flags.as_json
+@flags.quiet
+def report(**options: Any) -> None:
+    """Write an artifact's own parity and latency as an HTML page, with its plots beside it."""
+    from exporter.commands.report import run
 
     run(**options)
 

@@ -27,7 +27,7 @@ from poolfold.sessions.trt_library import MODULES
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "export", "build", "validate", "bench", "compare", "embed", "inspect", "verify", "targets",
+    "export", "build", "validate", "bench", "compare", "report", "embed", "inspect", "verify", "targets",
 )  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
@@ -36,6 +36,7 @@ DEFAULTS = {
     "validate": {"--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
     "compare": {"--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"},
+    "report": {"--output"},
     "embed": {"--provider", "--strategy", "--target", "--dtype", "--batch-size", "--threads"},
     "inspect": set(),
     "verify": set(),

@@ -1,0 +1,42 @@
+"""`poolfold report`: an artifact's own parity and latency as a page. Measures nothing; reads the manifest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from exporter.console import Console
+from exporter.libraries import require
+from exporter.publish import require_apart
+from exporter.report.artifact_page import write_artifact
+from poolfold.errors import InputError
+from poolfold.verify import verify
+
+
+def run(*, directory: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
+    """Write the page, beside the artifact unless told where: an artifact takes no further files."""
+    console = Console(as_json=as_json, quiet=quiet)
+    require("jinja2", "matplotlib")
+    manifest = verify(directory)
+    place = directory.resolve()
+    folder = output or place.with_name(f"{place.name}-report")
+    require_apart(folder, [directory])
+    if folder.resolve().is_relative_to(place):
+        raise InputError(f"{folder} lies in the artifact, which takes no further files. Choose another with -o.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with console.stage("report") as stage:
+            page = write_artifact(folder, directory, manifest)
+            stage.outcome = str(page)
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written ({error.strerror}). Choose another with -o.") from None
+    console.line(f"Report: {page}")
+    console.json(
+        {
+            "directory": str(directory),
+            "report": str(page),
+            "parity": msgspec.to_builtins(manifest.parity),
+            "latency": msgspec.to_builtins(manifest.latency),
+        }
+    )
