@@ -32,15 +32,17 @@ _OF_EXPORT = (
 )
 _OF_REPORT = ("jinja2", "matplotlib")
 _OF_COMPARE = ("datasets", "pyarrow", "pytrec_eval", "scipy", "sklearn")
+_OF_DISTILL = ("accelerate", "sentence_transformers")
 _EXTRAS = {
     **dict.fromkeys(_OF_EXPORT, "export"),
     **dict.fromkeys(_OF_REPORT, "report"),
     **dict.fromkeys(_OF_COMPARE, "compare"),
+    **dict.fromkeys(_OF_DISTILL, "distill"),
     "tensorrt_rtx": "tensorrt-rtx",
     "tensorrt": "tensorrt",
 }
 # What these need is more than the first library that they lack.
-_EXTRAS_OF_COMMANDS = {"compare": "compare", "report": "report"}
+_EXTRAS_OF_COMMANDS = {"compare": "compare", "distill": "distill", "report": "report"}
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -234,6 +236,44 @@ def compare(**options: Any) -> None:
 def report(**options: Any) -> None:
     """Write an artifact's own parity and latency as an HTML page, with its plots beside it."""
     from exporter.commands.report import run
+
+    run(**options)
+
+
+@cli.command(
+    epilog=flags.examples(
+        "poolfold distill sentence-transformers/all-MiniLM-L6-v2 --texts texts.txt -o minilm-cls",
+        "poolfold distill minilm --to cls --from mean --texts texts.txt --other german.txt --steps 500 -o minilm-cls",
+    )
+)
+@click.argument("model")
+@click.option("--to", default="cls", metavar="S", help="The strategy that learns.")
+@click.option("--from", "teacher", default="trained", metavar="S", help="The strategy whose vectors it learns.")
+@click.option("--texts", type=flags.FOLDER, required=True, metavar="FILE", help="What to learn from, one text a line.")
+@click.option("--data", metavar="PAIRS", help="Scored pairs to learn from as well, as `compare` reads them.")
+@click.option(
+    "--other",
+    type=flags.FOLDER,
+    multiple=True,
+    metavar="FILE",
+    help="Texts of another domain or language, to report on. Repeat.",
+)
+@click.option("-o", "--output", type=flags.FOLDER, required=True, metavar="CHECKPOINT", help="What is written.")
+@click.option("--steps", type=click.IntRange(min=1), default=250, help="Batches at most.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Texts in a batch.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-4, help="At its highest.")
+@click.option("--evaluate", type=click.IntRange(min=1), default=25, help="Batches between looks at held-out texts.")
+@click.option("--patience", type=click.IntRange(min=1), default=3, help="Looks without progress before it stops.")
+@click.option("--seed", type=int, default=0, help="Of the order of texts.")
+@click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
+@click.option("--force", is_flag=True, help="Replace CHECKPOINT, and an unfinished training of another kind.")
+@flags.pickle
+@flags.remote
+@flags.as_json
+@flags.quiet
+def distill(**options: Any) -> None:
+    """Teach one pooling, such as cls, to give another's vectors; writes a sentence-transformers checkpoint."""
+    from exporter.commands.distill import run
 
     run(**options)
 

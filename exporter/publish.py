@@ -37,12 +37,14 @@ class Staging:
 
 
 @contextlib.contextmanager
-def staging(destination: Path, *, force: bool) -> Iterator[Staging]:
+def staging(destination: Path, *, force: bool, mark: str = MANIFEST_NAME, kind: str = "artifact") -> Iterator[Staging]:
     """Yield an empty directory; publish it as `destination` if the block ends well, remove it otherwise.
 
     Args:
         destination: the artifact's place; its missing parents are made.
         force: replace a non-empty directory there. It is replaced only after everything has succeeded.
+        mark: the file by which what may be replaced is known.
+        kind: what that is, for a message.
 
     Raises:
         InputError: the destination is not empty, is a file, or cannot be written; the disk is full.
@@ -50,7 +52,7 @@ def staging(destination: Path, *, force: bool) -> Iterator[Staging]:
     with _disk_errors(destination):
         destination = _followed(destination)
     with _disk_errors(destination), _made_parents(destination.parent) as made:
-        _require_free(destination, force)
+        _require_free(destination, force, mark, kind)
         _sweep(destination)
         stage = destination.parent / f"{_stage_prefix(destination)}{secrets.token_hex(4)}"
         stage.mkdir()
@@ -59,7 +61,7 @@ def staging(destination: Path, *, force: bool) -> Iterator[Staging]:
             place.directory.mkdir()
             place.scratch.mkdir()
             yield place
-            _require_free(destination, force)
+            _require_free(destination, force, mark, kind)
             _swap(place.directory, destination)
 
 
@@ -70,7 +72,7 @@ def _followed(destination: Path) -> Path:
     return destination.resolve()
 
 
-def _require_free(destination: Path, force: bool) -> None:
+def _require_free(destination: Path, force: bool, mark: str, kind: str) -> None:
     """Refuse a destination that would lose something."""
     if destination.exists() and not destination.is_dir():
         raise InputError(f"{destination} is a file; expected a new or empty directory. Choose another with -o.")
@@ -78,10 +80,10 @@ def _require_free(destination: Path, force: bool) -> None:
         return
     if not force:
         raise InputError(f"{destination} is not empty. Choose another with -o, or pass --force to replace it.")
-    if not (destination / MANIFEST_NAME).is_file():
+    if not (destination / mark).is_file():
         raise InputError(
-            f"{destination} is not empty and is no artifact: it has no {MANIFEST_NAME}. --force replaces artifacts "
-            "only. Choose another with -o, or empty it yourself."
+            f"{destination} is not empty and is no {kind}: it has no {mark}. --force replaces {kind}s only. Choose "
+            "another with -o, or empty it yourself."
         )
 
 

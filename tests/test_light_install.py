@@ -75,11 +75,12 @@ def test_other_commands_name_the_extra(
     assert run(light, "poolfold", command, "--help").returncode == 0
 
 
-@pytest.mark.parametrize("command", ["compare", "report"])
+@pytest.mark.parametrize("command", ["compare", "distill", "report"])
 def test_commands_with_an_extra_of_their_own_name_it(light: Path, command: str, artifact: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("\n".join(f"text {n}" for n in range(99)))
     arguments = {
         "compare": [artifact, "--data", tmp_path / "texts.txt"],
+        "distill": [artifact, "--texts", tmp_path / "texts.txt", "-o", tmp_path / "out"],
         "report": [artifact, "-o", tmp_path / "out"],
     }[command]
     done = run(light, "poolfold", command, *arguments)

@@ -27,7 +27,7 @@ from poolfold.sessions.trt_library import MODULES
 
 ROOT = Path(__file__).parents[2]
 COMMANDS = (
-    "export", "build", "validate", "bench", "compare", "report", "embed", "inspect", "verify", "targets",
+    "export", "build", "validate", "bench", "compare", "report", "distill", "embed", "inspect", "verify", "targets",
 )  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
@@ -37,6 +37,9 @@ DEFAULTS = {
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
     "compare": {"--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"},
     "report": {"--output"},
+    "distill": {
+        *("--to", "--from", "--steps", "--batch-size", "--learning-rate", "--evaluate", "--patience", "--seed"),
+    },
     "embed": {"--provider", "--strategy", "--target", "--dtype", "--batch-size", "--threads"},
     "inspect": set(),
     "verify": set(),

@@ -1,0 +1,71 @@
+"""`poolfold distill`: teach one pooling to give another's vectors, and say what that did."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from exporter.compare.read_task import read_task
+from exporter.compare.tasks import Pairs
+from exporter.console import Console
+from exporter.publish import require_apart
+from exporter.texts import read_texts
+from poolfold.errors import InputError
+
+
+def run(
+    *,
+    model: str,
+    texts: Path,
+    data: str | None,
+    other: tuple[Path, ...],
+    output: Path,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
+) -> None:
+    """Train, publish, and print how close the student is to its teacher, before and after."""
+    console = Console(as_json=as_json, quiet=quiet)
+    require_apart(output, [Path(model), texts, *other])
+    own = _texts(texts)
+    others = {path.stem: _texts(path) for path in other}
+    if len(others) < len(other):
+        raise InputError("two files of --other have one name. Rename one: the report calls the texts by it.")
+    pairs = None if data is None else read_task(data, "pairs")
+    assert pairs is None or isinstance(pairs, Pairs)
+    # A bar of its own, and a fork warned of on every step.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    from exporter.distill.distil import Distilled, DistilOptions, distil
+    from exporter.distill.distil import as_json as as_object
+    from exporter.distill.training import Recipe
+
+    recipe = Recipe(**{name: given.pop(name) for name in Recipe.__dataclass_fields__})
+    options = DistilOptions(model=model, texts=own, pairs=pairs, others=others, output=output, recipe=recipe, **given)
+    found: Distilled = distil(options, console)
+    rows = []
+    for name, before in found.before.items():
+        after = found.after[name]
+        rows.append([
+            name, str(before.texts), f"{before.cosine:.4f}", f"{after.cosine:.4f}", f"{before.spearman:.4f}",
+            f"{after.spearman:.4f}", f"{before.neighbours:.3f}", f"{after.neighbours:.3f}",
+        ])  # fmt: skip
+    console.table(
+        f"{found.student} beside its teacher, {found.teacher}: before and after",
+        ("texts", "number", "cosine", "after", "spearman", "after", "top 10", "after"),
+        rows,
+    )
+    console.line(
+        "cosine: of the two vectors. spearman: of the similarities of any two texts. top 10: neighbours shared."
+    )
+    console.line(f"Checkpoint: {output}")
+    console.line(f"Next: poolfold compare {model} --against {output} --data DATA")
+    console.json(as_object(found, options))
+
+
+def _texts(path: Path) -> tuple[str, ...]:
+    """The different texts of a file, one a line; lines without one are left out, for an empty text teaches nothing."""
+    found = tuple(dict.fromkeys(text for text in read_texts(path) if text.strip()))
+    if not found:
+        raise InputError(f"{path} has no text. Give a UTF-8 file with one text a line.")
+    return found
