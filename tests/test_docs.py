@@ -36,13 +36,14 @@ def place(artifact: Path, tmp_path: Path) -> Path:
     """A working directory with an artifact where the README has one. Only the model is another: a tiny one."""
     shutil.copytree(artifact, tmp_path / ARTIFACT)
     (tmp_path / "texts.txt").write_text("one text\nanother\n")
+    shutil.copytree(ROOT / "tests" / "data", tmp_path / "tests" / "data")
     return tmp_path
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if "export" not in line])
 def test_a_command_of_the_readme_runs(line: str, place: Path) -> None:
     command = shlex.split(line)[1:]
-    if command[0] == "bench":
+    if command[0] in ("bench", "compare"):
         command += ["--seconds", "1"]
     done = run(command, place)
     assert done.returncode == 0, done.stderr
