@@ -2,18 +2,20 @@
 //
 // usage: added-cost DIR [ROUNDS]
 //
-// Both take turns in one process, each with a session of its own and the same settings: first the one, then the other,
-// so that neither always comes second. The bare run has its tensors made before and its output in place.
+// Both take turns on one session in one process: first the one, then the other, so that neither always comes second. The
+// bare run has its tensors made before and its output in place.
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <poolfold/poolfold.hpp>
 #include <vector>
 
-#include "ort_options.hpp"
+#include "by_padding.hpp"
+#include "ort_session.hpp"
 
 namespace {
 
@@ -28,39 +30,36 @@ double quantile(std::vector<double> times, double share) {
   return times[static_cast<std::size_t>(share * static_cast<double>(times.size() - 1))];
 }
 
-// ONNX Runtime alone, on ids of one length.
+// ONNX Runtime alone, by its C API, on ids of one length.
 class Bare {
  public:
-  Bare(const std::string& path, std::vector<std::int64_t> ids, std::size_t dim)
-      : session_(env_, path.c_str(), poolfold::ort_options(kThreads, true)),
-        ids_(std::move(ids)),
-        mask_(ids_.size(), 1),
-        output_(dim) {
+  Bare(OrtSession* session, std::vector<std::int64_t> ids, std::size_t dim)
+      : session_(session), ids_(std::move(ids)), mask_(ids_.size(), 1), output_(dim) {
     const auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
     const std::int64_t dims[] = {1, static_cast<std::int64_t>(ids_.size())};
     const std::int64_t out[] = {1, static_cast<std::int64_t>(dim)};
-    inputs_.push_back(Ort::Value::CreateTensor<std::int64_t>(memory, ids_.data(), ids_.size(), dims, 2));
-    inputs_.push_back(Ort::Value::CreateTensor<std::int64_t>(memory, mask_.data(), mask_.size(), dims, 2));
+    input_ids_ = Ort::Value::CreateTensor<std::int64_t>(memory, ids_.data(), ids_.size(), dims, 2);
+    attention_mask_ = Ort::Value::CreateTensor<std::int64_t>(memory, mask_.data(), mask_.size(), dims, 2);
     result_ = Ort::Value::CreateTensor<float>(memory, output_.data(), dim, out, 2);
   }
   void run() {
     static constexpr const char* kInputs[] = {"input_ids", "attention_mask"};
     static constexpr const char* kOutput = "sentence_embedding";
-    session_.Run(Ort::RunOptions{nullptr}, kInputs, inputs_.data(), 2, &kOutput, &result_, 1);
+    const OrtValue* inputs[] = {input_ids_, attention_mask_};
+    OrtValue* output = result_;
+    Ort::ThrowOnError(Ort::GetApi().Run(session_, nullptr, kInputs, inputs, 2, &kOutput, 1, &output));
   }
 
  private:
-  Ort::Env env_{ORT_LOGGING_LEVEL_ERROR, "added-cost"};
-  Ort::Session session_;
+  OrtSession* session_;
   std::vector<std::int64_t> ids_, mask_;
   std::vector<float> output_;
-  std::vector<Ort::Value> inputs_;
-  Ort::Value result_{nullptr};
+  Ort::Value input_ids_{nullptr}, attention_mask_{nullptr}, result_{nullptr};
 };
 
-void measure(const poolfold::Encoder& encoder, const std::string& graph, std::size_t tokens, int rounds) {
+void measure(const poolfold::Encoder& encoder, OrtSession* session, std::size_t tokens, int rounds) {
   const std::vector<std::int64_t> ids(tokens, encoder.model().vocab_size / 2);
-  Bare bare(graph, ids, encoder.dim());
+  Bare bare(session, ids, encoder.dim());
   std::vector<double> alone, ours, ratios;
   for (int round = -kWarmUp; round < rounds; ++round) {
     double times[2];
@@ -82,6 +81,16 @@ void measure(const poolfold::Encoder& encoder, const std::string& graph, std::si
               quantile(ratios, 0.5));
 }
 
+// The encoder of the artifact as `load` makes it, and the session under it.
+void measure(const std::string& directory, const poolfold::Encoder& loaded, const poolfold::Graph& graph, int rounds) {
+  auto plain = poolfold::open_onnxruntime(directory + "/" + graph.path, kThreads, true);
+  OrtSession* const session = poolfold::handle_of(*plain);
+  // Full batches never open the other form.
+  auto forms = std::make_shared<poolfold::ByPadding>(std::move(plain), [] { return nullptr; }, poolfold::kFasterBelow);
+  const poolfold::Encoder encoder(forms, loaded.model(), loaded.strategy(), loaded.dtype(), loaded.target(), loaded.dim());
+  for (const std::size_t tokens : {std::size_t{16}, std::size_t{128}}) measure(encoder, session, tokens, rounds);
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -94,8 +103,7 @@ int main(int count, char** words) {
     const auto manifest = poolfold::read_manifest(words[1]);
     for (const poolfold::Graph& graph : manifest.graphs)
       if (graph.strategy == encoder.strategy() && graph.dtype == encoder.dtype())
-        for (const std::size_t tokens : {std::size_t{16}, std::size_t{128}})
-          measure(encoder, std::string(words[1]) + "/" + graph.path, tokens, rounds);
+        measure(words[1], encoder, graph, rounds);
     std::printf("onnxruntime %s, %d thread, batch 1, %d rounds; in brackets the quartiles\n", Ort::GetVersionString().c_str(),
                 kThreads, rounds);
     return 0;

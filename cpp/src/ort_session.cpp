@@ -49,9 +49,9 @@ std::string listed(const std::set<std::string>& names) {
   return "[" + join(quoted) + "]";
 }
 
-class OrtSession : public Session {
+class GraphSession : public Session {
  public:
-  OrtSession(const std::string& path, std::optional<int> threads, bool spinning)
+  GraphSession(const std::string& path, std::optional<int> threads, bool spinning)
       : path_(path), memory_(nullptr), session_(nullptr) {
     Ort::Env& env = environment();
     try {
@@ -63,6 +63,8 @@ class OrtSession : public Session {
     }
     check_names();
   }
+
+  ::OrtSession* handle() const { return const_cast<Ort::Session&>(session_); }
 
   Vectors run(const Batch& batch) const override {
     const std::array<std::int64_t, 2> dims{static_cast<std::int64_t>(batch.batch),
@@ -146,7 +148,9 @@ class OrtSession : public Session {
 }  // namespace
 
 std::unique_ptr<const Session> open_onnxruntime(const std::string& path, std::optional<int> threads, bool spinning) {
-  return std::make_unique<OrtSession>(path, threads, spinning);
+  return std::make_unique<GraphSession>(path, threads, spinning);
 }
+
+::OrtSession* handle_of(const Session& session) { return dynamic_cast<const GraphSession&>(session).handle(); }
 
 }  // namespace poolfold

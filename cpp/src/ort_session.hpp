@@ -7,6 +7,8 @@
 
 #include "session.hpp"
 
+struct OrtSession;  // ONNX Runtime's own, as its C API has it
+
 namespace poolfold {
 
 // path: the .onnx file; its external data lies beside it. threads: of one run; without it ONNX Runtime takes the
@@ -15,5 +17,9 @@ namespace poolfold {
 // Throws ArtifactError: ONNX Runtime cannot load the graph, or its inputs or output have other names.
 // TargetUnavailable: ONNX Runtime is older than the headers that poolfold was built with.
 std::unique_ptr<const Session> open_onnxruntime(const std::string& path, std::optional<int> threads, bool spinning);
+
+// What a Session from `open_onnxruntime` runs, so that the benchmark can run it bare: two sessions of one graph differ in
+// speed by more than what is to be measured. It stays the Session's.
+::OrtSession* handle_of(const Session& session);
 
 }  // namespace poolfold
