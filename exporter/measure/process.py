@@ -23,6 +23,8 @@ from poolfold.errors import CheckFailed
 LOAD_LIMIT_S = 900.0
 """Seconds after which a worker that says nothing counts as hanging: while loading, or in the first call of a shape."""
 
+_WITHOUT = "leave measuring out (--skip-latency of export, --skip-cost of compare)"
+
 _Reply = TypeVar("_Reply", Loaded, Ran)
 
 
@@ -111,7 +113,7 @@ class Worker:
         if late.is_set():
             raise CheckFailed(
                 f"measuring {self.system.name}: its process gave no answer within {limit_s:.0f} s and was ended. "
-                "Free the machine, or leave the latency stage out with --skip-latency."
+                f"Free the machine, or {_WITHOUT}."
             )
         if not line.endswith(b"\n"):
             raise self._died()
@@ -127,5 +129,5 @@ class Worker:
         )
         return CheckFailed(
             f"measuring {self.system.name}: its process {how} instead of answering. Its last words: "
-            f"{' | '.join(said[-3:]) or 'none'}. Mend that, or leave the latency stage out with --skip-latency."
+            f"{' | '.join(said[-3:]) or 'none'}. Mend that, or {_WITHOUT}."
         )
