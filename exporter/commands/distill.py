@@ -13,6 +13,9 @@ from exporter.publish import require_apart
 from exporter.texts import read_texts
 from poolfold.errors import InputError
 
+_FEWEST_OTHERS = 12
+"""Texts of another domain below which ten nearest neighbours are all there are."""
+
 
 def run(
     *,
@@ -29,7 +32,7 @@ def run(
     console = Console(as_json=as_json, quiet=quiet)
     require_apart(output, [Path(model), texts, *other])
     own = _texts(texts)
-    others = {path.stem: _texts(path) for path in other}
+    others = {path.stem: _texts(path, _FEWEST_OTHERS) for path in other}
     if len(others) < len(other):
         raise InputError("two files of --other have one name. Rename one: the report calls the texts by it.")
     pairs = None if data is None else read_task(data, "pairs")
@@ -63,9 +66,9 @@ def run(
     console.json(as_object(found, options))
 
 
-def _texts(path: Path) -> tuple[str, ...]:
+def _texts(path: Path, fewest: int = 1) -> tuple[str, ...]:
     """The different texts of a file, one a line; lines without one are left out, for an empty text teaches nothing."""
     found = tuple(dict.fromkeys(text for text in read_texts(path) if text.strip()))
-    if not found:
-        raise InputError(f"{path} has no text. Give a UTF-8 file with one text a line.")
+    if len(found) < fewest:
+        raise InputError(f"{path} has {len(found)} texts; expected {fewest} at least, one a line.")
     return found

@@ -38,9 +38,13 @@ Matrix = npt.NDArray[np.float32]
 _SHARE, _LEAST, _MOST = 0.1, 16, 1000
 """Of the texts, held out; at least and at most so many."""
 _FEWEST = 4 * _LEAST
+HELD_OUT = "held-out texts"
 OTHERS = "many languages"
 """What poolfold's own validation corpus is called in a report."""
 REPORT = "distillation.json"
+_NOTE = "training.json"
+_LIMIT = 32
+"""Tokens at which the corpus has its long texts: short, for they are of one language each."""
 
 
 @dataclass(frozen=True)
@@ -95,35 +99,47 @@ def distil(options: DistilOptions, console: Console) -> Distilled:
             spec, to, teacher = _read(options)
             stage.outcome = f"{spec.source.name}: {strategy_name(to)} learns from {strategy_name(teacher)}"
         work = _work(options, spec)
-        kept, held = _split(options.texts, options.recipe.seed)
-        groups = {"held-out texts": held, **options.others, OTHERS: tuple(t for t in corpus(32) if t.strip())}
-        with console.stage("teacher") as stage:
-            model = load_pooled(spec, teacher)
-            stage.progress(0, 1, f"vectors of {len(kept)} texts")
-            vectors = _kept_vectors(work, model, kept)
-            wanted = {name: _encode(model, texts) for name, texts in groups.items()}
-            stage.outcome = f"{len(kept)} texts to train on, {len(held)} held out, on {model.device.type}"
-            del model
-        with console.stage("train") as stage:
-            student = load_pooled(spec, to)
-            before = _closeness(student, groups, wanted)
-            judge = HeldOut(held, wanted["held-out texts"])
-            try:
-                trained = train(
-                    student, kept, vectors, judge, options.pairs, options.recipe, work / "checkpoints", stage.progress
-                )
-            except KeyboardInterrupt:
-                stage.warn(f"what was trained lies in {work}: the same command goes on there.")
-                raise
-            after = _closeness(student, groups, wanted)
-            resumed = f", gone on from step {trained.resumed_from}" if trained.resumed_from else ""
-            stage.outcome = f"{trained.steps} steps{resumed}, the state of step {trained.best_step} kept"
-        found = Distilled(strategy_name(to), strategy_name(teacher), trained, len(held), before, after)
+        try:
+            found, student = _train(options, spec, to, teacher, work, console)
+        except BaseException:
+            if [path.name for path in work.iterdir()] == [_NOTE]:
+                shutil.rmtree(work)
+            raise
         with quiet_transformers():
             student.save_pretrained(str(place.directory), create_model_card=False)
         (place.directory / REPORT).write_text(json.dumps(as_json(found, options), indent=2) + "\n")
     shutil.rmtree(work, ignore_errors=True)
     return found
+
+
+def _train(
+    options: DistilOptions, spec: ModelSpec, to: Strategy, teacher: Strategy, work: Path, console: Console
+) -> tuple[Distilled, Any]:
+    """The trained student, and what came of it."""
+    kept, held = _split(options.texts, options.recipe.seed)
+    groups = {HELD_OUT: held, **options.others, OTHERS: tuple(t for t in corpus(_LIMIT) if t.strip())}
+    with console.stage("teacher") as stage:
+        model = load_pooled(spec, teacher)
+        stage.progress(0, 1, f"vectors of {len(kept)} texts")
+        vectors = _kept_vectors(work, model, kept)
+        wanted = {name: _encode(model, texts) for name, texts in groups.items()}
+        stage.outcome = f"{len(kept)} texts to train on, {len(held)} held out, on {model.device.type}"
+        del model
+    with console.stage("train") as stage:
+        student = load_pooled(spec, to)
+        before = _closeness(student, groups, wanted)
+        judge = HeldOut(held, wanted[HELD_OUT])
+        try:
+            trained = train(
+                student, kept, vectors, judge, options.pairs, options.recipe, work / "checkpoints", stage.progress
+            )
+        except KeyboardInterrupt:
+            stage.warn(f"what was trained lies in {work}: the same command goes on there.")
+            raise
+        after = _closeness(student, groups, wanted)
+        resumed = f", gone on from step {trained.resumed_from}" if trained.resumed_from else ""
+        stage.outcome = f"{trained.steps} steps{resumed}, the state of step {trained.best_step} kept"
+    return Distilled(strategy_name(to), strategy_name(teacher), trained, len(held), before, after), student
 
 
 def as_json(found: Distilled, options: DistilOptions) -> dict[str, Any]:
@@ -167,7 +183,7 @@ def _work(options: DistilOptions, spec: ModelSpec) -> Path:
         spec.source.name, spec.source.revision,
     ]  # fmt: skip
     fingerprint = hashlib.sha256(json.dumps(asked).encode()).hexdigest()
-    note = work / "training.json"
+    note = work / _NOTE
     if work.is_dir() and not (note.is_file() and note.read_text() == fingerprint):
         if not options.force:
             raise InputError(

@@ -155,13 +155,15 @@ def test_minilm_gets_most_of_the_way_in_a_minute(tmp_path: Path, capsys: Any) ->
         (["--to", "first"], "first"),
         (["--to", "cls+mean"], "Name strategies with as many"),
         (["--texts", "few.txt"], "--texts has 3 different texts; expected 64 at least"),
-        (["--texts", "empty.txt"], "empty.txt has no text"),
+        (["--texts", "empty.txt"], "empty.txt has 0 texts; expected 1 at least"),
+        (["--other", "few.txt"], "few.txt has 3 texts; expected 12 at least"),
         (["--texts", "none.txt"], "none.txt does not exist"),
         (["--data", "labels.csv"], "expected pairs"),
         (["--other", "none.txt"], "none.txt does not exist"),
         (["-o", "full"], "is not empty"),
         (["-o", "full", "--force"], "is no distilled checkpoint"),
         (["-o", "model", "--force"], "would be replaced"),
+        (["--seed", "1", "--learning-rate", "0"], "learning-rate"),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_written(
