@@ -193,6 +193,15 @@ def bench(**options: Any) -> None:
     help="What DATA is.  [default: by its columns]",
 )
 @click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["csv", "tsv", "jsonl", "parquet", "txt"]),
+    help="How it is written.  [default: by its suffix]",
+)
+@click.option(
+    "--columns", metavar="A,B,...", help="Two texts and a score; text and label; or text.  [default: their usual names]"
+)
+@click.option(
     "--pooling", multiple=True, metavar="S", help="Repeat.  [default: the trained one, cls, mean and max; all of DIR's]"
 )
 @click.option(

@@ -27,7 +27,16 @@ _OURS = ".poolfold-compare"
 
 
 def run(
-    *, model: str, data: str, kind: str | None, output: Path | None, as_json: bool, quiet: bool, **given: Any
+    *,
+    model: str,
+    data: str,
+    kind: str | None,
+    file_format: str | None,
+    columns: str | None,
+    output: Path | None,
+    as_json: bool,
+    quiet: bool,
+    **given: Any,
 ) -> None:
     """Compare, and say which strategy to take."""
     console = Console(as_json=as_json, quiet=quiet)
@@ -35,7 +44,7 @@ def run(
     given["dtypes"] = tuple(DType(name) for name in dict.fromkeys(given.pop("dtype")))
     given["pooling"] = tuple(dict.fromkeys(given["pooling"]))
     options = CompareOptions(model=model, folder=_folder(output, model, data), **given)
-    task = read_task(data, kind)
+    task = read_task(data, kind, file_format, columns.split(",") if columns else ())
     _claim(options.folder)
     try:
         found = compare(options, task, console)

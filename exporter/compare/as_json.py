@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from exporter.compare.comparison import Comparison
@@ -61,8 +62,14 @@ def as_json(found: Comparison, model: str, data: str) -> dict[str, Any]:
 def next_command(found: Comparison) -> str:
     """The export to run next; of a checkpoint's hub id or folder, as the user or the artifact named it."""
     entry = found.entry(found.verdict.recommended)
-    dtypes = " ".join(f"--dtype {dtype}" for dtype in found.quality)
-    return f"poolfold export {shlex.quote(entry.model)} -o DIR --pooling {entry.strategy} {dtypes}"
+    model = entry.manifest.model
+    options = [f"--pooling {entry.strategy}", *(f"--dtype {dtype}" for dtype in found.quality)]
+    # A folder has no revision, and that of a file is its hash.
+    if model.revision is not None and not Path(entry.model).exists():
+        options.append(f"--revision {model.revision}")
+    if model.dimensions is not None:
+        options.append(f"--dimensions {model.dimensions}")
+    return f"poolfold export {shlex.quote(entry.model)} -o DIR {' '.join(options)}"
 
 
 def _metrics(strategies: Mapping[str, Mapping[str, Interval]]) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Vectors of a task's texts, each entry's through the loader that ships, kept so that a second run computes no more.
 
-A file of vectors is named after all that they depend on: graph and weights by their hashes, prompt, texts, precision.
+A file of vectors is named after all that they depend on: graph, weights and tokeniser by their hashes, limits, prompts
+and texts.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -75,6 +77,6 @@ def _key(entry: Entry, dtype: str, task: Task) -> str:
     graph = entry.manifest.graph(entry.strategy, dtype)
     assert graph is not None
     parts = json.dumps(task.parts)
-    prompts = json.dumps(entry.manifest.model.text.prompts)
-    named = [sums[graph.path], sums.get(graph.weights or "", ""), sums["tokenizer.json"], prompts, parts]
+    text = json.dumps(msgspec.to_builtins(entry.manifest.model.text))
+    named = [sums[graph.path], sums.get(graph.weights or "", ""), sums["tokenizer.json"], text, parts]
     return hashlib.sha256("\n".join(named).encode()).hexdigest()[:32]

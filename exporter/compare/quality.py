@@ -7,6 +7,7 @@ are, as MTEB does.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
@@ -125,6 +126,7 @@ def _mean(values: Rows) -> Metric:
 
 def _labelled(task: Labelled, rows: Rows) -> Quality:
     from sklearn.cluster import MiniBatchKMeans
+    from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import f1_score, v_measure_score
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -139,7 +141,10 @@ def _labelled(task: Labelled, rows: Rows) -> Quality:
         )
     folds = StratifiedKFold(min(_FOLDS, int(counts.min())), shuffle=True, random_state=_SEED)
     probe = LogisticRegression(max_iter=1000, random_state=_SEED)
-    predicted = cross_val_predict(probe, rows, labels, cv=folds)
+    with warnings.catch_warnings():
+        # A probe that has not quite converged is as good a measure, and MTEB takes it too.
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        predicted = cross_val_predict(probe, rows, labels, cv=folds)
     clusters = MiniBatchKMeans(len(classes), batch_size=500, n_init="auto", random_state=_SEED).fit_predict(rows)
     right = (predicted == labels).astype(np.float64)
     return Quality(

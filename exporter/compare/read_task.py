@@ -26,19 +26,22 @@ _COLUMNS = {
 }  # fmt: skip
 
 
-def read_task(data: str, kind: str | None = None) -> Task:
+def read_task(data: str, kind: str | None = None, file_format: str | None = None, columns: Sequence[str] = ()) -> Task:
     """Read what a user named with --data.
 
     Args:
         data: a file, a folder in BEIR's layout, or the id of a data set on the hub.
         kind: one of KINDS; None to recognise it by its columns.
+        file_format: one of FORMATS, or `txt`; None for what the suffix says.
+        columns: the columns that a kind needs, in its order: both texts and the score, a text and its label, a text.
+            None named: the usual names.
 
     Raises:
         InputError: nothing there, columns that fit no kind, or a malformed row; names the line.
         TargetUnavailable: a format whose library is not installed.
     """
     path = Path(data).expanduser()
-    task = _read(path, data, kind)
+    task = _read(path, data, kind, file_format, columns)
     if len(task.units) < _FEWEST:
         raise InputError(
             f"{data} has {len(task.units)} {UNITS[type(task)]}; expected {_FEWEST} at least, for an interval to say "
@@ -47,19 +50,19 @@ def read_task(data: str, kind: str | None = None) -> Task:
     return task
 
 
-def _read(path: Path, data: str, kind: str | None) -> Task:
+def _read(path: Path, data: str, kind: str | None, file_format: str | None, columns: Sequence[str]) -> Task:
     if path.is_dir() or kind == "retrieval":
         if not path.is_dir() or kind not in (None, "retrieval"):
             is_a = "a folder" if path.is_dir() else "no folder"
             raise InputError(f"{data} is {is_a}; retrieval is read from one in BEIR's layout, {kind or 'else'} is not.")
         return _beir(path)
-    if path.suffix == ".txt":
+    if (file_format or path.suffix) in ("txt", ".txt"):
         if kind not in (None, "texts"):
             raise InputError(f"{data} holds bare texts, one a line; --kind {kind} needs columns. Give a table of them.")
         return _bare(path)
     if not path.exists() and path.suffix not in SUFFIXES:
-        return _of_rows(_hub_rows(data), data, kind)
-    return _of_rows(read_rows(path), data, kind)
+        return _of_rows(_hub_rows(data), data, kind, columns)
+    return _of_rows(read_rows(path, file_format), data, kind, columns)
 
 
 def _bare(path: Path) -> Texts:
@@ -70,18 +73,34 @@ def _bare(path: Path) -> Texts:
     return Texts(texts)
 
 
-def _of_rows(rows: Sequence[Row], data: str, kind: str | None) -> Task:
+def _of_rows(rows: Sequence[Row], data: str, kind: str | None, named: Sequence[str]) -> Task:
     if not rows:
         raise InputError(f"{data} has no rows; expected one for each pair or text.")
     # Of every row, not of the first: a column that only it lacks is its error, not the file's.
     columns = dict.fromkeys(column for row in rows for column in row.values)
     kinds = [name for name in _COLUMNS if kind in (None, name)]
+    if named:
+        return _task(_kind_of(named, kinds, columns, data), rows, named, _groups(rows, columns))
     for name in kinds:
-        named = [next((column for column in choice if column in columns), None) for choice in _COLUMNS[name]]
-        if all(column is not None for column in named):
-            return _task(name, rows, [str(column) for column in named], _groups(rows, columns))
+        usual = [next((column for column in choice if column in columns), None) for choice in _COLUMNS[name]]
+        if all(column is not None for column in usual):
+            return _task(name, rows, [str(column) for column in usual], _groups(rows, columns))
     expected = "; ".join(f"{name}: {', '.join('|'.join(choice) for choice in _COLUMNS[name])}" for name in kinds)
-    raise InputError(f"{data} has columns {', '.join(sorted(columns))}; expected {expected}.")
+    raise InputError(
+        f"{data} has columns {', '.join(sorted(columns))}; expected {expected}. Name others with --columns."
+    )
+
+
+def _kind_of(named: Sequence[str], kinds: Sequence[str], columns: Mapping[str, None], data: str) -> str:
+    """The kind that needs as many columns as were named."""
+    absent = [name for name in named if name not in columns]
+    if absent:
+        raise InputError(f"{data} has no column {', '.join(absent)}; it has {', '.join(sorted(columns))}.")
+    for kind in kinds:
+        if len(_COLUMNS[kind]) == len(named):
+            return kind
+    expected = ", ".join(f"{len(_COLUMNS[kind])} for {kind}" for kind in kinds)
+    raise InputError(f"--columns names {len(named)}; expected {expected}.")
 
 
 def _groups(rows: Sequence[Row], columns: Mapping[str, None]) -> Groups:

@@ -15,8 +15,9 @@ from typing import Any, NamedTuple
 from exporter.texts import read_texts
 from poolfold.errors import InputError, TargetUnavailable
 
-TABLES = {".csv": ",", ".tsv": "\t"}
-SUFFIXES = (*TABLES, ".jsonl", ".parquet")
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+SUFFIXES = tuple(f".{name}" for name in FORMATS)
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
 
 
 class Row(NamedTuple):
@@ -26,8 +27,12 @@ class Row(NamedTuple):
     values: Mapping[str, Any]
 
 
-def read_rows(path: Path) -> tuple[Row, ...]:
-    """All rows of a .csv, .tsv, .jsonl or .parquet file; the first line of a table names its columns.
+def read_rows(path: Path, file_format: str | None = None) -> tuple[Row, ...]:
+    """All rows of a file; the first line of a csv or tsv names its columns.
+
+    Args:
+        path: the file.
+        file_format: one of FORMATS; None for what its suffix says.
 
     Raises:
         InputError: no such file, another format, or a malformed row; names the line.
@@ -35,13 +40,16 @@ def read_rows(path: Path) -> tuple[Row, ...]:
     """
     if not path.is_file():
         raise InputError(f"{path} does not exist; expected a file of {', '.join(SUFFIXES)}.")
-    if path.suffix == ".parquet":
-        return _parquet(path)
-    if path.suffix == ".jsonl":
-        return tuple(_json_lines(path))
-    if path.suffix in TABLES:
-        return tuple(_table(path, TABLES[path.suffix]))
-    raise InputError(f"{path} has the suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}.")
+    match file_format or path.suffix.lower().removeprefix("."):
+        case "parquet":
+            return _parquet(path)
+        case "jsonl":
+            return tuple(_json_lines(path))
+        case "csv" | "tsv" as name:
+            return tuple(_table(path, _DELIMITERS[name]))
+    raise InputError(
+        f"{path} has the suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}. Say what it is with --format."
+    )
 
 
 def _table(path: Path, delimiter: str) -> Iterator[Row]:

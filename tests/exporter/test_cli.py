@@ -19,6 +19,7 @@ from exporter.build_options import HARDWARE
 from exporter.cli import cli, run_command
 from exporter.commands import targets
 from exporter.compare.read_task import KINDS
+from exporter.compare.rows import FORMATS
 from exporter.spec import DType
 from exporter.targets.precisions import PRECISIONS
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
@@ -35,7 +36,7 @@ DEFAULTS = {
     "build": {"--output", "--strategy", "--dtype", *BUILDING},
     "validate": {"--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
-    "compare": {"--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"},
+    "compare": {"--columns", "--format", "--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"},
     "report": {"--output"},
     "distill": {
         *("--to", "--from", "--steps", "--batch-size", "--learning-rate", "--evaluate", "--patience", "--seed"),
@@ -88,6 +89,7 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
         ("build", "target"): set(MODULES),
         ("compare", "dtype"): {dtype.value for dtype in DType if dtype.of_graph is dtype},
         ("compare", "kind"): set(KINDS),
+        ("compare", "file_format"): {*FORMATS, "txt"},
         **{(name, "hardware_compatibility"): set(HARDWARE) for name in ("export", "build")},
         **{(name, "provider"): set(PROVIDERS) for name in ("validate", "bench", "embed")},
     }

@@ -196,6 +196,22 @@ def test_an_artifact_is_taken_as_it_is_and_another_model_beside_it(
     assert set(only["strategies"]) == {"mean", "cls"}
 
 
+def test_another_limit_of_length_is_other_vectors_and_the_next_command_keeps_the_dimensions(
+    pairs: Path, compare: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # Graph, weights and tokeniser are the same: only sentence_bert_config.json differs.
+    run = ("--data", pairs, *FAST, *all_of("mean"), "-o", tmp_path / "out")
+    whole = compare(tiny_checkpoint(tmp_path / "model"), *run)["strategies"]
+    assert compare(tiny_checkpoint(tmp_path / "model", max_seq_length=5), *run)["strategies"] != whole
+    artifact = tmp_path / "artifact"
+    export = ["export", str(tmp_path / "model"), "--dimensions", "16", "--dtype", "fp32", "--skip-latency"]
+    assert run_command([*export, "-o", str(artifact)]) == 0
+    capsys.readouterr()
+    found = compare(artifact, "--data", pairs, *FAST, "-o", tmp_path / "cut")
+    assert found["verdict"]["next"].endswith("--dimensions 16")
+
+
+@needs_chromium
 @pytest.mark.parametrize("name", ["labels.csv", "retrieval", "texts.txt"])
 def test_every_kind_of_data(name: str, compared: Path, compare: Run, tmp_path: Path) -> None:
     data = Path(__file__).parents[2] / "data" / name
@@ -204,7 +220,8 @@ def test_every_kind_of_data(name: str, compared: Path, compare: Run, tmp_path: P
     if name == "texts.txt":
         assert (found["verdict"]["recommended"], found["verdict"]["significant"]) == ("mean", False)
         assert found["strategies"]["mean"]["agreement"]["value"] == 1
-    assert (tmp_path / "out" / "report.html").is_file()
+    text = check_page(tmp_path / "out" / "report.html", tmp_path)
+    assert f"{found['metric']} decides" in text
 
 
 def test_prompts_of_queries_and_documents_are_put_before_them(compare: Run, tmp_path: Path) -> None:

@@ -209,6 +209,27 @@ def test_a_data_set_of_the_hub_is_read_by_its_test_split(monkeypatch: pytest.Mon
     assert rows[3].place == "owner/name test, row 4"
 
 
+def test_other_names_are_named(tmp_path: Path) -> None:
+    rows = [{"question": f"q{i}", "answer": f"a{i}", "rating": i, "text": "t", "label": "l"} for i in range(10)]
+    path = str(table(tmp_path / "data.dat", ",", rows))
+    task = read_task(path, None, "csv", ["question", "answer", "rating"])
+    assert isinstance(task, Pairs)
+    assert (task.first[3], task.second[3], task.scores[3]) == ("q3", "a3", 3.0)
+    assert isinstance(read_task(path, None, "csv", ["question", "answer"]), Labelled)
+    assert read_task(path, None, "csv", ["answer"]) == Texts(tuple(f"a{i}" for i in range(10)))
+    assert isinstance(read_task(path, None, "csv"), Labelled)
+    assert len(read_task(path, None, "txt").units) == 11
+    for arguments, says in (
+        ((path,), "has the suffix '.dat'.*--format"),
+        ((path, None, "csv", ["question", "reply", "rating"]), "has no column reply; it has answer, label"),
+        ((path, "texts", "csv", ["question", "answer"]), "names 2; expected 1 for texts"),
+        ((path, "pairs", "csv"), "Name others with --columns"),
+        ((path, None, "parquet"), "is not a Parquet file"),
+    ):
+        with pytest.raises(InputError, match=says):
+            read_task(*arguments)
+
+
 @given(st.lists(st.text(min_size=1).filter(lambda text: text.strip()), min_size=10, max_size=20))
 def test_bare_texts_have_two_halves_of_every_text(texts: list[str]) -> None:
     whole, first, second = Texts(tuple(texts)).parts
