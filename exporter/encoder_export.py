@@ -8,8 +8,6 @@ every real batch.
 from __future__ import annotations
 
 import contextlib
-import logging
-import warnings
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +15,7 @@ import onnx_ir as ir
 import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
+from exporter.quiet import quiet_loggers
 from exporter.spec import ModelSpec
 from poolfold.errors import CheckpointError, first_line
 
@@ -59,7 +58,7 @@ def export_encoder(backbone: torch.nn.Module, spec: ModelSpec) -> ir.Model:
     """
     wrapper = _LastHiddenState(backbone).eval()
     axes: Any = {0: "batch", 1: "seq"}
-    with _quiet(), _attention_that_copies():
+    with quiet_loggers("torch.onnx", "torch._export", "onnxscript", "onnx_ir"), _attention_that_copies():
         try:
             program = torch.onnx.export(
                 wrapper,
@@ -134,19 +133,3 @@ def _require_contract(model: ir.Model, spec: ModelSpec) -> None:
             f"{spec.source.name}: this {spec.model_type!r} gives {HIDDEN} of shape {shape}; expected "
             f"[batch, seq, {spec.hidden_size}], one vector a token. This architecture is not supported by this release."
         )
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the tracer's advice to its developers off a user's terminal."""
-    loggers = [logging.getLogger(name) for name in ("torch.onnx", "torch._export", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

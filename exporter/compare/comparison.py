@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -31,6 +32,8 @@ from exporter.measure.systems import System, baseline_system
 from exporter.own_process import OwnProcess
 from graphs.strategy import parse_strategy
 from poolfold.errors import CheckpointError
+
+_SCRATCH = ".token_embeddings_"
 
 
 @dataclass(frozen=True)
@@ -176,7 +179,9 @@ def _cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[st
                 stage.outcome = "kept from before: the same graphs, threads and time"
                 return cost
         stage.progress(0, 1, "the model without poolfold")
-        with tempfile.TemporaryDirectory(dir=options.folder, prefix=".token_embeddings_") as scratch:
+        for left in options.folder.glob(f"{_SCRATCH}*"):  # of a run that was killed
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=options.folder, prefix=_SCRATCH) as scratch:
             beside = _beside(options, entries[0], Path(scratch), stage)
             cost = measure_cost(
                 entries, dtypes, beside, threads=options.threads, budget_s=options.seconds, progress=stage.progress

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from exporter.compare.quality import unit_rows
+
 Matrix = npt.NDArray[np.float32]
 
 _NEIGHBOURS = 10
@@ -35,7 +37,7 @@ def closeness(student: Matrix, teacher: Matrix) -> Closeness:
     from scipy.stats import spearmanr
 
     chosen = np.linspace(0, len(student) - 1, min(len(student), _MOST)).astype(int)
-    ours, theirs = _unit(student[chosen]), _unit(teacher[chosen])
+    ours, theirs = unit_rows(student[chosen]), unit_rows(teacher[chosen])
     mine, given = ours @ ours.T, theirs @ theirs.T
     above = np.triu_indices(len(chosen), k=1)
     wanted = min(_NEIGHBOURS, len(chosen) - 1)
@@ -46,12 +48,6 @@ def closeness(student: Matrix, teacher: Matrix) -> Closeness:
         float(spearmanr(mine[above], given[above])[0]),
         float(np.mean(shared) / wanted),
     )
-
-
-def _unit(vectors: Matrix) -> npt.NDArray[np.float64]:
-    rows = vectors.astype(np.float64)
-    scaled: npt.NDArray[np.float64] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return scaled
 
 
 def _nearest(similar: npt.NDArray[np.float64], wanted: int) -> npt.NDArray[np.int64]:

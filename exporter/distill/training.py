@@ -6,10 +6,7 @@ which of the states seen to keep. Every evaluation leaves a checkpoint, from whi
 
 from __future__ import annotations
 
-import logging
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,8 +25,9 @@ from sentence_transformers.sentence_transformer.losses import CoSENTLoss, MSELos
 from transformers import EarlyStoppingCallback, TrainerCallback
 from transformers.trainer_utils import get_last_checkpoint
 
+from exporter.compare.quality import unit_rows
 from exporter.compare.tasks import Pairs
-from exporter.quiet import quiet_transformers
+from exporter.quiet import quiet_loggers, quiet_transformers
 
 Matrix = npt.NDArray[np.float32]
 METRIC = "held_out_cosine"
@@ -74,7 +72,7 @@ class HeldOut(SentenceEvaluator):
     def __init__(self, texts: Sequence[str], teacher: Matrix) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.primary_metric = METRIC
-        self._texts, self._teacher = list(texts), _unit(teacher)
+        self._texts, self._teacher = list(texts), unit_rows(teacher)
 
     def __call__(
         self, model: Any, output_path: str | None = None, epoch: int = -1, steps: int = -1
@@ -84,7 +82,7 @@ class HeldOut(SentenceEvaluator):
 
     def cosine(self, model: SentenceTransformer) -> float:
         """The metric."""
-        vectors = _unit(model.encode(self._texts, show_progress_bar=False))
+        vectors = unit_rows(model.encode(self._texts, show_progress_bar=False))
         return float((vectors * self._teacher).sum(axis=1).mean())
 
 
@@ -144,7 +142,7 @@ def train(
     # It would draw a bar, and describe the student by texts of the user's.
     student.model_card_data.widget = [{}]
     watcher = _Watcher(recipe.steps, held_out, progress)
-    with _quiet():
+    with quiet_transformers(), quiet_loggers("sentence_transformers", "accelerate", "datasets"):
         trainer = SentenceTransformerTrainer(
             model=student,
             args=arguments,
@@ -159,7 +157,8 @@ def train(
     state = trainer.state
     best = int(Path(state.best_model_checkpoint).name.rsplit("-", 1)[1]) if state.best_model_checkpoint else 0
     cosines = {int(e["step"]): float(e[f"eval_{METRIC}"]) for e in state.log_history if f"eval_{METRIC}" in e}
-    resumed = int(last.rsplit("-", 1)[1]) if last else 0
+    # None: an earlier run had done every step.
+    resumed = state.global_step if watcher.resumed_from is None else watcher.resumed_from
     return Trained(state.global_step, best, resumed, cosines)
 
 
@@ -168,8 +167,11 @@ class _Watcher(TrainerCallback):
 
     def __init__(self, steps: int, held_out: HeldOut, progress: Callable[[int, int, str], None]) -> None:
         self._steps, self._progress, self._said = steps, progress, ""
+        self.resumed_from: int | None = None
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        if self.resumed_from is None:  # what the trainer did, and not what it was asked for
+            self.resumed_from = state.global_step - 1
         self._progress(state.global_step, self._steps, f"step {state.global_step} of {self._steps}{self._said}")
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **_: Any) -> None:
@@ -180,25 +182,3 @@ class _Watcher(TrainerCallback):
 def _zero_to_one(scores: Sequence[float]) -> list[float]:
     low, high = min(scores), max(scores)
     return [(score - low) / (high - low) for score in scores]
-
-
-def _unit(vectors: Matrix) -> npt.NDArray[np.float64]:
-    rows = vectors.astype(np.float64)
-    scaled: npt.NDArray[np.float64] = rows / np.linalg.norm(rows, axis=1, keepdims=True)
-    return scaled
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep the trainer's notes to its developers off a user's terminal."""
-    loggers = [logging.getLogger(name) for name in ("sentence_transformers", "accelerate", "datasets")]
-    levels = [logger.level for logger in loggers]
-    with quiet_transformers(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for logger in loggers:
-            logger.setLevel(logging.ERROR)
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)

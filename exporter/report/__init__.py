@@ -2,6 +2,6 @@
 
 plots             figures, as SVG inside a page and as PNG beside it
 page              the frame of a page: style, tables, figures with their descriptions
-comparison_page   a comparison of strategies
+comparison_page   a comparison of strategies; cost_section its speed and memory
 artifact_page     an artifact's own parity and latency
 """

@@ -176,9 +176,11 @@ def test_what_is_half_written_is_done_anew(compared: Path, compare: Run) -> None
     (cost,) = (compared / "out").glob("cost_*.json")
     cost.write_bytes(cost.read_bytes()[:-100])
     (compared / "out" / "artifact" / "tokenizer.json").write_text("{")
+    (compared / "out" / ".token_embeddings_killed").mkdir()
     assert run_command(command(compared)) == 0
     found = json.loads((compared / "out" / "compare.json").read_text())
     assert found["strategies"] == before["strategies"]
+    assert not list((compared / "out").glob(".token_embeddings_*"))
 
 
 def test_an_artifact_is_taken_as_it_is_and_another_model_beside_it(
