@@ -21,7 +21,7 @@ from typing import Any
 
 from bench.optimum_venv import peer_environment, peer_versions
 from bench.process_cost import Cost, run
-from exporter.environment import environment, load_average
+from exporter.host.environment import environment, load_average
 
 OURS, OURS_ONE, PEER = "poolfold export", "poolfold export, one strategy", "optimum-cli export onnx"
 OUR_IMPORTS, PEER_IMPORTS = "import torch, transformers (poolfold)", "import torch, transformers (peer)"

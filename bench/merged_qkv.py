@@ -7,8 +7,8 @@ from collections import defaultdict
 import numpy as np
 import onnx_ir as ir
 
-from graphs.cleanup import cleanup
-from graphs.constants import array_of, constant
+from graphs.encoder.cleanup import cleanup
+from graphs.ir.constants import array_of, constant
 
 
 def merge_qkv(model: ir.Model) -> int:

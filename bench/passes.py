@@ -24,21 +24,21 @@ import torch
 from transformers import BertConfig, BertModel
 
 from bench.merged_qkv import merge_qkv
-from exporter.checkpoint.read import read_spec
-from exporter.encoder_export import export_encoder
-from exporter.environment import cores, environment, load_average
-from exporter.recipes import Kitchen, fold_strategy, prepare_encoder
-from exporter.reference import load_backbone
-from exporter.spec import Form, Source
-from graphs.canonical_mask import CanonicalMaskPass
-from graphs.cleanup import cleanup
-from graphs.constant_shapes import ConstantShapesPass
-from graphs.fold_head import FoldHeadPass
-from graphs.fold_pooling import FoldPoolingPass
-from graphs.head import Head
-from graphs.strategy import parse_strategy
-from graphs.summary import summarise
-from graphs.weights import save_graphs
+from exporter.host.environment import cores, environment, load_average
+from exporter.model.checkpoint.read import read_spec
+from exporter.model.pytorch import load_backbone
+from exporter.model.trace import export_encoder
+from exporter.pipeline.recipes import Kitchen, fold_strategy, prepare_encoder
+from exporter.spec.model import Form, Source
+from graphs.encoder.cleanup import cleanup
+from graphs.encoder.constant_shapes import ConstantShapesPass
+from graphs.files.summary import summarise
+from graphs.files.weights import save_graphs
+from graphs.mask.canonical_mask import CanonicalMaskPass
+from graphs.pooling.fold_head import FoldHeadPass
+from graphs.pooling.fold_pooling import FoldPoolingPass
+from graphs.pooling.head import Head
+from graphs.pooling.strategy import parse_strategy
 
 _PAUSE_S = 0.05
 _WINDOW_S = 0.15

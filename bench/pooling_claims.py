@@ -23,7 +23,7 @@ from typing import Any
 from bench.docstrings import LIBRARIES, sentences
 from bench.peers import markdown
 from bench.peers.models import minilm
-from exporter.environment import environment, load_average
+from exporter.host.environment import environment, load_average
 
 ROOT = Path(__file__).parents[1]
 RESULTS = Path(__file__).parent / "results" / "pooling_claims.json"
@@ -170,7 +170,7 @@ def _write_labels(path: Path, drawn: Sequence[tuple[str, str]]) -> None:
 
 def _poolfold(*arguments: str) -> Any:
     print("poolfold", *arguments, file=sys.stderr)
-    command = [sys.executable, "-c", "from exporter.cli import main; main()", *arguments, "--json"]
+    command = [sys.executable, "-c", "from exporter.commands.cli import main; main()", *arguments, "--json"]
     return json.loads(subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout)
 
 

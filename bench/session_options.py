@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from exporter.environment import cores, environment, load_average
+from exporter.host.environment import cores, environment, load_average
 from exporter.measure.memory import peak_bytes, reset_peak, resident_bytes
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.verify import verify

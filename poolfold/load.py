@@ -21,9 +21,9 @@ from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
 from poolfold.sessions.openvino import OpenVinoSession
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU, PROVIDERS, Provider, choose_profile
-from poolfold.sessions.tensorrt import EngineSession
-from poolfold.sessions.trt_checks import runs_here
-from poolfold.sessions.trt_library import MODULES
+from poolfold.sessions.tensorrt.checks import runs_here
+from poolfold.sessions.tensorrt.library import MODULES
+from poolfold.sessions.tensorrt.session import EngineSession
 from poolfold.sessions.user_cache import cache_path
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify

@@ -1,6 +1,6 @@
 """docs/architectures.md, made of what an export of each tiny architecture says: `python -m tests.architecture_table`.
 
-The test beside it (tests/exporter/test_architecture_table.py) makes each row again and compares.
+The test beside it (tests/exporter/pipeline/test_architecture_table.py) makes each row again and compares.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from exporter.spec import DType
+from exporter.spec.model import DType
 from poolfold.errors import PoolfoldError
 from poolfold.manifest import Engine, Manifest
 from tests.architectures import ARCHITECTURES

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from exporter.build_options import BuildOptions
-from exporter.capture import capture
-from exporter.console import Console
-from exporter.options import ExportOptions
-from exporter.pipeline import export_model
-from exporter.publish import staging
-from exporter.spec import DType
-from exporter.stages import make_artifact
+from exporter.artifact.publish import staging
+from exporter.host.console import Console
+from exporter.pipeline.capture_checkpoint import capture
+from exporter.pipeline.export_model import export_model
+from exporter.pipeline.make_artifact import make_artifact
+from exporter.spec.build_options import BuildOptions
+from exporter.spec.model import DType
+from exporter.spec.options import ExportOptions
 from poolfold.manifest import Manifest
 from tests.architectures import ARCHITECTURES
 from tests.models import DenseLayer, tiny_checkpoint

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from poolfold.manifest import Engine
-from poolfold.sessions.gpu import Gpu
-from poolfold.sessions.trt_engine import Loaded
+from poolfold.sessions.tensorrt.engine import Loaded
+from poolfold.sessions.tensorrt.gpu import Gpu
 
 DIM = 4
 _OK = SimpleNamespace(name="cudaSuccess")

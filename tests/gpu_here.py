@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from poolfold.errors import TargetUnavailable
-from poolfold.sessions.gpu import find_gpu
+from poolfold.sessions.tensorrt.gpu import find_gpu
 
 
 def _has_gpu() -> bool:

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import AutoConfig, AutoModel, PreTrainedModel, T5EncoderModel
 
-from exporter.quiet import quiet_transformers
+from exporter.host.quiet import quiet_transformers
 from tests.architectures import ARCHITECTURES, HIDDEN, POSITIONS, Architecture
 
 POOLING_KEYS = {

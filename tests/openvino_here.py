@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from exporter.spec import DType
+from exporter.spec.model import DType
 from poolfold.sessions.openvino import load_library
 
 CAPABILITIES = load_library().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")

@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.rooms import PACKAGES, read_house
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("bench/*.md")])
 README = (ROOT / "README.md").read_text()
@@ -26,7 +28,7 @@ COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if l
 
 def run(command: list[str], cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-c", "from exporter.cli import main; main()", *command],
+        [sys.executable, "-c", "from exporter.commands.cli import main; main()", *command],
         cwd=cwd, capture_output=True, text=True,
     )  # fmt: skip
 
@@ -82,25 +84,17 @@ def test_links_resolve(document: Path) -> None:
         assert target.startswith("http") or (document.parent / target).exists(), target
 
 
-def test_the_rooms_of_the_architecture_are_there() -> None:
+def test_the_architecture_tells_every_room_and_its_floor() -> None:
     text = (ROOT / "docs" / "architecture.md").read_text()
-    rooms = text[text.index("## Rooms") : text.index("## Why these")]
-    package = ""
-    named: set[str] = set()
-    for line in rooms.splitlines():
-        if line and not line.startswith(" ") and line.endswith("/"):
-            package = line
-        named |= {package + name for name in re.findall(r"[\w/]+\.py|\b\w+/(?=[ ,])", line)}
-    assert len(named) > 40
-    missing = [name for name in named if not (ROOT / name).exists()]
-    assert not missing
-    modules = {
-        str(p.relative_to(ROOT)) for name in ("graphs", "exporter", "poolfold") for p in (ROOT / name).glob("*.py")
-    }
-    untold = {
-        m for m in modules if Path(m).name not in ("__init__.py", "errors.py", "environment.py", "quiet.py", "texts.py")
-    }
-    assert untold <= named, untold - named
+    tree = text[text.index("exporter/                  floor") : text.index("## Why these")]
+    package, told = "", {}
+    for line in tree.splitlines():
+        if line.partition("/")[0] in PACKAGES:
+            package = line.partition("/")[0]
+        elif room := re.match(r"  (\w+)(?:/|\.py) +(\d)  ", line):
+            told[package, room[1]] = int(room[2])
+    houses = {name: read_house(name).floors for name in PACKAGES}
+    assert told == {(name, room): floor for name, floors in houses.items() for room, floor in floors.items()}
 
 
 def test_the_changelog_names_the_version() -> None:

@@ -91,7 +91,9 @@ def test_commands_with_an_extra_of_their_own_name_it(light: Path, command: str, 
 
 
 def test_help_and_import_load_nothing_heavy() -> None:
-    code = "import sys; import poolfold, exporter.cli; print(*sorted(name for name in sys.modules if '.' not in name))"
+    code = (
+        "import sys, poolfold, exporter.commands.cli; print(*sorted(name for name in sys.modules if '.' not in name))"
+    )
     loaded = set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout.split())
     assert "poolfold" in loaded
     assert not loaded & {*HEAVY, "onnxruntime", "tokenizers", "huggingface_hub", "tensorrt_rtx", "rich"}

@@ -24,9 +24,9 @@ from bench.gpu.systems import CPU, CUDA
 from bench.peers import models
 from bench.peers.exports import STRATEGIES
 from bench.peers.results import Machine
-from exporter.environment import busy_share, cores, environment
+from exporter.host.child_process import OwnProcess
+from exporter.host.environment import busy_share, cores, environment
 from exporter.measure.interleave import PAUSE_S
-from exporter.own_process import OwnProcess
 from poolfold.errors import PoolfoldError
 
 _RESULTS = Path("bench/results")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.measure.workloads import Batch, Workload, ordinary_ids, ragged_lengths
-from exporter.spec import ModelSpec
+from exporter.spec.model import ModelSpec
 from poolfold.tokenise import pad
 
 TOKENS = 128

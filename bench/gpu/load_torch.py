@@ -15,8 +15,8 @@ import torch
 from torch.nn.functional import normalize
 from transformers import AutoModel
 
+from exporter.host.quiet import quiet_transformers
 from exporter.measure.protocol import Embed
-from exporter.quiet import quiet_transformers
 
 _DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 

@@ -19,12 +19,12 @@ from bench.gpu.traffic import least_bytes
 from bench.peers.exports import export_ours
 from bench.peers.models import Model
 from bench.peers.work import Size, useful_flops
-from exporter.checkpoint.read import read_spec
+from exporter.host.child_process import OwnProcess
 from exporter.measure.interleave import measure
 from exporter.measure.report import LatencyReport
 from exporter.measure.workloads import Workload
-from exporter.own_process import OwnProcess
-from exporter.spec import Source
+from exporter.model.checkpoint.read import read_spec
+from exporter.spec.model import Source
 from exporter.targets import availability
 from poolfold.errors import CheckFailed
 

@@ -18,11 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from bench.gpu.memory import watch
+from exporter.host.child_process import OwnProcess
 from exporter.measure import worker
 from exporter.measure.protocol import Load, Run
 from exporter.measure.systems import System
 from exporter.measure.workloads import Batch, Workload
-from exporter.own_process import OwnProcess
 
 _CALLS_S = 0.4
 _LONG_CALL_MS = 1000.0

@@ -20,7 +20,7 @@ from bench.peers.document import document
 from bench.peers.measuring import Settings, measure_model
 from bench.peers.results import Machine, Results, read, write
 from bench.peers.verdict_text import BEGIN, END, readme_block
-from exporter.environment import busy_share, cores, environment
+from exporter.host.environment import busy_share, cores, environment
 from exporter.measure.interleave import PAUSE_S
 
 _RESULTS = Path("bench/results")

@@ -19,7 +19,7 @@ from bench.peers.systems import Entry, name
 from exporter.measure.interleave import Progress, measure
 from exporter.measure.systems import System
 from exporter.measure.workloads import Workload, ragged_lengths
-from exporter.spec import ModelSpec
+from exporter.spec.model import ModelSpec
 
 _LIBRARY = "sentence-transformers"
 _LOADERS = "bench.peers.load_texts"

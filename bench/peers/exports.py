@@ -36,7 +36,7 @@ def export_ours(checkpoint: Path, folder: Path, targets: Sequence[str], dtypes: 
     arguments = ["export", str(checkpoint), "-o", str(folder), "--force", "--skip-latency"]
     for name, values in (("--pooling", STRATEGIES), ("--dtype", dtypes), ("--target", targets)):
         arguments += [word for value in values for word in (name, value)]
-    _run([sys.executable, "-c", "from exporter.cli import main; main()", *arguments], dict(os.environ))
+    _run([sys.executable, "-c", "from exporter.commands.cli import main; main()", *arguments], dict(os.environ))
     return shlex.join(["poolfold", *arguments])
 
 

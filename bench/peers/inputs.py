@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from exporter.measure.workloads import Batch, Workload, ordinary_ids, ragged_lengths
-from exporter.spec import ModelSpec
+from exporter.spec.model import ModelSpec
 from poolfold.tokenise import pad
 
 SHORT, USUAL, LONG = 16, 128, 512

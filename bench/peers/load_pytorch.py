@@ -11,8 +11,8 @@ import torch
 from torch.nn.functional import normalize
 from transformers import AutoModel
 
+from exporter.host.quiet import quiet_transformers
 from exporter.measure.protocol import Pooled
-from exporter.quiet import quiet_transformers
 
 
 def load(folder: str, compile_for: Sequence[Sequence[int]], threads: int) -> Pooled:

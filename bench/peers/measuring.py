@@ -16,11 +16,11 @@ from bench.peers.memory import weigh
 from bench.peers.models import Model
 from bench.peers.results import EncodeResult, MemoryResult, ModelResult, SystemResult, TimingResult, WorkloadResult
 from bench.peers.work import Size, product_flops, useful_flops
-from exporter.checkpoint.read import read_spec
 from exporter.measure.interleave import Progress, measure
 from exporter.measure.report import LatencyReport
 from exporter.measure.workloads import Workload
-from exporter.spec import Source
+from exporter.model.checkpoint.read import read_spec
+from exporter.spec.model import Source
 from exporter.targets import availability
 
 Say = Callable[[str], None]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.own_process import OwnProcess
+from exporter.host.child_process import OwnProcess
 
 _SEED = 0
 _LIMIT = 512

@@ -91,7 +91,7 @@ class ModelResult(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Machine(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The machine and the versions, as `exporter.environment.environment` tells them."""
+    """The machine and the versions, as `exporter.host.environment.environment` tells them."""
 
     python: str
     platform: str

@@ -17,9 +17,9 @@ from typing import Any, Literal
 import poolfold
 from bench.peers.exports import LEVELS, STRATEGIES
 from bench.peers.work import Size
+from exporter.host.child_process import OwnProcess
 from exporter.measure.systems import System, artifact_system
-from exporter.own_process import OwnProcess
-from graphs.strategy import parse_strategy
+from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import PoolfoldError
 
 PYTORCH, ONNXRUNTIME, OPENVINO = "pytorch", "onnxruntime", "openvino"

@@ -1,1 +1,7 @@
-"""One file per command: call one function of the exporter or the runtime, render what it returns."""
+"""The command line, one file a command: parse, call one function of `exporter`, render what it returns.
+
+export, build, validate, bench, compare, report, distill, embed, inspect, verify, targets   the commands
+cli              the group of them, exit codes, and the last word on errors
+flags            flags that several commands share
+artifact_table   an artifact as tables
+"""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from exporter.artifact_latency import measure_artifact, warn_if_busy
-from exporter.console import Console
-from exporter.keep_out import keep_out
+from exporter.host.console import Console
+from exporter.host.libraries import keep_out
+from exporter.measure.artifact_latency import measure_artifact, warn_if_busy
 from exporter.measure.systems import BASELINES
-from exporter.spec import is_graph
-from exporter.validation import refuse_unrunnable
+from exporter.parity.validation import refuse_unrunnable
+from exporter.spec.model import is_graph
 from poolfold.verify import verify
 
 
@@ -34,7 +34,7 @@ def run(
     if is_graph(model or manifest.model.source):
         keep_out("torch")
     # Not before: it imports transformers, and that imports PyTorch.
-    from exporter.baseline import find_baseline
+    from exporter.model.of_artifact import find_baseline
 
     baseline = find_baseline(manifest, model, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
     with console.stage("bench") as stage:

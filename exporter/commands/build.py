@@ -5,13 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from exporter.build_options import read_build_options
-from exporter.console import Console
-from exporter.engine_building import BuildRequest, build_into
-from exporter.spec import DType
-from exporter.texts import read_texts
-from exporter.verdict import as_json as artifact_json
-from exporter.verdict import print_engines, print_table
+from exporter.commands.artifact_table import as_json as artifact_json
+from exporter.commands.artifact_table import print_engines, print_table
+from exporter.host.console import Console
+from exporter.host.text_file import read_texts
+from exporter.pipeline.add_engines import BuildRequest, build_into
+from exporter.spec.build_options import read_build_options
+from exporter.spec.model import DType
 
 
 def run(

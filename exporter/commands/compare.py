@@ -8,17 +8,17 @@ from typing import Any
 
 from platformdirs import user_cache_path
 
-from exporter.compare.as_json import as_json as as_object
-from exporter.compare.as_json import next_command
-from exporter.compare.comparison import Comparison, compare
-from exporter.compare.cost import system_name
-from exporter.compare.entries import CompareOptions
-from exporter.compare.read_task import read_task
-from exporter.console import Console
-from exporter.libraries import require
-from exporter.publish import require_apart
-from exporter.report.comparison_page import write_comparison
-from exporter.spec import DType
+from exporter.artifact.publish import require_apart
+from exporter.comparison.as_json import as_json as as_object
+from exporter.comparison.as_json import next_command
+from exporter.comparison.comparison import Comparison, compare
+from exporter.comparison.cost import system_name
+from exporter.comparison.entries import CompareOptions
+from exporter.comparison.read_task import read_task
+from exporter.host.console import Console
+from exporter.host.libraries import require
+from exporter.reporting.comparison_page import write_comparison
+from exporter.spec.model import DType
 from poolfold.errors import InputError
 from poolfold.manifest import MANIFEST_NAME
 

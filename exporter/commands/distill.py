@@ -6,11 +6,11 @@ import os
 from pathlib import Path
 from typing import Any
 
-from exporter.compare.read_task import read_task
-from exporter.compare.tasks import Pairs
-from exporter.console import Console
-from exporter.publish import require_apart
-from exporter.texts import read_texts
+from exporter.artifact.publish import require_apart
+from exporter.comparison.read_task import read_task
+from exporter.comparison.tasks import Pairs
+from exporter.host.console import Console
+from exporter.host.text_file import read_texts
 from poolfold.errors import InputError
 
 _FEWEST_OTHERS = 12
@@ -39,9 +39,9 @@ def run(
     assert pairs is None or isinstance(pairs, Pairs)
     # A bar of its own, and a fork warned of on every step.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from exporter.distill.distil import Distilled, DistilOptions, distil
-    from exporter.distill.distil import as_json as as_object
-    from exporter.distill.training import Recipe
+    from exporter.distillation.distil import Distilled, DistilOptions, distil
+    from exporter.distillation.distil import as_json as as_object
+    from exporter.distillation.training import Recipe
 
     recipe = Recipe(**{name: given.pop(name) for name in Recipe.__dataclass_fields__})
     options = DistilOptions(model=model, texts=own, pairs=pairs, others=others, output=output, recipe=recipe, **given)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 import poolfold
-from exporter.console import Console
-from exporter.texts import read_texts
+from exporter.host.console import Console
+from exporter.host.text_file import read_texts
 from poolfold.errors import InputError
 
 

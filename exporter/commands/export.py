@@ -5,15 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from exporter.build_options import read_build_options
-from exporter.console import Console
-from exporter.options import ExportOptions
-from exporter.pipeline import export_model
-from exporter.publish import require_apart
-from exporter.spec import DType
-from exporter.texts import read_texts
-from exporter.verdict import as_json as artifact_json
-from exporter.verdict import print_table
+from exporter.artifact.publish import require_apart
+from exporter.commands.artifact_table import as_json as artifact_json
+from exporter.commands.artifact_table import print_table
+from exporter.host.console import Console
+from exporter.host.text_file import read_texts
+from exporter.pipeline.export_model import export_model
+from exporter.spec.build_options import read_build_options
+from exporter.spec.model import DType
+from exporter.spec.options import ExportOptions
 
 
 def run(

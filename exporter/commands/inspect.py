@@ -6,9 +6,9 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from exporter.console import Console
-from exporter.verdict import as_json as artifact_json
-from exporter.verdict import print_engines, print_graphs, print_table
+from exporter.commands.artifact_table import as_json as artifact_json
+from exporter.commands.artifact_table import print_engines, print_graphs, print_table
+from exporter.host.console import Console
 from poolfold.errors import InputError
 from poolfold.manifest import MANIFEST_NAME
 from poolfold.verify import verify
@@ -33,9 +33,9 @@ def run(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_
 def _graph(path: Path, console: Console) -> None:
     import onnx_ir as ir
 
-    from exporter.checkpoint.graph_source import read_graph
-    from graphs.foreign_encoder import find_encoder
-    from graphs.summary import summarise
+    from exporter.model.checkpoint.graph_source import read_graph
+    from graphs.encoder.foreign_encoder import find_encoder
+    from graphs.files.summary import summarise
 
     if path.suffix.lower() != ".onnx":
         raise InputError(f"{path} is a file, and not an .onnx graph. Expected a checkpoint, an artifact or FILE.onnx.")
@@ -78,9 +78,9 @@ def _graph(path: Path, console: Console) -> None:
 def _checkpoint(subject: str, revision: str | None, allow_pickle: bool, remote: bool, console: Console) -> None:
     import msgspec
 
-    from exporter.artifact import describe_model, embedding_dim
-    from exporter.checkpoint.read import read_spec
-    from exporter.checkpoint.source import resolve_source
+    from exporter.model.checkpoint.read import read_spec
+    from exporter.model.checkpoint.source import resolve_source
+    from exporter.spec.description import describe_model, embedding_dim
 
     source = resolve_source(subject, revision, allow_pickle=allow_pickle, trust_remote_code=remote)
     spec = read_spec(source, allow_pickle=allow_pickle, trust_remote_code=remote)

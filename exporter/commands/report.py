@@ -6,10 +6,10 @@ from pathlib import Path
 
 import msgspec
 
-from exporter.console import Console
-from exporter.libraries import require
-from exporter.publish import require_apart
-from exporter.report.artifact_page import write_artifact
+from exporter.artifact.publish import require_apart
+from exporter.host.console import Console
+from exporter.host.libraries import require
+from exporter.reporting.artifact_page import write_artifact
 from poolfold.errors import InputError
 from poolfold.verify import verify
 

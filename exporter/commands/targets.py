@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from exporter.console import Console
+from exporter.host.console import Console
 from exporter.targets import availability
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.console import Console
-from exporter.keep_out import keep_out
+from exporter.host.console import Console
+from exporter.host.libraries import keep_out
+from exporter.host.text_file import read_texts
 from exporter.parity.checks import run_reference
 from exporter.parity.corpus import corpus
 from exporter.parity.tokens import tokenise
-from exporter.spec import is_graph
-from exporter.texts import read_texts
-from exporter.validation import candidates, check_candidates, refuse_unrunnable, require_passed, summarise_parity
+from exporter.parity.validation import candidates, check_candidates, refuse_unrunnable, require_passed, summarise_parity
+from exporter.spec.model import is_graph
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
@@ -37,7 +37,7 @@ def run(
     if is_graph(model or manifest.model.source):
         keep_out("torch")
     # Not before: it imports transformers, and that imports PyTorch.
-    from exporter.baseline import find_baseline, load_reference
+    from exporter.model.of_artifact import find_baseline, load_reference
 
     with console.stage("reference") as stage:
         baseline = find_baseline(manifest, model, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.console import Console
+from exporter.host.console import Console
 from poolfold.verify import verify
 
 

@@ -9,7 +9,9 @@ process       a worker as its parent sees it
 worker        a worker, as it runs: `python -m exporter.measure.worker`
 protocol      what the two say to each other
 memory        resident memory of this process, and its peak
-load_pytorch, load_original, load_artifact, load_openvino    what a worker loads
+load_pytorch, load_original, load_artifact, load_openvino, load_engine    what a worker loads
+artifact_latency   an artifact against the model it came from
+padding_benefit    how much padding makes the padding-free form the faster one
 
 Importing the package imports no submodule.
 """

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
-from exporter.environment import cores, environment, load_average
+from exporter.host.environment import cores, environment, load_average
 from exporter.measure import report, schedule
 from exporter.measure.process import LOAD_LIMIT_S, Worker
 from exporter.measure.protocol import Ran, Run

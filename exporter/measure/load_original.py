@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from exporter.checkpoint.head import read_head
-from exporter.graph_reference import GraphReference
 from exporter.measure.protocol import Embed
-from graphs.head import Truncate
-from graphs.strategy import parse_strategy
+from exporter.model.checkpoint.head import read_head
+from exporter.model.onnx_file import GraphReference
+from graphs.pooling.head import Truncate
+from graphs.pooling.strategy import parse_strategy
 
 
 def load(

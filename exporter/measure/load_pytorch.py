@@ -12,12 +12,12 @@ import numpy.typing as npt
 import torch
 from transformers import AutoModel, AutoTokenizer  # noqa: F401
 
-from exporter.checkpoint.read import read_spec
 from exporter.measure.protocol import Embed
-from exporter.reference import Reference, load_backbone
-from exporter.spec import Source
-from graphs.head import Truncate
-from graphs.strategy import parse_strategy
+from exporter.model.checkpoint.read import read_spec
+from exporter.model.pytorch import Reference, load_backbone
+from exporter.spec.model import Source
+from graphs.pooling.head import Truncate
+from graphs.pooling.strategy import parse_strategy
 
 
 def load(

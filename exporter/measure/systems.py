@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.spec import ModelSpec
-from graphs.strategy import Strategy, strategy_name
+from exporter.spec.model import ModelSpec
+from graphs.pooling.strategy import Strategy, strategy_name
 
 PYTORCH = "pytorch"
 ORIGINAL = "original graph"

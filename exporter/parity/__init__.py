@@ -6,6 +6,7 @@ variants      the same rows asked for in other ways: alone, with more padding, r
 compare       two sets of vectors, and the limits that each precision is held to
 checks        the reference's vectors once for all strategies, then every check of one candidate
 report        the outcome, as values and as a message
+validation    all that an artifact runs here, checked through the loader that ships
 
 Importing the package imports no submodule.
 """

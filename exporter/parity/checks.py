@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -16,31 +15,17 @@ from exporter.parity import variants
 from exporter.parity.compare import LIMITS, compare, cosines, unusable
 from exporter.parity.report import Check, ParityReport, at_least, at_most, none_of, worst_texts
 from exporter.parity.tokens import Batch, Tokens, sorted_batches
-from exporter.spec import DType
-from graphs.strategy import Strategy, strategy_name
+from exporter.spec.model import DType
+from exporter.spec.reference import Reference
+from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold.errors import CheckFailed, CheckpointError, InputError
 from poolfold.tokenise import shorten
 
-__all__ = ["Embed", "ParityReport", "Reference", "ReferenceRun", "check", "run_reference"]
+__all__ = ["Embed", "ParityReport", "ReferenceRun", "check", "run_reference"]
 
 Matrix = npt.NDArray[np.float32]
 Embed = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Matrix]
 """input_ids, attention_mask, int64 [batch, seq] -> float32 [batch, dim]. CheckFailed says that rows are unusable."""
-
-
-class Reference(Protocol):
-    """The model itself, with every strategy's pooling and head behind one pass; `name` says who computes it."""
-
-    @property
-    def name(self) -> str:
-        """Such as PyTorch."""
-        ...
-
-    def embed(
-        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], strategies: Sequence[Strategy]
-    ) -> Mapping[Strategy, Matrix]:
-        """int64 [batch, seq] twice -> float32 [batch, dim] for each strategy."""
-        ...
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.spec import DType
+from exporter.spec.model import DType
 
 NEIGHBOURS = 10
 _ROWS_AT_ONCE = 512

@@ -9,10 +9,11 @@ engine_targets    whether the two work on this machine
 plan_listing      what a TensorRT-RTX engine lists of itself, without a GPU
 timing_cache      TensorRT's timing cache, kept between builds
 build_progress    how far a build is
+trt_library       the library itself, with its log
 trt_network       a network from a graph: parsed, its types checked
 attention_layers  the attention layers of a network
 availability      what `poolfold targets` says of a target
-precisions        which precisions each target has
+engines           engines of every strategy, and what the manifest says of each
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ __all__ = ["Availability", "availability"]
 def availability() -> tuple[Availability, ...]:
     """Each target of this release, tried on this machine by loading its library."""
     from exporter.targets import engine_targets, onnxruntime, openvino
-    from poolfold.sessions.trt_library import MODULES
+    from poolfold.sessions.tensorrt.library import MODULES
 
     return (
         onnxruntime.availability(),

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.build_options import BuildOptions, require_supported
+from exporter.spec.build_options import BuildOptions, require_supported
 from exporter.targets import build_progress, plan_listing, trt_library, trt_network
 from exporter.targets.attention_layers import Attention, attention_layers
 from exporter.targets.build_progress import Report
@@ -30,8 +30,8 @@ from exporter.targets.timing_cache import cache_file, timing_cache
 from exporter.targets.trt_library import Library
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Contents, Profile
-from poolfold.sessions.gpu import Gpu, find_gpu
-from poolfold.sessions.trt_library import log
+from poolfold.sessions.tensorrt.gpu import Gpu, find_gpu
+from poolfold.sessions.tensorrt.library import log
 
 _NO_KERNEL = "not supported by a dedicated kernel"
 _ONE_BUILD = threading.Lock()

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from exporter.build_options import BuildOptions
+from exporter.spec.build_options import BuildOptions
 from exporter.targets import trt_library
 from exporter.targets.trt_library import Library
+from graphs.ir.names import TOKEN_POSITIONS
 from poolfold.errors import InputError
 from poolfold.manifest import Profile
-
-POSITIONS = "token_positions"
 
 # What TensorRT-RTX targets by default, spelled out so that the manifest says what was asked for.
 _COMPUTE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
@@ -61,7 +60,7 @@ def configure(library: Library, builder: Any, network: Any, profiles: Sequence[P
 def profile_shapes(name: str, profile: Profile) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int]]:
     """Least, tuned and largest shape of an input."""
     batch, seq = profile.batch, profile.seq_len
-    if name == POSITIONS:  # a text has a token at least
+    if name == TOKEN_POSITIONS:  # a text has a token at least
         return (1, batch.min), (1, batch.opt * seq.opt), (1, batch.max * seq.max)
     return (batch.min, seq.min), (batch.opt, seq.opt), (batch.max, seq.max)
 

@@ -6,7 +6,7 @@ from exporter.targets import trt_library
 from exporter.targets.availability import Availability
 from exporter.targets.trt_library import TENSORRT, TENSORRT_RTX
 from poolfold.errors import TargetUnavailable
-from poolfold.sessions.gpu import find_gpu
+from poolfold.sessions.tensorrt.gpu import find_gpu
 
 _DOES = {
     TENSORRT: "builds engines for this machine's NVIDIA GPU and runs them there",

@@ -1,6 +1,6 @@
 """The library that builds for a target: which one, which version, and what it said while it built.
 
-The runtime loads the same two modules; their one log is the runtime's (poolfold/sessions/trt_library.py), since a
+The runtime loads the same two modules; their one log is the runtime's (poolfold/sessions/tensorrt/library.py), since a
 library keeps the first logger that a process gives it.
 """
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from poolfold.errors import TargetUnavailable
-from poolfold.sessions.trt_library import TITLES, load_module, log
+from poolfold.sessions.tensorrt.library import TITLES, load_module, log
 
 TENSORRT = "tensorrt"
 TENSORRT_RTX = "tensorrt-rtx"

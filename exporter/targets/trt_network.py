@@ -9,10 +9,9 @@ from typing import Any
 from exporter.targets import trt_library
 from exporter.targets.attention_layers import node_of
 from exporter.targets.trt_library import Library
+from graphs.ir.names import SENTENCE_EMBEDDING
 from poolfold.errors import CheckFailed, InputError
-from poolfold.sessions.trt_library import log
-
-OUTPUT = "sentence_embedding"
+from poolfold.sessions.tensorrt.library import log
 
 
 def parse(library: Library, network: Any, graph: Path) -> Any:
@@ -66,9 +65,11 @@ def check_types(library: Library, network: Any, graph: Path) -> Types:
 
     trt = library.trt
     outputs = {network.get_output(i).name: network.get_output(i).dtype for i in range(network.num_outputs)}
-    if outputs != {OUTPUT: trt.DataType.FLOAT}:
+    if outputs != {SENTENCE_EMBEDDING: trt.DataType.FLOAT}:
         got = ", ".join(f"{name} {dtype.name}" for name, dtype in outputs.items())
-        raise CheckFailed(f"{graph} has outputs {got}; expected {OUTPUT} FLOAT alone. Export the model again.")
+        raise CheckFailed(
+            f"{graph} has outputs {got}; expected {SENTENCE_EMBEDDING} FLOAT alone. Export the model again."
+        )
     model = ir.load(graph)
     has_half = any(value.dtype == ir.DataType.FLOAT16 for value in model.graph.initializers.values())
     layers = (network.get_layer(index) for index in range(network.num_layers))

@@ -1,4 +1,12 @@
-"""What an encoder needs of a runtime. Each runtime is one file here, and nothing else knows it."""
+"""What an encoder needs of a runtime. Each runtime is one file here, and nothing else knows it.
+
+ort             ONNX Runtime; ort_providers on an NVIDIA GPU, and proof that it computes there
+openvino        OpenVINO on the CPU
+tensorrt/       engines of TensorRT and TensorRT-RTX
+by_padding      two forms of a graph behind one session: the faster one for each batch
+profiles        a batch cut to the shapes that an engine takes
+user_cache      what is kept between processes
+"""
 
 from __future__ import annotations
 

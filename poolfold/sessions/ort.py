@@ -11,7 +11,7 @@ import numpy.typing as npt
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
 from poolfold.packing import token_positions
 from poolfold.sessions.ort_providers import Provider, add_provider, require_used
-from poolfold.sessions.trt_profiles import cut, split_batch
+from poolfold.sessions.profiles import cut, split_batch
 
 _REQUIRED = {"input_ids", "attention_mask"}
 _OPTIONAL = {"token_type_ids", "token_positions"}

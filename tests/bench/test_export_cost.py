@@ -60,7 +60,7 @@ def test_what_a_second_strategy_adds_is_held_to_a_fifth_of_the_first():
 
 
 def test_our_command_line_is_one_that_poolfold_takes():
-    from exporter.cli import cli
+    from exporter.commands.cli import cli
 
     line = commands(Path("MODEL"), Path("OUT"), Path("bin"), Path("bin"))[OURS]
     assert line[0] == "bin/poolfold"

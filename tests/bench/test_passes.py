@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.merged_qkv import merge_qkv
 from bench.passes import table
-from graphs.cleanup import cleanup
+from graphs.encoder.cleanup import cleanup
 from tests.graphs.build import FLOAT, GraphBuilder, ops, run
 
 ROOT = Path(__file__).parents[2]

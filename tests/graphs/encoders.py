@@ -9,11 +9,11 @@ import numpy as np
 import onnx_ir as ir
 from hypothesis import strategies as st
 
-from graphs.canonical_mask import CanonicalMaskPass
-from graphs.cleanup import cleanup
-from graphs.constant_shapes import ConstantShapesPass
-from graphs.fold_pooling import FoldPoolingPass
-from graphs.strategy import parse_strategy
+from graphs.encoder.cleanup import cleanup
+from graphs.encoder.constant_shapes import ConstantShapesPass
+from graphs.mask.canonical_mask import CanonicalMaskPass
+from graphs.pooling.fold_pooling import FoldPoolingPass
+from graphs.pooling.strategy import parse_strategy
 from tests.graphs.build import FLOAT, INT64, GraphBuilder, session
 
 HEADS, HEAD = 4, 4

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 
 from bench.gpu.batches import ALONE, FULL, RAGGED, TOKENS, WORKLOADS, timed
-from exporter.checkpoint.read import read_spec
 from exporter.measure.workloads import ordinary_ids
-from exporter.spec import Source
+from exporter.model.checkpoint.read import read_spec
+from exporter.spec.model import Source
 from tests.models import tiny_checkpoint
 
 

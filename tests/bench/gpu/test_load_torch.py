@@ -4,10 +4,10 @@ import torch
 
 from bench.gpu import load_torch
 from bench.gpu.parity import LIMITS, smallest_cosine
-from exporter.checkpoint.read import read_spec
-from exporter.reference import Reference, load_backbone
-from exporter.spec import Source
-from graphs.strategy import parse_strategy
+from exporter.model.checkpoint.read import read_spec
+from exporter.model.pytorch import Reference, load_backbone
+from exporter.spec.model import Source
+from graphs.pooling.strategy import parse_strategy
 from tests.models import tiny_checkpoint
 
 LENGTHS = np.array([5, 1, 3])

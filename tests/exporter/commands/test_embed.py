@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.cli import run_command
+from exporter.commands.cli import run_command
 from tests.artifacts import DIM, expected, write_artifact
 
 TEXTS = ["w1 w2", "w3", "", "w4 w5 w6 w7"]
@@ -21,7 +21,7 @@ FULL = """
 import resource, signal, sys
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (4096, 4096))
-from exporter.cli import main
+from exporter.commands.cli import main
 main()
 """
 TRESPASS = """

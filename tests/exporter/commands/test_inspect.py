@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from exporter.cli import run_command
+from exporter.commands.cli import run_command
 from poolfold.manifest import read_manifest
 from tests.architectures import HIDDEN, LAYERS, POSITIONS
 from tests.artifacts import write_artifact

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from exporter.cli import run_command
+from exporter.commands.cli import run_command
 from poolfold.manifest import read_manifest
 from poolfold.verify import verify
 from tests.artifacts import rewrite_manifest, write_artifact
 from tests.browser import needs_chromium
-from tests.exporter.report.looks import check_page
+from tests.exporter.reporting.looks import check_page
 
 
 @pytest.fixture

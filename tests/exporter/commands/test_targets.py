@@ -9,7 +9,7 @@ import sys
 import onnxruntime
 import pytest
 
-from exporter.cli import run_command
+from exporter.commands.cli import run_command
 from exporter.targets import availability
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli import run_command
+from exporter.commands.cli import run_command
 from exporter.parity.compare import LIMITS
 from poolfold.manifest import read_manifest
 from tests.artifacts import relist, rewrite_manifest

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from exporter.cli import run_command
+from exporter.commands.cli import run_command
 from tests.artifacts import write_artifact
 
 

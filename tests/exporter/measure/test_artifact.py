@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import torch
 
-from exporter.build_options import BuildOptions
-from exporter.checkpoint.read import read_spec
-from exporter.console import Console
+from exporter.host.console import Console
 from exporter.measure import load_artifact, load_pytorch
 from exporter.measure.interleave import measure
 from exporter.measure.memory import reset_peak
 from exporter.measure.systems import artifact_system, pytorch_system
 from exporter.measure.workloads import workloads
-from exporter.pipeline import ExportOptions, export_model
-from exporter.spec import DType, Source
-from graphs.strategy import parse_strategy
+from exporter.model.checkpoint.read import read_spec
+from exporter.pipeline.export_model import ExportOptions, export_model
+from exporter.spec.build_options import BuildOptions
+from exporter.spec.model import DType, Source
+from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckFailed
 from tests.conftest import TARGETS
 from tests.models import tiny_checkpoint

@@ -12,8 +12,8 @@ import pytest
 from exporter.parity.checks import check, run_reference
 from exporter.parity.report import explain
 from exporter.parity.tokens import Tokens
-from exporter.spec import DType
-from graphs.strategy import PoolingMode, Strategy, pool
+from exporter.spec.model import DType
+from graphs.pooling.strategy import PoolingMode, Strategy, pool
 from poolfold.errors import CheckFailed, CheckpointError, InputError
 
 CLS: Strategy = (PoolingMode.CLS,)

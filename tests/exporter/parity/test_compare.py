@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.parity.compare import LIMITS, NEIGHBOURS, compare, cosines, unusable
-from exporter.spec import DType
+from exporter.spec.model import DType
 
 TIE = LIMITS[DType.FP32].tie
 

@@ -8,8 +8,8 @@ import sys
 
 import onnxruntime
 
+from exporter.spec.precisions import PRECISIONS
 from exporter.targets import availability
-from exporter.targets.precisions import PRECISIONS
 
 
 def test_the_targets_of_this_release_and_no_others():

@@ -17,7 +17,7 @@ from exporter.targets.attention_layers import Attention
 from exporter.targets.trt_library import TENSORRT_RTX
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Profile, Range
-from poolfold.sessions.trt_library import log
+from poolfold.sessions.tensorrt.library import log
 from tests.exporter.targets.attention_graphs import HALF, write_graph
 
 LIBRARY = trt_library.load(TENSORRT_RTX)

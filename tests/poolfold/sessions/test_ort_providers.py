@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import poolfold
-from exporter.cli import run_command
+from exporter.commands.cli import run_command
 from poolfold.errors import InputError, TargetUnavailable
 from poolfold.manifest import Profile, Range
 from poolfold.sessions.ort import OnnxRuntimeSession

@@ -1,0 +1,111 @@
+"""The flags that several commands share, and how their values are read. Only click is imported here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from exporter.spec.build_options import HARDWARE
+from poolfold.sessions.ort_providers import PROVIDERS
+from poolfold.sessions.tensorrt.library import MODULES
+
+_LARGEST_DIMENSION = 2**16
+"""More rows or tokens than any engine takes at once."""
+
+
+class Triple(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
+    """`MIN:OPT:MAX`, three positive integers in order."""
+
+    name = "MIN:OPT:MAX"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int, int]:
+        """Read the three numbers."""
+        if isinstance(value, tuple):
+            return value
+        parts = str(value).split(":")
+        if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
+            self.fail(f"got {value!r}, expected three positive integers such as 1:8:64", param, ctx)
+        low, opt, high = (int(part) for part in parts)
+        if not 1 <= low <= opt <= high:
+            self.fail(f"got {value!r}, expected 1 <= MIN <= OPT <= MAX", param, ctx)
+        if high > _LARGEST_DIMENSION:
+            self.fail(f"got {value!r}, expected at most {_LARGEST_DIMENSION}", param, ctx)
+        return low, opt, high
+
+
+class Buckets(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
+    """`32,64,128`, rising lengths; or `auto`."""
+
+    name = "N,N,...|auto"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, ...] | str:
+        """Read the lengths."""
+        if isinstance(value, tuple):
+            return value
+        if value == "auto":
+            return "auto"
+        parts = [part.strip() for part in str(value).split(",")]
+        if not all(part.isascii() and part.isdecimal() for part in parts):
+            self.fail(f"got {value!r}, expected lengths such as 32,64,128, or auto", param, ctx)
+        return tuple(int(part) for part in parts)
+
+
+def examples(*lines: str) -> str:
+    """The last part of a help page."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+FOLDER = click.Path(path_type=Path)
+TARGETS = click.Choice(["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"])
+ENGINES = click.Choice(list(MODULES))
+DTYPES = click.Choice(["fp32", "fp16", "bf16"])
+texts = click.option("--texts", type=FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8: checked too.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
+threads = click.option("--threads", type=click.IntRange(1, 1024), help="Threads of a session.  [default: one a core]")
+provider = click.option(
+    "--provider",
+    type=click.Choice(PROVIDERS),
+    default="cpu",
+    help="What onnxruntime runs on; the others need an NVIDIA GPU.",
+)
+pickle = click.option("--allow-pickle", is_flag=True, help="Load pickled weights (*.bin): only from who you trust.")
+remote = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
+
+
+def building(command: Callable[..., None]) -> Callable[..., None]:
+    """The flags that say how engines are built."""
+    for option in reversed(_BUILDING):
+        command = option(command)
+    return command
+
+
+_BUILDING = (
+    click.option("--batch", type=Triple(), default="1:8:64", help="Batch sizes an engine accepts and is tuned for."),
+    click.option(
+        "--seq-len", type=Triple(), help="Sequence lengths an engine accepts.  [default: 1:128:(the model's limit)]"
+    ),
+    click.option(
+        "--buckets",
+        metavar="N,N,...|auto",
+        type=Buckets(),
+        help="One profile for each range of lengths, instead of --seq-len; auto: from the lengths of --texts.",
+    ),
+    click.option("--builder-level", type=click.IntRange(0, 5), help="tensorrt: 0 builds fastest, 5 runs fastest."),
+    click.option(
+        "--workspace", "workspace_gib", type=click.FloatRange(min=0, min_open=True), metavar="GIB",
+        help="GPU memory that a layer may take.  [default: all]",
+    ),
+    click.option("--version-compatible", is_flag=True, help="tensorrt: later releases of its major version load it."),
+    click.option(
+        "--hardware-compatibility", type=click.Choice(HARDWARE), default="none", help="tensorrt: GPUs that may run it."
+    ),
+    click.option(
+        "--compute-capability", "compute_capabilities", multiple=True, metavar="N.N",
+        help="tensorrt-rtx: GPUs to build for. Repeat.  [default: 8.0, 8.6, 8.9 and 12.0]",
+    ),
+    click.option("--strip-weights", is_flag=True, help="tensorrt: leave the weights to the graph that lies beside it."),
+)  # fmt: skip

@@ -1,0 +1,14 @@
+"""Which pooling for a user's data: quality, speed and memory of each strategy, side by side.
+
+rows, read_task   a file's rows, each with its place -> a task
+tasks             what is measured: pairs, retrieval, labels, bare texts
+entries           what is compared: strategies of models, each as an artifact
+embedded          their vectors of the task's texts, kept between runs
+quality           vectors -> the field's metrics, as functions of units that can be drawn again
+resampling        paired bootstrap: intervals, leads, and a correction for many strategies
+breakdown         the same by language, domain and length
+token_embeddings  the model as exporters commonly leave it, to hold cost against
+cost              latency, throughput and memory
+recommendation    which strategy, by stated rules
+comparison        all of it, stage by stage; as_json what scripts read
+"""

@@ -1,0 +1,76 @@
+"""A comparison as scripts read it."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from exporter.comparison.comparison import Comparison
+from exporter.comparison.resampling import Interval
+from exporter.host.environment import environment
+
+
+def as_json(found: Comparison, model: str, data: str) -> dict[str, Any]:
+    """`strategies` in the precision that the verdict goes by, the others under `precisions`; ready for JSON."""
+    verdict = found.verdict
+    return {
+        "model": model,
+        "data": data,
+        "task": type(found.task).__name__.lower(),
+        "units": len(found.task.units),
+        "metric": verdict.metric,
+        "dtype": found.dtype,
+        "trained": next((entry.name for entry in found.entries if entry.trained), None),
+        "strategies": _metrics(found.quality[found.dtype]),
+        "precisions": {
+            dtype: {
+                "strategies": _metrics(strategies),
+                "against_first": {name: asdict(value) for name, value in found.precision_cost[dtype].items()},
+            }
+            for dtype, strategies in found.quality.items()
+            if dtype != found.dtype
+        },
+        "leads": [asdict(lead) for lead in found.leads],
+        "parts": [asdict(part) for part in found.parts],
+        "entries": {
+            entry.name: {
+                "strategy": entry.strategy,
+                "model": entry.model,
+                "trained": entry.trained,
+                "dimensions": entry.dimensions,
+                "artifact": str(entry.artifact),
+                "bytes": {dtype: entry.disk_bytes(dtype) for dtype in found.quality},
+            }
+            for entry in found.entries
+        },
+        "cost": None if found.cost is None else asdict(found.cost),
+        "verdict": {
+            "recommended": verdict.recommended,
+            "significant": verdict.significant,
+            "best": verdict.best,
+            "metric": verdict.metric,
+            "reasons": list(verdict.reasons),
+            "next": next_command(found),
+        },
+        "environment": environment(),
+    }
+
+
+def next_command(found: Comparison) -> str:
+    """The export to run next; of a checkpoint's hub id or folder, as the user or the artifact named it."""
+    entry = found.entry(found.verdict.recommended)
+    model = entry.manifest.model
+    options = [f"--pooling {entry.strategy}", *(f"--dtype {dtype}" for dtype in found.quality)]
+    # A folder has no revision, and that of a file is its hash.
+    if model.revision is not None and not Path(entry.model).exists():
+        options.append(f"--revision {model.revision}")
+    if model.dimensions is not None:
+        options.append(f"--dimensions {model.dimensions}")
+    return f"poolfold export {shlex.quote(entry.model)} -o DIR {' '.join(options)}"
+
+
+def _metrics(strategies: Mapping[str, Mapping[str, Interval]]) -> dict[str, dict[str, Any]]:
+    return {name: {metric: asdict(value) for metric, value in row.items()} for name, row in strategies.items()}

@@ -1,0 +1,101 @@
+"""The rows of a data file, each with its place, so that a message can name it. Knows formats; not what a row means.
+
+CSV and TSV by the standard library, which counts lines as an editor does; Parquet by pyarrow.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from exporter.host.text_file import read_texts
+from poolfold.errors import InputError, TargetUnavailable
+
+FORMATS = ("csv", "tsv", "jsonl", "parquet")
+SUFFIXES = tuple(f".{name}" for name in FORMATS)
+_DELIMITERS = {"csv": ",", "tsv": "\t"}
+
+
+class Row(NamedTuple):
+    """A row: where it stands, for a message, and its values by column."""
+
+    place: str
+    values: Mapping[str, Any]
+
+
+def read_rows(path: Path, file_format: str | None = None) -> tuple[Row, ...]:
+    """All rows of a file; the first line of a csv or tsv names its columns.
+
+    Args:
+        path: the file.
+        file_format: one of FORMATS; None for what its suffix says.
+
+    Raises:
+        InputError: no such file, another format, or a malformed row; names the line.
+        TargetUnavailable: a Parquet file without pyarrow.
+    """
+    if not path.is_file():
+        raise InputError(f"{path} does not exist; expected a file of {', '.join(SUFFIXES)}.")
+    match file_format or path.suffix.lower().removeprefix("."):
+        case "parquet":
+            return _parquet(path)
+        case "jsonl":
+            return tuple(_json_lines(path))
+        case "csv" | "tsv" as name:
+            return tuple(_table(path, _DELIMITERS[name]))
+    raise InputError(
+        f"{path} has the suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}. Say what it is with --format."
+    )
+
+
+def _table(path: Path, delimiter: str) -> Iterator[Row]:
+    # One by one: a quoted cell may hold line breaks.
+    reader = csv.reader(io.StringIO("\n".join(read_texts(path)), newline=""), delimiter=delimiter, strict=True)
+    try:
+        header = next(reader, None)
+        if not header:
+            raise InputError(f"{path} is empty; expected a first line that names the columns.")
+        names = [name.strip() for name in header]
+        if len(set(names)) < len(names):
+            raise InputError(f"{path}, line 1: a column comes twice among {', '.join(names)}. Name each once.")
+        start = reader.line_num + 1
+        for cells in reader:
+            if cells and len(cells) != len(names):
+                raise InputError(
+                    f"{path}, line {start}: got {len(cells)} cells, expected {len(names)}: {', '.join(names)}."
+                )
+            if cells:
+                yield Row(f"{path}, line {start}", dict(zip(names, cells, strict=True)))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise InputError(f"{path}, line {reader.line_num}: {error}. Quote cells that hold quotes or tabs.") from None
+
+
+def _json_lines(path: Path) -> Iterator[Row]:
+    for number, line in enumerate(read_texts(path), start=1):
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except ValueError as error:
+            raise InputError(f"{path}, line {number}: not JSON ({error}). Expected one object a line.") from None
+        if not isinstance(value, dict):
+            raise InputError(f"{path}, line {number}: got {type(value).__name__}, expected one JSON object a line.")
+        yield Row(f"{path}, line {number}", value)
+
+
+def _parquet(path: Path) -> tuple[Row, ...]:
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ImportError as error:
+        raise TargetUnavailable(f"{path} needs pyarrow: pip install 'poolfold[compare]'") from error
+    try:
+        table = parquet.read_table(path)
+    except (pyarrow.ArrowException, OSError) as error:
+        raise InputError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}.") from None
+    return tuple(Row(f"{path}, row {number}", values) for number, values in enumerate(table.to_pylist(), start=1))

@@ -1,0 +1,11 @@
+"""What surrounds the work: the terminal, the machine, other processes, libraries, a user's text files.
+
+console         results to stdout, progress to stderr
+environment     the machine and the versions
+child_process   one function in a process of its own
+libraries       libraries that an extra brings; libraries that a process must not import
+quiet           silences libraries
+text_file       a UTF-8 file, one text a line
+
+Knows nothing of models, graphs or artifacts.
+"""

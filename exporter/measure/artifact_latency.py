@@ -1,0 +1,94 @@
+"""What an artifact runs against the model it came from: which systems, and what the manifest says of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from exporter.host.environment import busy_share
+from exporter.measure.interleave import Progress, measure
+from exporter.measure.report import LatencyReport
+from exporter.measure.systems import System, artifact_system, baseline_system
+from exporter.measure.workloads import workloads
+from exporter.spec.model import ModelSpec
+from graphs.pooling.strategy import Strategy, parse_strategy
+from poolfold.load import runnables
+from poolfold.manifest import Manifest
+
+ROUNDED = 4
+_BUSY = 0.15
+
+
+def warn_if_busy(warn: Callable[[str], None]) -> None:
+    """Say so where other programs use the machine: times are then theirs as much as the model's."""
+    share = busy_share()
+    if share > _BUSY:
+        warn(
+            f"other programs use {share:.0%} of this machine's processors: the times below are unreliable. "
+            "Measure again with `poolfold bench` when it is idle."
+        )
+
+
+def measure_artifact(
+    directory: Path,
+    manifest: Manifest,
+    spec: ModelSpec,
+    targets: Sequence[str] | None = None,
+    *,
+    budget_s: float,
+    threads: int | None,
+    provider: str = "cpu",
+    progress: Progress,
+) -> LatencyReport:
+    """Time everything that an artifact runs beside the model it came from, pooled by its strategy.
+
+    Args:
+        directory: the artifact, complete, manifest included.
+        manifest: its own.
+        spec: the checkpoint that it came from.
+        targets: only what runs on these; None for all.
+        budget_s: about how long the timed part may take.
+        threads: of every system alike; None for one a core.
+        provider: what ONNX Runtime computes the graphs with.
+    """
+    systems: list[System] = []
+    for strategy in manifest.strategies:
+        modes: Strategy = parse_strategy(strategy.name)
+        baseline = baseline_system(spec, modes, manifest.model.dimensions)
+        systems.append(baseline)
+        systems += [
+            artifact_system(directory, modes, runs.dtype, runs.target, baseline.runtime, provider)
+            for runs in runnables(manifest)
+            if runs.form == "plain"  # the loader takes the faster form by itself
+            if runs.strategy == strategy.name and (targets is None or runs.target in targets)
+        ]
+    batches = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)
+    return measure(systems, batches, threads=threads, budget_s=budget_s, progress=progress)
+
+
+def summarise_latency(report: LatencyReport) -> Sequence[Mapping[str, Any]]:
+    """One row for each system and workload, small enough for the manifest.
+
+    `speedup` is the baseline's time over this one's, the median of the rounds' ratios; `increase_mib` is what the model
+    and the largest batch add to the process, None where the machine does not tell.
+    """
+    memory = {entry.system: entry.increase_bytes for entry in report.memory}
+    systems = {system.name: system for system in report.systems}
+    return [
+        {
+            "strategy": systems[timing.system].strategy,
+            "dtype": systems[timing.system].dtype,
+            "runtime": systems[timing.system].runtime,
+            "workload": timing.workload,
+            "threads": report.threads,
+            "median_ms": round(timing.latency_ms.median, ROUNDED),
+            "q1_ms": round(timing.latency_ms.q1, ROUNDED),
+            "q3_ms": round(timing.latency_ms.q3, ROUNDED),
+            "speedup": round(timing.speedup.median, ROUNDED),
+            "sentences_per_s": round(timing.sentences_per_s, 1),
+            "tokens_per_s": round(timing.tokens_per_s, 1),
+            "increase_mib": None if memory[timing.system] is None else round((memory[timing.system] or 0) / 2**20, 1),
+        }
+        for timing in report.timings
+    ]

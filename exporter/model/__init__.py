@@ -1,0 +1,9 @@
+"""What a model is, and what computes its vectors: a PyTorch checkpoint or an ONNX file.
+
+checkpoint        a hub id, folder or .onnx file -> ModelSpec
+pytorch           the reference of a checkpoint: PyTorch, every strategy, in fp32
+onnx_file         the reference of an ONNX file: ONNX Runtime on the file as it is, pooled in numpy
+trace             a checkpoint's encoder as a graph
+adopt             an ONNX file's encoder as a graph; symbolic_shapes its shapes in terms of batch and seq
+of_artifact       the model that an artifact was exported from
+"""

@@ -1,0 +1,124 @@
+"""Read a checkpoint as its author meant it: a sentence-transformers folder of either dialect, or a plain one.
+
+Everything but the transformer's weights, of which only the shapes are read: in the folder, or in the ONNX file that has
+them instead. Whatever poolfold cannot keep is refused, never replaced by a default.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from exporter.model.checkpoint.head import read_head
+from exporter.model.checkpoint.library_config import LibraryConfig, read_library_config
+from exporter.model.checkpoint.modules_json import read_modules
+from exporter.model.checkpoint.pooling_config import PoolingConfig, read_pooling
+from exporter.model.checkpoint.sequence_limit import max_seq_length
+from exporter.model.checkpoint.tokenizer import read_tokenizer
+from exporter.model.checkpoint.transformer_config import hidden_size, load_config, size
+from exporter.model.checkpoint.transformer_settings import read_transformer_settings
+from exporter.model.checkpoint.weight_files import tensor_shapes, weight_files
+from exporter.spec.model import GraphFile, ModelSpec, Source
+from graphs.pooling.head import Head
+from graphs.pooling.strategy import strategy_name
+from poolfold.errors import CheckpointError
+from poolfold.manifest import Text
+
+log = logging.getLogger(__name__)
+
+_EMBEDDING_TABLE = re.compile(r"(?:.*\.)?(?:word_embeddings?|embed_tokens|tok_embeddings|shared|wte)\.weight")
+
+
+def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: bool = False) -> ModelSpec:
+    """Read a checkpoint.
+
+    Args:
+        source: where it lies.
+        allow_pickle: read pytorch_model.bin where there is no safetensors file.
+        trust_remote_code: run the model and tokenizer code that comes with the checkpoint.
+
+    Raises:
+        CheckpointError: it cannot be read, or holds something that cannot be folded.
+    """
+    folder = source.folder
+    has_modules = (folder / "modules.json").is_file()
+    if not has_modules and not any((folder / f"{name}config.json").is_file() for name in ("", "adapter_")):
+        raise CheckpointError(f"{folder} is no checkpoint: it has neither modules.json nor config.json.")
+    modules = read_modules(folder) if has_modules else ()
+    transformer = modules[0].folder if modules else folder
+    config = load_config(transformer, trust_remote_code=trust_remote_code)
+    if getattr(config, "auto_map", None) and not trust_remote_code:
+        log.warning(
+            "the checkpoint brings code of its own, which is not run; transformers' own %s is. "
+            "Pass --trust-remote-code to run the checkpoint's",
+            config.model_type,
+        )
+    settings = read_transformer_settings(transformer)
+    library = read_library_config(folder)
+    width = hidden_size(config)
+    trained, head = None, Head()
+    if modules:
+        pooling = read_pooling(modules[1].folder)
+        _check_pooling(pooling, library, width, modules[1].folder)
+        trained = pooling.strategy
+        head = read_head(folder, allow_pickle=allow_pickle)
+    if source.graph is None:
+        weight_files(transformer, allow_pickle=allow_pickle)
+        shapes: Mapping[str, tuple[int, ...]] = tensor_shapes(transformer)
+    else:
+        shapes = _shapes_of_graph(source.graph, width)
+    tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
+    vocab_size = tables.pop() if len(tables) == 1 else size(config, "vocab_size")
+    tokenizer = read_tokenizer(
+        transformer, vocab_size=vocab_size, lower_case=settings.do_lower_case, trust_remote_code=trust_remote_code
+    )
+    return ModelSpec(
+        source=source,
+        transformer=transformer.resolve(),
+        model_type=config.model_type,
+        hidden_size=width,
+        num_layers=size(config, "num_hidden_layers"),
+        vocab_size=vocab_size,
+        trained=trained,
+        head=head,
+        text=Text(
+            max_seq_length=max_seq_length(config, shapes, settings.max_seq_length, tokenizer.limit),
+            padding_side=tokenizer.padding_side,
+            truncation_side=tokenizer.truncation_side,
+            pad_token_id=tokenizer.pad_token_id,
+            lower_case=settings.do_lower_case,
+            prompts=library.prompts,
+            default_prompt_name=library.default_prompt_name,
+        ),
+        similarity=library.similarity,
+        tokenizer_json=tokenizer.json,
+        token_types=tokenizer.token_types,
+        allow_pickle=allow_pickle,
+        trust_remote_code=trust_remote_code,
+    )
+
+
+def _shapes_of_graph(graph: GraphFile, width: int) -> Mapping[str, tuple[int, ...]]:
+    """Shapes of its weights by name; empty where the exporter has not kept the names."""
+    if graph.encoder.width not in (None, width):
+        raise CheckpointError(
+            f"{graph.path} gives token vectors of {graph.encoder.width} values, and config.json has hidden_size "
+            f"{width}. Take both from the same model."
+        )
+    return graph.shapes if any(_EMBEDDING_TABLE.fullmatch(name) for name in graph.shapes) else {}
+
+
+def _check_pooling(pooling: PoolingConfig, library: LibraryConfig, width: int, folder: Path) -> None:
+    """Check that a pooling fits the transformer and can be computed from ids and mask alone."""
+    if pooling.dimension != width:
+        raise CheckpointError(
+            f"{folder} pools vectors of {pooling.dimension} values; the transformer gives {width}. "
+            "Take both from the same checkpoint."
+        )
+    if not pooling.include_prompt and any(library.prompts.values()):
+        raise CheckpointError(
+            f"{folder} leaves the prompt's tokens out of {strategy_name(pooling.strategy)} (include_prompt is false); "
+            "a graph of input_ids and attention_mask cannot tell which they are. Such a checkpoint cannot be folded."
+        )

@@ -1,0 +1,97 @@
+"""Read the configuration of the transformer, and refuse what cannot be an encoder of text.
+
+Knows transformers' configurations, not its models: nothing is built here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from huggingface_hub.errors import StrictDataclassError
+from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
+
+from exporter.host.quiet import quiet_transformers
+from exporter.model.checkpoint.json_object import read_object
+from exporter.model.checkpoint.nomic_bert import check_nomic_bert
+from poolfold.errors import CheckpointError
+
+ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel"}
+"""Encoder-decoders whose encoder embeds, by the class of transformers that is the encoder alone.
+
+Source: sentence-transformers, `Transformer._load_encoder_only_model`.
+"""
+
+_WIDTHS = {"embedding_gemma2_text": "embedding_dim"}
+"""Where a token vector ends up with another size than hidden_size."""
+
+
+def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedConfig:
+    """Load config.json.
+
+    Raises:
+        CheckpointError: it is missing or malformed, needs remote code that is not allowed, is an adapter's, a
+            quantised model's or an encoder-decoder's, or asks for what transformers does not compute.
+    """
+    if (folder / "adapter_config.json").is_file():
+        raise CheckpointError(
+            f"{folder} holds an adapter (adapter_config.json). Merge it into its base model, save that, and export it."
+        )
+    path = folder / "config.json"
+    fields = read_object(path)
+    model_type = fields.get("model_type")
+    if not isinstance(model_type, str):
+        raise CheckpointError(f"{path} has no model_type. Restore the file, or download the checkpoint again.")
+    if model_type not in CONFIG_MAPPING and not trust_remote_code:
+        raise CheckpointError(
+            f"{path} has model_type {model_type!r}, whose code comes with the checkpoint. "
+            "Read that code, then pass --trust-remote-code to run it."
+            if fields.get("auto_map")
+            else f"{path} has model_type {model_type!r}, which this transformers does not know. Upgrade transformers."
+        )
+    try:
+        with quiet_transformers():
+            config: PreTrainedConfig = AutoConfig.from_pretrained(
+                folder, trust_remote_code=trust_remote_code, local_files_only=True
+            )
+    except (OSError, ValueError, TypeError, KeyError, ImportError, StrictDataclassError) as error:
+        raise CheckpointError(f"{path} is not a configuration that transformers can read: {error}") from error
+    decodes = config.is_encoder_decoder or any(hasattr(config, n) for n in ("num_decoder_layers", "decoder_layers"))
+    if decodes and model_type not in ENCODERS:
+        raise CheckpointError(
+            f"{path} is an encoder-decoder ({model_type}), which is not supported; expected an encoder, a decoder, or "
+            f"one of {', '.join(ENCODERS)}, whose encoder is taken."
+        )
+    if getattr(config, "quantization_config", None):
+        raise CheckpointError(f"{path} is a quantised model. Export the checkpoint it was quantised from.")
+    if getattr(config, "attention_type", None) == "block_sparse":
+        raise CheckpointError(
+            f"{path} has attention_type 'block_sparse', by which a vector depends on how long its batch is. "
+            "Set it to 'original_full': the same weights, and every token sees every other."
+        )
+    if model_type == "nomic_bert" and not trust_remote_code:
+        check_nomic_bert(config, path)
+    return config
+
+
+def hidden_size(config: PreTrainedConfig) -> int:
+    """How many values a token vector has.
+
+    Raises:
+        CheckpointError: the configuration does not say.
+    """
+    return size(config, _WIDTHS.get(config.model_type, "hidden_size"))
+
+
+def size(config: PreTrainedConfig, name: str) -> int:
+    """A positive whole number of the configuration, such as hidden_size, under whatever name this model gives it.
+
+    Raises:
+        CheckpointError: it is not there.
+    """
+    value = getattr(config, name, None)
+    if not isinstance(value, int) or value < 1:
+        raise CheckpointError(
+            f"The configuration of this {config.model_type} has {name} {value!r}; expected a positive number. "
+            "Only text encoders can be exported."
+        )
+    return value

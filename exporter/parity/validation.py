@@ -1,0 +1,196 @@
+"""All that an artifact runs here against the model it came from, through the loader that ships.
+
+fp16 is judged twice on a CPU: the graph itself, which ONNX Runtime's CPU provider mostly computes in fp32, and its
+rehearsal, the same graph in fp32 with every fp16 tensor rounded, which shows what a GPU would round, overflow or lose.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+
+from exporter.parity.checks import ReferenceRun, check
+from exporter.parity.report import ParityReport, explain, form_of, target_of
+from exporter.spec.model import DType
+from graphs.files.weights import load_graph, save_graphs
+from graphs.pooling.strategy import parse_strategy
+from graphs.precision.rehearsal import RehearseFloat16Pass
+from poolfold.encoder import Encoder
+from poolfold.errors import CheckFailed
+from poolfold.load import Runnable, open_encoder, read_tokenizer, runnables
+from poolfold.manifest import Engine, Graph, Manifest
+from poolfold.sessions.ort import OnnxRuntimeSession
+from poolfold.sessions.ort_providers import CPU
+from poolfold.sessions.tensorrt.checks import runs_here
+from poolfold.sessions.tensorrt.library import MODULES
+
+_REHEARSED = "fp16 rehearsal on "
+
+
+class Candidate(NamedTuple):
+    """What is held against PyTorch, and what computes it: a target and its device, perhaps on a graph's rehearsal."""
+
+    runs: Runnable
+    executor: str
+
+
+def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provider: str = CPU) -> tuple[Candidate, ...]:
+    """Everything to check of an artifact; only what runs on some targets, where these are given.
+
+    `provider` is ONNX Runtime's; only the plain form of a graph runs on another than `cpu`.
+    """
+    found = []
+    for runs in runnables(manifest):
+        if provider != CPU and runs.form != "plain":
+            continue
+        if targets is None or runs.target in targets:
+            form = "" if runs.form == "plain" else f", {runs.form}"
+            device = "gpu" if runs.target in MODULES else provider
+            found.append(Candidate(runs, f"{runs.target} {device}{form}"))
+            # What fp16 rounds is the same in each form, so one is rehearsed; a GPU rounds by itself.
+            if runs.dtype == DType.FP16 and not form and device == CPU:
+                found.append(Candidate(runs, f"{_REHEARSED}{runs.target} cpu"))
+    return tuple(found)
+
+
+def check_candidates(
+    directory: Path,
+    manifest: Manifest,
+    run: ReferenceRun,
+    listed: Sequence[Candidate],
+    *,
+    scratch: Path | None = None,
+    threads: int | None,
+    provider: str = CPU,
+    progress: Callable[[int, int, str], None],
+) -> tuple[ParityReport, ...]:
+    """Check each candidate.
+
+    Args:
+        directory: an artifact that has been verified, or is being staged.
+        run: the reference's vectors of the same texts, for every strategy of the manifest.
+        manifest: what it holds.
+        listed: of its `candidates`.
+        scratch: a directory for rehearsals; None for the system's own.
+        threads: of the session; None for one a core.
+        provider: ONNX Runtime's, as `candidates` were listed for.
+        progress: called with (checks done, checks in all, what is being checked).
+    """
+    reports = []
+    for done, candidate in enumerate(listed):
+        runs, executor = candidate
+        progress(done, len(listed), f"{runs.strategy} {runs.dtype}, {executor}")
+        with _opened(directory, manifest, candidate, scratch, threads, provider) as encoder:
+            reports.append(check(run, parse_strategy(runs.strategy), DType(runs.dtype), encoder.embed, executor))
+    return tuple(reports)
+
+
+@contextlib.contextmanager
+def _opened(
+    directory: Path,
+    manifest: Manifest,
+    candidate: Candidate,
+    scratch: Path | None,
+    threads: int | None,
+    provider: str,
+) -> Iterator[Encoder]:
+    """An encoder over what ships, or over the rehearsal of its graph."""
+    runs = candidate.runs
+    if not candidate.executor.startswith(_REHEARSED):
+        # Engines may be building beside it, and threads that spin would take their core.
+        with open_encoder(
+            directory,
+            manifest,
+            runs.strategy,
+            runs.target,
+            runs.dtype,
+            threads=threads,
+            spinning=False,
+            provider=provider,
+            form=runs.form,
+        ) as encoder:
+            yield encoder
+        return
+    with tempfile.TemporaryDirectory(prefix="poolfold-", dir=scratch) as folder:
+        path = Path(folder) / "rehearsal.onnx"
+        model = load_graph(directory / runs.path)
+        RehearseFloat16Pass()(model)
+        save_graphs({path: model}, Path(folder) / "rehearsal.bin")
+        del model
+        dim = next(s.dim for s in manifest.strategies if s.name == runs.strategy)
+        with Encoder(
+            OnnxRuntimeSession(path, threads=threads, spinning=False),
+            read_tokenizer(directory, manifest),
+            strategy=runs.strategy,
+            dtype=runs.dtype,
+            target=runs.target,
+            dim=dim,
+            model=manifest.model,
+        ) as encoder:
+            yield encoder
+
+
+def refuse_unrunnable(directory: Path, manifest: Manifest, target: str, provider: str = CPU) -> None:
+    """Say at once that a target's engines, or a provider of ONNX Runtime, cannot be run here.
+
+    Raises:
+        PoolfoldError: as `poolfold.load` of that target does.
+    """
+    for strategy in manifest.strategies[:1]:
+        open_encoder(directory, manifest, strategy.name, target, provider=provider).close()
+
+
+def engines_to_check(engines: Sequence[Engine]) -> tuple[str, ...]:
+    """Targets of the engines whose library and GPU are here, each once."""
+    return tuple(dict.fromkeys(e.target for e in engines if e.target in MODULES and runs_here(e)))
+
+
+def mark_validated(
+    graphs: Sequence[Graph], engines: Sequence[Engine], reports: Sequence[ParityReport]
+) -> tuple[tuple[Graph, ...], tuple[Engine, ...]]:
+    """Call validated what was checked here and passed, and nothing else."""
+    passed = {(r.strategy, r.dtype, target_of(r.executor), form_of(r.executor)) for r in reports if r.passed}
+    failed = {(r.strategy, r.dtype, target_of(r.executor)) for r in reports if not r.passed}
+
+    def status(strategy: str, dtype: str, target: str, form: str, before: str) -> str:
+        checked = (strategy, dtype, target, form) in passed and (strategy, dtype, target) not in failed
+        return "validated" if checked else before
+
+    return (
+        tuple(
+            msgspec.structs.replace(g, status=status(g.strategy, g.dtype, "onnxruntime", "plain", g.status))
+            for g in graphs
+        ),
+        tuple(
+            msgspec.structs.replace(e, status=status(e.strategy, e.dtype, e.target, e.form, e.status)) for e in engines
+        ),
+    )
+
+
+def require_passed(reports: Sequence[ParityReport]) -> None:
+    """Raise CheckFailed, with every failed check and its worst texts, if there is one."""
+    failed = [explain(report) for report in reports if not report.passed]
+    if failed:
+        raise CheckFailed("\n".join(failed))
+
+
+def summarise_parity(reports: Sequence[ParityReport]) -> list[dict[str, Any]]:
+    """The reports as the manifest carries them: each check by its name."""
+    return [
+        {
+            "strategy": report.strategy,
+            "dtype": report.dtype,
+            "executor": report.executor,
+            "reference": report.reference,
+            "passed": report.passed,
+            "texts": report.n_texts,
+            "checks": {c.name: {"value": c.value, "limit": c.limit, "passed": c.passed} for c in report.checks},
+            "worst": [{"text": worst.text, "cosine": worst.cosine} for worst in report.worst],
+        }
+        for report in reports
+    ]

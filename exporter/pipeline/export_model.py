@@ -1,0 +1,46 @@
+"""`export`, stage by stage: every arrow of docs/architecture.md in order, and nothing published unless all succeed.
+
+The model is read in a process of its own, which is gone with its memory before graphs are built and engines compiled:
+with PyTorch for a checkpoint, without it for an ONNX file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from exporter.artifact.publish import staging
+from exporter.host.child_process import OwnProcess
+from exporter.host.console import Console
+from exporter.spec.model import is_graph
+from exporter.spec.options import ExportOptions
+from poolfold.manifest import Manifest
+
+if TYPE_CHECKING:
+    from exporter.pipeline.plan import Capture
+
+
+def export_model(options: ExportOptions, console: Console) -> Manifest:
+    """Export a model and return the manifest of the published artifact.
+
+    Raises:
+        PoolfoldError: bad input, a failed check, an unavailable target. The destination is then as it was.
+    """
+    # The destination is held first: finding it unusable after minutes of work would waste them.
+    with staging(options.output, force=options.force) as place:
+        # PyTorch makes a folder for its compiler wherever it is imported; here it goes away with the rest.
+        variables = {"TORCHINDUCTOR_CACHE_DIR": str(place.scratch / "torchinductor")}
+        from_graph = is_graph(options.model)
+        with OwnProcess(
+            "exporter.pipeline.capture_onnx:capture" if from_graph else "exporter.pipeline.capture_checkpoint:capture",
+            *(options, place.scratch, console),
+            variables=variables,
+            without=("torch",) if from_graph else (),
+        ) as reading:
+            # A second of imports, spent while the other process makes its own.
+            from exporter.pipeline.make_artifact import make_artifact
+            from exporter.spec.choices import target_dtypes
+            from exporter.targets.engines import require_available
+
+            require_available(target_dtypes(options.targets, options.dtypes))
+            captured: Capture = reading.result()
+        return make_artifact(options, place, captured, console)

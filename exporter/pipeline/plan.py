@@ -1,0 +1,33 @@
+"""What an export goes by once the checkpoint is read: values that travel from PyTorch's process to the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from exporter.parity.checks import ReferenceRun
+from exporter.parity.tokens import Tokens
+from exporter.spec.model import ModelSpec
+from graphs.pooling.head import Head
+from graphs.pooling.strategy import Strategy
+from poolfold.manifest import Profile
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The options, held against the checkpoint."""
+
+    spec: ModelSpec
+    strategies: tuple[Strategy, ...]
+    head: Head
+    profiles: tuple[Profile, ...]
+    tokens: Tokens
+
+
+@dataclass(frozen=True)
+class Capture:
+    """What is left of PyTorch: the plan, the reference vectors, and the clean fp32 encoder in `encoder`."""
+
+    plan: Plan
+    run: ReferenceRun
+    encoder: Path

@@ -1,0 +1,54 @@
+"""Read a model, and hold the user's options against it: what an export goes by from here on.
+
+Needs no PyTorch: the weights are not read.
+"""
+
+from __future__ import annotations
+
+from exporter.host.console import Stage
+from exporter.model.checkpoint.read import read_spec
+from exporter.model.checkpoint.source import resolve_source
+from exporter.parity.corpus import corpus
+from exporter.parity.tokens import tokenise
+from exporter.pipeline.plan import Plan
+from exporter.spec.choices import choose_head, choose_strategies
+from exporter.spec.options import ExportOptions
+from exporter.spec.profiles import choose_profiles
+from graphs.pooling.strategy import strategy_name
+from poolfold.tokenise import Tokenizer
+
+
+def read_plan(options: ExportOptions, stage: Stage) -> Plan:
+    """Make the plan, and say on `stage` what the model is.
+
+    Raises:
+        PoolfoldError: a model that cannot be read, or options that do not go with it.
+    """
+    source = resolve_source(
+        options.model,
+        options.revision,
+        allow_pickle=options.allow_pickle,
+        trust_remote_code=options.trust_remote_code,
+    )
+    spec = read_spec(source, allow_pickle=options.allow_pickle, trust_remote_code=options.trust_remote_code)
+    strategies = choose_strategies(spec, options.pooling)
+    head = choose_head(spec, strategies, options.dimensions)
+    tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
+    tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
+    by_text = dict(zip(tokens.texts, tokens.rows, strict=True))
+    lengths = [len(by_text[text]) for text in options.texts if text in by_text]
+    limit = spec.text.max_seq_length
+    profiles = choose_profiles(limit, options.batch, options.seq_len, options.buckets, lengths)
+    revision = f" @ {source.revision[:12]}" if source.revision else ""
+    trained = "pooling not said" if spec.trained is None else f"trained with {strategy_name(spec.trained)}"
+    stage.outcome = (
+        f"{source.name}{revision}: {spec.model_type}, {spec.num_layers} layers, {trained}, "
+        f"up to {spec.text.max_seq_length} tokens"
+    )
+    for strategy in strategies:
+        if spec.trained is not None and strategy != spec.trained:
+            stage.warn(
+                f"{strategy_name(strategy)} is untrained: the checkpoint was trained with "
+                f"{strategy_name(spec.trained)}, and vectors of another pooling are usually worse."
+            )
+    return Plan(spec, strategies, head, profiles, tokens)

@@ -1,0 +1,113 @@
+"""Recipes: which passes make a strategy's graph of a dtype and form, in which order, and why.
+
+The only place where order is decided. The encoder comes in as traced and cleaned, once; clones share its weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import onnx_ir as ir
+
+from exporter.spec.model import DType, Form
+from graphs.encoder.cleanup import cleanup
+from graphs.encoder.constant_shapes import ConstantShapesPass
+from graphs.encoder.embedding_sums import EmbeddingSumsPass
+from graphs.encoder.grouped_heads import GroupedHeadsPass
+from graphs.encoder.uniform_lookups import UniformLookupsPass
+from graphs.last_layer.push_down_row import PushDownRowPass
+from graphs.last_layer.row_attention import RowAttentionPass
+from graphs.mask.canonical_mask import CanonicalMaskPass
+from graphs.pooling.fold_head import FoldHeadPass
+from graphs.pooling.fold_pooling import FoldPoolingPass
+from graphs.pooling.head import Head
+from graphs.pooling.strategy import Strategy
+from graphs.precision.float16 import ConvertToFloat16Pass, KeptNode
+from graphs.unpadding.padding_free import PaddingFreePass
+
+Notes = Mapping[str, str]
+"""What each pass did to a graph, or why it did nothing."""
+
+
+@dataclass
+class Kitchen:
+    """What the graphs of one export share: the encoder, the head, and fp16 weights once they are converted.
+
+    encoder: fp32 graph ending in last_hidden_state, behind `prepare_encoder`.
+    measured: the largest magnitude of each tensor on real text; empty where fp16 was not asked for.
+    """
+
+    encoder: ir.Model
+    head: Head
+    measured: Mapping[str, float] = field(default_factory=dict)
+    converted: dict[Any, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class StrategyGraph:
+    """One strategy in fp32, in every form that its graph can take, and what was done to it."""
+
+    forms: Mapping[Form, ir.Model]
+    notes: Notes
+
+
+@dataclass(frozen=True)
+class TypedGraph:
+    """A graph ready to save, and the nodes that stayed fp32 in it."""
+
+    model: ir.Model
+    kept: tuple[KeptNode, ...]
+
+
+def prepare_encoder(encoder: ir.Model) -> None:
+    """What every strategy gains by, done once, in place. The encoder is clean fp32 and ends in last_hidden_state."""
+    # First: later passes read shapes as constants, and carry tokens through a Reshape only by them.
+    ConstantShapesPass()(encoder)
+    # Before the pooling, which reads the attention_mask as well.
+    CanonicalMaskPass()(encoder)
+    # Token types first: only as a constant row do they belong into the positions.
+    UniformLookupsPass()(encoder)
+    EmbeddingSumsPass()(encoder)
+    cleanup(encoder)
+
+
+def fold_strategy(kitchen: Kitchen, strategy: Strategy) -> StrategyGraph:
+    """Pooling and head on a clone of the encoder, and nothing computed that the pooling does not read."""
+    plain = kitchen.encoder.clone()
+    FoldPoolingPass(strategy)(plain)
+    # The head reads sentence_embedding, which the pooling makes.
+    FoldHeadPass(kitchen.head)(plain)
+    # Every value needs its dtype and shape for what follows; pooling and head are new.
+    cleanup(plain)
+    push_down = PushDownRowPass()
+    if push_down(plain).modified:
+        # Only behind it are there attentions of one query.
+        RowAttentionPass()(plain)
+    # Behind it: engines fuse an attention of one query only with keys and values of every head.
+    GroupedHeadsPass()(plain)
+    cleanup(plain)
+    forms = {Form.PLAIN: plain}
+    for form in (Form.PADDING_FREE, Form.PACKED):
+        graph = plain.clone()
+        # Behind the push-down: what computes one row a text has no padding any more.
+        padding_free = PaddingFreePass(positions_as_input=form is Form.PACKED)
+        if padding_free(graph).modified:
+            cleanup(graph)
+            forms[form] = graph
+    notes = {"row-push-down": push_down.result.describe(), "padding-free": padding_free.result.describe()}
+    return StrategyGraph(forms, notes)
+
+
+def build_graph(kitchen: Kitchen, graph: ir.Model, dtype: DType) -> TypedGraph:
+    """A form of a strategy in one precision; `graph` stays as it is."""
+    graph = graph.clone()
+    if dtype is DType.FP32:
+        return TypedGraph(graph, ())
+    if dtype is not DType.FP16:
+        raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
+    # Last: it decides by what each node is and reads, so nothing may change behind it.
+    convert = ConvertToFloat16Pass(kitchen.measured, kitchen.converted)
+    convert(graph)
+    return TypedGraph(graph, tuple(convert.kept))

@@ -1,0 +1,98 @@
+"""Graphs of every strategy, dtype and form, written so that those of one dtype share one weights file."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporter.artifact.layout import graph_path, weights_path
+from exporter.host.console import Console, Stage
+from exporter.pipeline.recipes import Kitchen, Notes, StrategyGraph, TypedGraph, build_graph, fold_strategy
+from exporter.spec.model import DType, Form
+from graphs.files.summary import summarise
+from graphs.files.weights import save_graphs
+from graphs.pooling.strategy import Strategy, strategy_name
+from poolfold.manifest import Graph, PaddingFree, Precision
+
+_Forms = dict[Form, TypedGraph]
+
+
+def write_graphs(
+    directory: Path,
+    kitchen: Kitchen,
+    strategies: Sequence[Strategy],
+    dtypes: Sequence[DType],
+    packed: Sequence[DType],
+    console: Console,
+) -> tuple[Graph, ...]:
+    """Build and write every graph; returns what the manifest says of each.
+
+    Args:
+        directory: the artifact.
+        kitchen: what the graphs share.
+        strategies: one graph for each of them and of `dtypes`, in its plain and its padding-free form.
+        dtypes: the precisions.
+        packed: the precisions that engines are built of, which take the packed form besides.
+        console: told of it.
+    """
+    (directory / "onnx").mkdir()
+    described: list[Graph] = []
+    with console.stage("graphs") as stage:
+        folded = {strategy: fold_strategy(kitchen, strategy) for strategy in strategies}
+        for dtype in dict.fromkeys(dtypes):
+            forms = (Form.PLAIN, Form.PADDING_FREE, *((Form.PACKED,) if dtype in packed else ()))
+            built = {s: _build(kitchen, graph, dtype, forms) for s, graph in folded.items()}
+            weights = directory / weights_path(dtype)
+            files = {
+                directory / graph_path(s, dtype, form): typed.model
+                for s, typed_forms in built.items()
+                for form, typed in typed_forms.items()
+            }
+            save_graphs(files, weights)
+            shared = weights_path(dtype) if weights.exists() else None
+            described += [_describe(s, dtype, typed, folded[s].notes, shared) for s, typed in built.items()]
+        _narrate(described, stage)
+    return tuple(described)
+
+
+def _build(kitchen: Kitchen, folded: StrategyGraph, dtype: DType, forms: Sequence[Form]) -> _Forms:
+    return {form: build_graph(kitchen, folded.forms[form], dtype) for form in forms if form in folded.forms}
+
+
+def _describe(strategy: Strategy, dtype: DType, forms: _Forms, notes: Notes, weights: str | None) -> Graph:
+    typed, free = forms[Form.PLAIN], forms.get(Form.PADDING_FREE)
+    summary = summarise(typed.model)
+    nodes = Counter(node.rule for node in typed.kept)
+    why = {node.rule: node.why for node in reversed(typed.kept)}
+    return Graph(
+        path=graph_path(strategy, dtype),
+        weights=weights,
+        strategy=strategy_name(strategy),
+        dtype=dtype,
+        inputs=tuple(value.name or "" for value in typed.model.graph.inputs),
+        output=typed.model.graph.outputs[0].name or "",
+        opset=typed.model.opset_imports[""],
+        nodes=summary.nodes,
+        attention_layers=summary.attention_layers,
+        attention_ops=summary.attention_ops,
+        kept_fp32=tuple(Precision(rule=rule, nodes=count, why=why[rule]) for rule, count in nodes.items()),
+        padding_free=None
+        if free is None
+        else PaddingFree(
+            path=graph_path(strategy, dtype, Form.PADDING_FREE),
+            nodes=summarise(free.model).nodes,
+            faster_below={},  # `padding_benefit` measures it
+        ),
+        packed=graph_path(strategy, dtype, Form.PACKED) if Form.PACKED in forms else None,
+        passes=dict(notes),
+        status="built",
+    )
+
+
+def _narrate(graphs: Sequence[Graph], stage: Stage) -> None:
+    stage.outcome = ", ".join(f"{g.strategy} {g.dtype} {g.nodes} nodes" for g in graphs)
+    kept = {rule.rule: rule for graph in graphs for rule in graph.kept_fp32}
+    for rule in kept.values():
+        if rule.rule != "pooling":
+            stage.warn(f"fp16: {rule.nodes} nodes stay fp32 by the rule {rule.rule}: {rule.why}")

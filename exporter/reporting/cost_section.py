@@ -1,0 +1,110 @@
+"""What each strategy costs, as a section of a page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from exporter.comparison.comparison import Comparison
+from exporter.comparison.cost import Cost, system_name
+from exporter.reporting import plots
+from exporter.reporting.page import Figure, Section, Table
+
+_MEASURED = (
+    "All systems took turns on {threads} threads of this machine's CPU. Each row is full: padding, on which poolfold's "
+    "graphs save the most, depends on how texts are batched."
+)
+_BESIDE = (
+    "Beside poolfold's graphs: pytorch is the model itself, and token embeddings its graph as exporters commonly leave "
+    "it, pooled by the caller. For these the pooling makes no difference to time or memory: every token's vector is "
+    "computed and kept whatever is read of them."
+)
+_HALF = (
+    "On a CPU, ONNX Runtime computes fp16 graphs in fp32 between conversions: their times and memory here say nothing "
+    "about a GPU's."
+)
+
+
+def cost_sections(folder: Path, found: Comparison) -> Sequence[Section]:
+    """Speed against quality, and time and memory against length; nothing where cost was not measured."""
+    cost, first = found.cost, found.dtype
+    if cost is None:
+        return ()
+    shapes = {shape.name: shape for shape in cost.latency.workloads}
+    latency: dict[str, dict[int, float]] = {}
+    rows = []
+    for timing in cost.latency.timings:
+        shape = shapes[timing.workload]
+        if shape.batch == cost.rows:
+            latency.setdefault(timing.system, {})[shape.seq_len] = timing.latency_ms.median
+        spread = f"{timing.latency_ms.median:.2f} [{timing.latency_ms.q1:.2f}, {timing.latency_ms.q3:.2f}]"
+        faster = f"{timing.speedup.median:.2f} [{timing.speedup.q1:.2f}, {timing.speedup.q3:.2f}]"
+        rows.append([timing.system, timing.workload, spread, faster, f"{timing.sentences_per_s:.0f}"])
+    metric = found.verdict.metric
+    points = {
+        name: (time, of.value, of.low, of.high)
+        for name in found.quality[first]
+        if (time := cost.milliseconds(system_name(found.entry(name), first))) is not None
+        and (of := found.quality[first][name][metric])
+    }
+    parts: list[Figure | Table] = []
+    if points:
+        trade = plots.scatter(folder, "trade-off", points, x=f"milliseconds for {cost.rows} texts", y=metric)
+        parts.append(
+            Figure(
+                trade, f"{metric} in {first} against the time for {cost.rows} texts: further up is better, left faster"
+            )
+        )
+    shown = _drawn_systems(found, cost)
+    curves = {name: latency[name] for name in shown if name in latency}
+    parts.append(
+        Figure(
+            plots.lines(folder, "latency", curves, x="tokens of a text", y=f"ms for {cost.rows} texts"),
+            f"Milliseconds for {cost.rows} texts against their length",
+        )
+    )
+    weights = {name: cost.memory[name] for name in shown if cost.memory.get(name)}
+    if weights:
+        memory = plots.lines(folder, "memory", weights, x="tokens of a text", y="MiB added to the process")
+        parts.append(Figure(memory, f"Peak memory that the model and {cost.rows} texts add, against their length"))
+        lengths = sorted({length for of in cost.memory.values() for length in of})
+        parts.append(
+            Table(
+                f"MiB that the model and {cost.rows} texts of a length add to a process",
+                ("system", *(f"{length} tokens" for length in lengths)),
+                [[name, *(f"{of[n]:.0f}" if n in of else "-" for n in lengths)] for name, of in cost.memory.items()],
+            )
+        )
+    against = cost.latency.systems[0].name
+    parts.append(
+        Table(
+            "Times, interleaved in one run; medians with quartiles",
+            ("system", "texts x tokens", "ms", f"times as fast as {against}", "texts/s"),
+            rows,
+            folded=True,
+        )
+    )
+    sizes = ", ".join(
+        f"{system_name(entry, dtype)} {entry.disk_bytes(dtype) / 2**20:.0f} MiB"
+        for dtype in found.quality
+        for entry in found.entries
+        if entry.disk_bytes(dtype)
+    )
+    text = [
+        _MEASURED.format(threads=cost.latency.threads),
+        *([_BESIDE] if len(shown) > len(found.entries) else []),
+        f"Graph and weights on disk: {sizes}. Strategies of one precision share their weights.",
+        *([_HALF] if "fp16" in found.quality else []),
+    ]
+    return (Section("Speed and memory", text, parts),)
+
+
+def _drawn_systems(found: Comparison, cost: Cost) -> list[str]:
+    """Those that fit into one plot: everything without poolfold, and each strategy in the first precision."""
+    names = [system_name(entry, found.dtype) for entry in found.entries]
+    beside = [system.name for system in cost.latency.systems if system.name not in _graphs(found)]
+    return [*names, *beside]
+
+
+def _graphs(found: Comparison) -> set[str]:
+    return {system_name(entry, dtype) for entry in found.entries for dtype in found.quality}

@@ -1,0 +1,89 @@
+"""What the user asked for, held against what the checkpoint is: strategies, dimensions, profiles, targets."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from exporter.spec.description import embedding_dim
+from exporter.spec.model import DType, ModelSpec
+from exporter.spec.precisions import PRECISIONS
+from graphs.pooling.head import Dense, Head, Truncate
+from graphs.pooling.strategy import PoolingMode, Strategy, parse_strategy, strategy_name
+from poolfold.errors import CheckpointError, InputError
+
+TRAINED = "trained"
+
+
+def choose_strategies(spec: ModelSpec, names: Sequence[str]) -> tuple[Strategy, ...]:
+    """Read `--pooling`; `trained` is what the checkpoint says. Named twice counts once.
+
+    Raises:
+        CheckpointError: `trained` was asked for, and the checkpoint does not say.
+        InputError: an unknown strategy, or one whose vectors the checkpoint's dense layers cannot take.
+    """
+    strategies: list[Strategy] = []
+    for name in names:
+        if name == TRAINED and spec.trained is None:
+            raise CheckpointError(
+                f"{spec.source.name} does not say which pooling it was trained with: it has no modules.json. "
+                f"Name one with --pooling: {', '.join(PoolingMode)}."
+            )
+        try:
+            strategy = spec.trained if name == TRAINED and spec.trained else parse_strategy(name)
+        except ValueError as error:
+            raise InputError(f"--pooling: {error}.") from None
+        _require_head_fits(spec, strategy)
+        if strategy not in strategies:
+            strategies.append(strategy)
+    return tuple(strategies)
+
+
+def _require_head_fits(spec: ModelSpec, strategy: Strategy) -> None:
+    """A dense layer takes as many values as the trained pooling gives, and no other number."""
+    dense = next((part for part in spec.head if isinstance(part, Dense)), None)
+    got = len(strategy) * spec.hidden_size
+    if dense is not None and dense.weight.shape[1] != got:
+        raise InputError(
+            f"--pooling {strategy_name(strategy)} gives {got} values, and the checkpoint's dense layer takes "
+            f"{dense.weight.shape[1]}. Choose a strategy with that many values, such as "
+            f"{strategy_name(spec.trained or strategy)}."
+        )
+
+
+def choose_head(spec: ModelSpec, strategies: Sequence[Strategy], dimensions: int | None) -> Head:
+    """The checkpoint's head, cut to `--dimensions` behind everything else, as sentence-transformers does.
+
+    Raises:
+        InputError: more dimensions than the vectors have.
+    """
+    if dimensions is None:
+        return spec.head
+    least = min(embedding_dim(spec, strategy, spec.head) for strategy in strategies)
+    if dimensions > least:
+        raise InputError(f"--dimensions {dimensions} is more than the {least} values that a vector has.")
+    return (*spec.head, Truncate(dimensions))
+
+
+def target_dtypes(targets: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str, tuple[DType, ...]]:
+    """Share the precisions out: each target takes those that it has.
+
+    A graph is made in fp32 and fp16 whatever the targets are, and checked in ONNX Runtime.
+
+    Raises:
+        InputError: a target that has none of them, or a precision that only a target not asked for has.
+    """
+    for dtype in dtypes:
+        able = [name for name, precisions in PRECISIONS.items() if dtype in precisions.dtypes]
+        if dtype.of_graph is not dtype and not set(able) & set(targets):
+            raise InputError(
+                f"--dtype {dtype} needs --target {' or '.join(able)}: no graph is stored in it, and no other target "
+                f"executes one in it. Add --target {able[0]}."
+            )
+    shares = {name: tuple(d for d in dtypes if d in PRECISIONS[name].dtypes) for name in targets}
+    for name, share in shares.items():
+        if not share:
+            has = PRECISIONS[name]
+            raise InputError(
+                f"--target {name} needs --dtype {' or '.join(has.dtypes)}: {has.why}. Add --dtype {has.dtypes[0]}."
+            )
+    return shares

@@ -1,0 +1,49 @@
+"""A model and its strategies as the manifest describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from exporter.spec.model import ModelSpec
+from graphs.pooling.head import Dense, Head, Truncate
+from graphs.pooling.strategy import Strategy, strategy_name
+from poolfold import manifest as m
+
+
+def describe_model(spec: ModelSpec, head: Head) -> m.Model:
+    """The manifest's view of a checkpoint."""
+    modules = ("transformer", "pooling", *(type(part).__name__.lower() for part in head))
+    dimensions = next((part.dimensions for part in head if isinstance(part, Truncate)), None)
+    return m.Model(
+        source=spec.source.name,
+        revision=spec.source.revision,
+        model_type=spec.model_type,
+        hidden_size=spec.hidden_size,
+        num_layers=spec.num_layers,
+        vocab_size=spec.vocab_size,
+        trained_strategy=None if spec.trained is None else strategy_name(spec.trained),
+        modules=modules,
+        dimensions=dimensions,
+        similarity=spec.similarity,
+        text=spec.text,
+    )
+
+
+def describe_strategies(spec: ModelSpec, strategies: Iterable[Strategy], head: Head) -> tuple[m.Strategy, ...]:
+    """The manifest's view of the strategies."""
+    return tuple(
+        m.Strategy(name=strategy_name(s), trained=s == spec.trained, dim=embedding_dim(spec, s, head))
+        for s in strategies
+    )
+
+
+def embedding_dim(spec: ModelSpec, strategy: Strategy, head: Head) -> int:
+    """How many values a vector has, behind the pooling and the head."""
+    dim = len(strategy) * spec.hidden_size
+    for part in head:
+        match part:
+            case Dense():
+                dim = len(part.weight)
+            case Truncate():
+                dim = min(dim, part.dimensions)
+    return dim

@@ -1,0 +1,104 @@
+"""What a checkpoint is and says it is: the values that every stage goes by."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from graphs.pooling.head import Head
+from graphs.pooling.strategy import Strategy
+from poolfold.manifest import Text
+
+if TYPE_CHECKING:  # it would import onnx-ir, which most commands do without
+    from graphs.encoder.foreign_encoder import ForeignEncoder
+
+
+class DType(StrEnum):
+    """Precision of what runs. It lives in the graph, not in a builder flag; bf16 alone is how an fp32 graph is run."""
+
+    FP32 = "fp32"
+    FP16 = "fp16"
+    BF16 = "bf16"
+
+    @property
+    def of_graph(self) -> DType:
+        """The precision of the graph that runs."""
+        return DType.FP32 if self is DType.BF16 else self
+
+
+class Form(StrEnum):
+    """In which layout a graph computes its tokens. The vectors are the same."""
+
+    PLAIN = "plain"
+    """[batch, seq, ...], padding included."""
+    PADDING_FREE = "padding-free"
+    """Real tokens only; the graph finds them in attention_mask."""
+    PACKED = "packed"
+    """Real tokens only; their places are the further input token_positions."""
+
+
+def is_graph(model: str) -> bool:
+    """Whether a user's MODEL means an ONNX file, there or not."""
+    path = Path(model).expanduser()
+    return path.suffix.lower() == ".onnx" and not path.is_dir()
+
+
+@dataclass(frozen=True)
+class GraphFile:
+    """An ONNX file whose encoder somebody else exported.
+
+    path: absolute.
+    encoder: which part of it counts.
+    shapes: of its initializers, by name.
+    """
+
+    path: Path
+    encoder: ForeignEncoder
+    shapes: Mapping[str, tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a model lies.
+
+    name: as the user may call it again: a hub id, or an absolute path.
+    folder: its configuration, tokenizer and modules; its weights too, where `graph` is None.
+    revision: a commit sha for a hub id, the SHA-256 of a graph, None for a folder.
+    graph: what computes the token vectors; None where PyTorch does, with the weights of `folder`.
+    """
+
+    name: str
+    folder: Path
+    revision: str | None
+    graph: GraphFile | None = None
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What the checkpoint says it is, everything but the transformer's weights.
+
+    trained: the strategy it was trained with, or None where it does not say.
+    head: the modules behind the pooling, in order, weights included (they are small).
+    transformer: the folder of the transformer inside `source.folder`, absolute: configuration and tokenizer, and the
+        weights, unless `source.graph` has them.
+    tokenizer_json: the tokeniser, complete, as the runtime will load it.
+    token_types: whether the tokeniser hands token_type_ids to the model as well.
+    """
+
+    source: Source
+    transformer: Path
+    model_type: str
+    hidden_size: int
+    num_layers: int
+    vocab_size: int
+    trained: Strategy | None
+    head: Head
+    text: Text
+    similarity: str
+    tokenizer_json: str
+    token_types: bool
+    allow_pickle: bool
+    trust_remote_code: bool

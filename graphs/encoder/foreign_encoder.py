@@ -1,0 +1,143 @@
+"""Tell whether a graph that somebody else exported is an encoder that poolfold can take, and which of its parts count.
+
+Ignorant of files, checkpoints and runtimes; `adopt_encoder` makes the graph its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import onnx_ir as ir
+
+from graphs.ir.names import ATTENTION_MASK, INPUT_IDS, LAST_HIDDEN_STATE, POSITION_IDS, TOKEN_TYPE_IDS
+
+_TOKEN_OUTPUTS = (LAST_HIDDEN_STATE, "token_embeddings")
+"""What exporters call token vectors, in order of preference: optimum's name, and that of sentence-transformers."""
+
+_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
+_HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
+_QUANTISED = frozenset(
+    {"DequantizeLinear", "DynamicQuantizeLinear", "QuantizeLinear", "MatMulInteger", "ConvInteger", "QLinearMatMul"}
+    | {"DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulIntegerToFloat", "MatMulNBits", "MatMulBnb4"}
+    | {"QAttention", "QEmbedLayerNormalization", "QGemm", "QLinearAdd", "QLinearMul", "GatherBlockQuantized"}
+)
+
+
+@dataclass(frozen=True)
+class ForeignEncoder:
+    """What of a graph is the encoder.
+
+    hidden: the name of the output with the token vectors; width: how many values each has, None where the graph does
+        not say.
+    folded: the inputs that become constants.
+    """
+
+    hidden: str
+    width: int | None
+    folded: tuple[str, ...]
+
+
+def find_encoder(model: ir.Model) -> ForeignEncoder:
+    """The encoder in a graph, functions inlined and initializers taken out of its inputs.
+
+    Raises:
+        ir.passes.PreconditionError: the graph is no fp32 encoder of dynamic batches; says what was got and expected.
+    """
+    _require_fp32(model)
+    folded = _check_inputs(model.graph)
+    hidden = _token_vectors(model.graph)
+    reached = _inputs_behind(hidden)
+    for name in (INPUT_IDS, ATTENTION_MASK):
+        if name not in reached:
+            raise ir.passes.PreconditionError(
+                f"the token vectors {hidden.name} do not depend on {name}, so padded batches would give wrong vectors"
+            )
+    last = hidden.shape[-1] if hidden.shape is not None else None
+    return ForeignEncoder(str(hidden.name), last if isinstance(last, int) else None, folded)
+
+
+def _check_inputs(graph: ir.Graph) -> tuple[str, ...]:
+    """Check names, dtypes and shapes; the inputs that fold."""
+    names = [str(value.name) for value in graph.inputs]
+    expected = f"expected {INPUT_IDS}, {ATTENTION_MASK} and perhaps {TOKEN_TYPE_IDS}, {POSITION_IDS}"
+    if unknown := [name for name in names if name not in (INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS, POSITION_IDS)]:
+        raise ir.passes.PreconditionError(f"it has the inputs {', '.join(unknown)}; {expected}")
+    if missing := [name for name in (INPUT_IDS, ATTENTION_MASK) if name not in names]:
+        raise ir.passes.PreconditionError(f"it has no input {' and no '.join(missing)}; {expected}")
+    for value in graph.inputs:
+        if value.dtype not in _INTEGERS:
+            raise ir.passes.PreconditionError(f"its input {value.name} is {value.dtype}; expected INT64 or INT32")
+        if value.shape is None:
+            continue
+        if len(value.shape) != 2:
+            raise ir.passes.PreconditionError(f"its input {value.name} is {value.shape}; expected [batch, seq]")
+        if any(isinstance(dim, int) for dim in value.shape):
+            raise ir.passes.PreconditionError(
+                f"its input {value.name} has the fixed shape {value.shape}; expected [batch, seq] of any size. "
+                "Export it with dynamic batch and sequence axes"
+            )
+    return tuple(name for name in names if name not in (INPUT_IDS, ATTENTION_MASK))
+
+
+def _token_vectors(graph: ir.Graph) -> ir.Value:
+    """The output that holds a vector for each token: by its name, or the only one of that form."""
+    named = [value for name in _TOKEN_OUTPUTS for value in graph.outputs if value.name == name]
+    formed = [value for value in graph.outputs if value.shape is not None and len(value.shape) == 3]
+    found = named[:1] or formed
+    outputs = ", ".join(f"{value.name} {value.shape or 'of unknown shape'}" for value in graph.outputs)
+    if len(found) != 1:
+        what = "no vectors of tokens" if not found else "several outputs that could be the vectors of tokens"
+        raise ir.passes.PreconditionError(
+            f"it gives {outputs}: {what}. Expected {' or '.join(_TOKEN_OUTPUTS)}, float32 [batch, seq, hidden], since "
+            "a pooled vector cannot be pooled in another way. Export the encoder for feature extraction"
+        )
+    (hidden,) = found
+    if hidden.dtype != ir.DataType.FLOAT or (hidden.shape is not None and len(hidden.shape) != 3):
+        raise ir.passes.PreconditionError(
+            f"its output {hidden.name} is {hidden.dtype} {hidden.shape}; expected FLOAT [batch, seq, hidden]"
+        )
+    return hidden
+
+
+def _require_fp32(model: ir.Model) -> None:
+    """Refuse weights and operators of fewer bits: what they lost cannot be brought back, nor be told apart."""
+    nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
+    if quantised := sorted({node.op_type for node in nodes if node.op_type in _QUANTISED}):
+        raise ir.passes.PreconditionError(
+            f"it is quantised ({', '.join(quantised)}); expected fp32. Export the model without quantisation"
+        )
+    values = [*model.graph.initializers.values(), *model.graph.outputs]
+    casts = [node for node in nodes if node.op_type == "Cast" and "to" in node.attributes]
+    dtypes = {value.dtype for value in values} | {ir.DataType(node.attributes["to"].as_int()) for node in casts}
+    if half := sorted(dtype.name for dtype in dtypes & _HALF if dtype is not None):
+        raise ir.passes.PreconditionError(
+            f"it is a graph in {', '.join(half)}; expected fp32. Export the model in fp32; --dtype fp16 makes the rest"
+        )
+
+
+def _inputs_behind(output: ir.Value) -> set[str]:
+    """Names of the graph inputs that a value is computed from."""
+    found: set[str] = set()
+    seen: set[ir.Value] = set()
+    pending = [output]
+    while pending:
+        value = pending.pop()
+        if value in seen:
+            continue
+        seen.add(value)
+        if value.is_graph_input():
+            found.add(str(value.name))
+        if (node := value.producer()) is not None:
+            pending.extend(_reads(node))
+    return found
+
+
+def _reads(node: ir.Node) -> Iterator[ir.Value]:
+    """What a node reads, its subgraphs included."""
+    yield from (value for value in node.inputs if value is not None)
+    for attribute in node.attributes.values():
+        if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):
+            graphs = [attribute.as_graph()] if attribute.type == ir.AttributeType.GRAPH else attribute.as_graphs()
+            for inner in (inner for graph in graphs for inner in ir.traversal.RecursiveGraphIterator(graph)):
+                yield from (value for value in inner.inputs if value is not None)

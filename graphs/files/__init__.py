@@ -1,0 +1,1 @@
+"""Graphs as files: saved with shared weights, loaded, summarised."""

@@ -1,0 +1,22 @@
+"""The names of a graph's inputs and outputs, by which other programs load it.
+
+Source: optimum's and sentence-transformers' exports use the same.
+"""
+
+from __future__ import annotations
+
+import onnx_ir as ir
+
+INPUT_IDS = "input_ids"
+ATTENTION_MASK = "attention_mask"
+TOKEN_TYPE_IDS = "token_type_ids"
+POSITION_IDS = "position_ids"
+TOKEN_POSITIONS = "token_positions"
+"""Input of the packed form, int64 [1, tokens]: the place of each token in the flattened batch."""
+LAST_HIDDEN_STATE = "last_hidden_state"
+SENTENCE_EMBEDDING = "sentence_embedding"
+
+
+def scores_name(node: ir.Node) -> str:
+    """What the scores of an Attention node are called in `tensor_ranges`."""
+    return f"{node.name}.scores"

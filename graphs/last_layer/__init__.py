@@ -1,0 +1,1 @@
+"""The last layer for the pooled row alone, where the pooling reads one row."""

@@ -1,0 +1,1 @@
+"""Real tokens only: padding leaves the computation where that is exact."""

@@ -1,0 +1,138 @@
+"""Find out whether padding can reach a real token otherwise than through an attention that masks it.
+
+Padding-free compute leaves other numbers at padding than padding would give. That is exact only where every operator
+that mixes tokens hides the padding: a softmax over masked scores, the product with what that softmax gives, or the
+pooling. Ignorant of how tokens are packed.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection
+from enum import IntEnum
+
+import onnx_ir as ir
+
+from graphs.ir.constants import scalar_of
+from graphs.ir.dims import dims_of
+from graphs.ir.movement import moved_inputs
+from graphs.ir.row_rules import row_inputs
+from graphs.ir.stage import stage_of
+
+_SAFE_STAGES = frozenset({"pooling", "head", "mask", "row", "packing"})
+"""What these stages compute of tokens, the pooling tests hold against the definition: padding counts nothing."""
+
+
+class _Padding(IntEnum):
+    """What stands at the padded places of an axis, the worst last."""
+
+    ZERO = 0
+    """Exactly zero: behind the softmax."""
+    MASKED = 1
+    """A score that the mask was added to: its softmax is zero."""
+    ANYTHING = 2
+
+
+Axes = dict[int, _Padding]
+
+
+def unhidden_padding(graph: ir.Graph, token_wise: Collection[ir.Node]) -> list[str]:
+    """Why padding may reach a real token: one line for each such operator; empty where it cannot.
+
+    Args:
+        graph: with a canonical mask (`canonical_mask`), shapes inferred.
+        token_wise: the nodes whose outputs [batch, seq, ...] will hold other numbers at padding.
+    """
+    mask: set[ir.Value] = set()
+    found: defaultdict[ir.Value, Axes] = defaultdict(dict)
+    reasons = []
+    for node in graph:
+        stage = stage_of(node)
+        if stage == "mask" or (stage == "row" and node.inputs[0] in mask) or _adds_bias(node, mask, found):
+            mask.update(node.outputs)
+        if node in token_wise:
+            found.update((value, {1: _Padding.ANYTHING}) for value in node.outputs)
+        if node in token_wise or stage in _SAFE_STAGES or node.op_type in ("Shape", "Size"):
+            continue
+        for place, value in enumerate(node.inputs):
+            for axis, padding in found[value].items() if value is not None else ():
+                if not _carry(node, place, axis, padding, mask, found):
+                    reasons.append(f"{node.op_type} {node.name} mixes {value.name if value else ''} along its tokens")
+    return reasons
+
+
+def _carry(
+    node: ir.Node, place: int, axis: int, padding: _Padding, mask: set[ir.Value], found: dict[ir.Value, Axes]
+) -> bool:
+    """Mark the axes of the outputs that hold the padding of an input's axis; False where it is mixed into others."""
+    if node.op_type == "Attention" and not node.domain and place in (1, 2):
+        return axis == 2 and len(node.inputs) > 3 and node.inputs[3] in mask
+    if node.op_type == "Softmax" and axis == _last(node.inputs[0]) and _softmax_axis(node) == axis:
+        found[node.outputs[0]][axis] = _Padding.ZERO
+        return padding is not _Padding.ANYTHING
+    if node.op_type == "MatMul" and _contracts(node, place, axis):
+        # Either side may hide it: zero times any finite number.
+        other = node.inputs[1 - place]
+        other_axis = (_last(other) if place == 1 else (_last(other) or 0) - 1) if other is not None else None
+        zero = found[other].get(other_axis) is _Padding.ZERO if other is not None and other_axis is not None else False
+        return padding is _Padding.ZERO or zero
+    padding = _behind(node, place, axis, padding, mask)
+    carried = False
+    for output in node.outputs:
+        for out_axis in range(len(dims_of(output) or ())):
+            rows = row_inputs(node, out_axis)
+            if isinstance(rows, dict) and rows.get(place) == axis:
+                before = found[output].get(out_axis, _Padding.ZERO)
+                found[output][out_axis] = max(before, padding)
+                carried = True
+    return carried
+
+
+def _adds_bias(node: ir.Node, mask: set[ir.Value], found: dict[ir.Value, Axes]) -> bool:
+    """Whether a node adds to the mask what depends on no token, such as a position bias: it hides as much."""
+    return (
+        node.op_type == "Add"
+        and any(value in mask for value in node.inputs)
+        and all(value is not None and not found.get(value) for value in node.inputs)
+    )
+
+
+_ORDINARY = 64.0
+"""A masked score divided by this is still far below any other, in fp16 too."""
+
+
+def _behind(node: ir.Node, place: int, axis: int, padding: _Padding, mask: set[ir.Value]) -> _Padding:
+    """What stands at the padding behind a node that computes place by place."""
+    value, others = node.inputs[place], [v for i, v in enumerate(node.inputs) if i != place]
+    if node.op_type == "Add" and axis == _last(value) and any(other in mask for other in others):
+        return min(padding, _Padding.MASKED)
+    if value in moved_inputs(node) or (node.op_type == "Cast" and node.outputs[0].dtype in _FLOATS):
+        return padding
+    scales = node.op_type == "Mul" or (node.op_type == "Div" and place == 0)
+    if padding is _Padding.ZERO and scales:
+        return padding
+    if padding is _Padding.MASKED:
+        number = scalar_of(others[0]) if scales and others else None
+        if node.op_type == "Add" or (number is not None and 1 / _ORDINARY <= number <= _ORDINARY):
+            return padding
+    return _Padding.ANYTHING
+
+
+_FLOATS = (ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.BFLOAT16)
+
+
+def _last(value: ir.Value | None) -> int | None:
+    dims = dims_of(value)
+    return None if dims is None else len(dims) - 1
+
+
+def _softmax_axis(node: ir.Node) -> int | None:
+    attribute = node.attributes.get("axis")
+    rank = len(dims_of(node.inputs[0]) or ())
+    return (-1 if attribute is None else attribute.as_int()) % rank if rank else None
+
+
+def _contracts(node: ir.Node, place: int, axis: int) -> bool:
+    """Whether a MatMul sums over this axis of this input."""
+    last = _last(node.inputs[place])
+    return last is not None and axis == (last if place == 0 else last - 1)

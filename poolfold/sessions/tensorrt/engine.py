@@ -1,0 +1,132 @@
+"""An engine's file to a loaded engine: checked against the machine, refitted where its weights are left out.
+
+Knows no batch. Past the checks not run: it needs a GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from poolfold.errors import ArtifactError, TargetUnavailable
+from poolfold.manifest import Engine, Range
+from poolfold.sessions.tensorrt.checks import check_plan, find_place, how_to_build, make_runtime
+from poolfold.sessions.tensorrt.gpu import Gpu, load_cuda, succeed
+from poolfold.sessions.tensorrt.library import log, reason
+
+IDS, MASK, POSITIONS, VECTORS = "input_ids", "attention_mask", "token_positions", "sentence_embedding"
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """An engine in a GPU's memory.
+
+    record: what the manifest says of it.
+    trt, cuda: the library's module and `cuda.bindings.runtime`.
+    runtime: kept for the engine's sake.
+    engine: the library's engine; safe to share between threads.
+    dim: length of a vector.
+    """
+
+    path: Path
+    record: Engine
+    gpu: Gpu
+    trt: Any
+    cuda: Any
+    runtime: Any
+    engine: Any
+    dim: int
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of its inputs."""
+        return input_names(self.record)
+
+
+def input_names(record: Engine) -> tuple[str, ...]:
+    """The inputs of an engine's form."""
+    return (IDS, MASK, POSITIONS) if record.form == "packed" else (IDS, MASK)
+
+
+def load_engine(directory: Path, record: Engine, gpu: int) -> Loaded:
+    """Load an engine of an artifact.
+
+    Args:
+        directory: the artifact.
+        record: what its manifest says of the engine.
+        gpu: the GPU's number.
+
+    Raises:
+        TargetUnavailable: no GPU, driver or library here, or ones that the engine does not fit.
+        ArtifactError: the engine is not what its record says.
+    """
+    path = directory / record.path
+    try:
+        device, trt = find_place(record, gpu)
+    except TargetUnavailable as error:
+        raise TargetUnavailable(f"{path} cannot run here: {error}") from error
+    cuda = load_cuda()
+    succeed(cuda, cuda.cudaSetDevice(device.ordinal))
+    succeed(cuda, cuda.cudaFree(0))  # which makes the GPU's context, without which the library loads nothing
+    runtime = make_runtime(trt)
+    engine = deserialise(trt, runtime, path, record)
+    if record.stripped:
+        _refit(trt, engine, directory / record.graph)
+    return Loaded(path, record, device, trt, cuda, runtime, engine, _check(path, record, trt, engine))
+
+
+def deserialise(trt: Any, runtime: Any, path: Path, record: Engine) -> Any:
+    """The library's engine from a file.
+
+    Raises:
+        TargetUnavailable: the library refuses it; says why in its words.
+    """
+    plan = path.read_bytes()
+    why = check_plan(trt, runtime, plan)
+    if why is None:
+        engine = runtime.deserialize_cuda_engine(plan)
+        if engine is not None:
+            return engine
+        why = reason(trt)
+    raise TargetUnavailable(
+        f"{path} is refused by {record.target} {trt.__version__}: {why}. {how_to_build(record.target)}"
+    )
+
+
+def _refit(trt: Any, engine: Any, graph: Path) -> None:
+    """Put the graph's weights into an engine that was built without them."""
+    refitter = trt.Refitter(engine, log(trt))
+    parser = trt.OnnxParserRefitter(refitter, log(trt))
+    if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
+        raise ArtifactError(
+            f"{graph} does not give the weights that the engine built from it lacks: {reason(trt)}. "
+            "Build the engine again."
+        )
+
+
+def _check(path: Path, record: Engine, trt: Any, engine: Any) -> int:
+    """Hold the engine's tensors and profiles against the record; returns the length of a vector."""
+    tensors = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
+    inputs = {name for name in tensors if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT}
+    expected = input_names(record)
+    types = {name: engine.get_tensor_dtype(name) for name in sorted(tensors)}
+    right = {**dict.fromkeys(expected, trt.DataType.INT64), VECTORS: trt.DataType.FLOAT}
+    if inputs != set(expected) or types != right:
+        shown = ", ".join(f"{name} {dtype.name}" for name, dtype in types.items())
+        raise ArtifactError(
+            f"{path} has {shown}; expected int64 {', '.join(expected)} and float32 {VECTORS}. Build the engine again."
+        )
+    found = [
+        tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(IDS, index))
+        for index in range(engine.num_optimization_profiles)
+    ]
+    if found != [_shapes(profile.batch, profile.seq_len) for profile in record.profiles]:
+        raise ArtifactError(
+            f"{path} takes input_ids of {found}; its manifest says {list(record.profiles)}. Build the engine again."
+        )
+    return int(tuple(engine.get_tensor_shape(VECTORS))[-1])
+
+
+def _shapes(batch: Range, seq: Range) -> tuple[tuple[int, int], ...]:
+    return (batch.min, seq.min), (batch.opt, seq.opt), (batch.max, seq.max)

@@ -1,0 +1,84 @@
+"""An engine of TensorRT or TensorRT-RTX on an NVIDIA GPU. Knows shapes and lanes; no texts.
+
+Up to the refusal of an engine on a machine without a GPU, run; beyond it not.
+"""
+
+from __future__ import annotations
+
+import weakref
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from poolfold.errors import InputError
+from poolfold.manifest import Engine
+from poolfold.packing import token_positions
+from poolfold.sessions.profiles import cut, split_batch
+from poolfold.sessions.tensorrt.context import RuntimeCache
+from poolfold.sessions.tensorrt.engine import IDS, MASK, POSITIONS, load_engine
+from poolfold.sessions.tensorrt.lane import EngineLane
+from poolfold.sessions.tensorrt.lanes import Lanes
+
+MOST_LANES = 4
+"""Batches that run at once. Each lane takes the engine's working memory again, and more share the GPU no better."""
+
+
+class EngineSession:
+    """An engine in a GPU's memory. Safe to share between threads: each run has a stream and a context of its own."""
+
+    def __init__(self, directory: Path, record: Engine, *, gpu: int, digest: str) -> None:
+        """Load an engine.
+
+        Args:
+            directory: the artifact.
+            record: what its manifest says of the engine.
+            gpu: the GPU's number.
+            digest: SHA-256 of the engine's file.
+
+        Raises:
+            TargetUnavailable: no GPU, driver or library here, or ones that the engine does not fit.
+            ArtifactError: the engine is not what its record says.
+        """
+        loaded = load_engine(directory, record, gpu)
+        self._profiles = record.profiles
+        self._packed = POSITIONS in loaded.inputs
+        self._dim = loaded.dim
+        self._cache = RuntimeCache(loaded, digest) if record.target == "tensorrt-rtx" else None
+        cache = self._cache
+        self._lanes: Lanes[EngineLane] | None = Lanes(lambda: EngineLane(loaded, cache), MOST_LANES)
+        # An encoder that is forgotten and not closed gives the memory back too.
+        weakref.finalize(self, self._lanes.close).atexit = False
+        if self._cache is not None:
+            # A first context compiles the kernels: once, for this process and later ones, however they end.
+            with self._lanes.borrow():
+                self._cache.save()
+
+    def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim].
+
+        Raises:
+            InputError: the session is closed, or a row is longer than any profile takes.
+            TargetUnavailable: the GPU fails, or has too little memory.
+        """
+        lanes = self._lanes
+        if lanes is None:
+            raise InputError("the encoder is closed; load the artifact again to go on")
+        split = split_batch(self._profiles, *input_ids.shape)
+        vectors = np.empty((len(input_ids), self._dim), dtype=np.float32)
+        with lanes.borrow() as lane:
+            for piece in split.pieces:
+                ids, mask = cut(input_ids, attention_mask, piece)
+                feeds = {IDS: ids, MASK: mask, **({POSITIONS: token_positions(mask)} if self._packed else {})}
+                vectors[piece.start : piece.stop] = lane.run(split.profile, feeds)[: piece.stop - piece.start]
+        return vectors
+
+    def close(self) -> None:
+        """Free the GPU's memory once no run uses it; a later `run` raises InputError. Closing twice does nothing."""
+        lanes, self._lanes = self._lanes, None
+        if lanes is None:
+            return
+        if self._cache is not None:
+            self._cache.save()
+            self._cache = None
+        lanes.close()

