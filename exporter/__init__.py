@@ -1,4 +1,11 @@
-"""Checkpoint in, validated artifact out: reading, reference, export, targets, parity, latency, publishing, CLI.
+"""Checkpoint in, validated artifact out. The functions below are what the command line calls.
 
-Importing the package imports no submodule, so that the console script starts fast and a light install keeps working.
+Importing the package loads none of the libraries that they need, so that the command starts fast and a light install
+keeps working.
 """
+
+from __future__ import annotations
+
+from exporter.api import bench, build, compare, export, validate
+
+__all__ = ["bench", "build", "compare", "export", "validate"]

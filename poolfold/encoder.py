@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, CheckFailed, InputError
 from poolfold.inputs import check_batch, check_texts
-from poolfold.manifest import Model
+from poolfold.manifest import SENTENCE_EMBEDDING, Model, Output
+from poolfold.outputs import refusals
 from poolfold.sessions import Session
 from poolfold.tokenise import Tokenizer, pad, shorten
 
@@ -29,6 +30,7 @@ class Encoder:
     strategy, dtype, target: what `load` chose.
     dim: length of a vector.
     model: what the checkpoint says it is.
+    output: what the graph gives, and which rows are refused.
     """
 
     session: Session = field(repr=False)
@@ -38,6 +40,7 @@ class Encoder:
     target: str = field(kw_only=True)
     dim: int = field(kw_only=True)
     model: Model = field(kw_only=True, repr=False)
+    output: Output = field(default=SENTENCE_EMBEDDING, kw_only=True, repr=False)
 
     @property
     def max_seq_length(self) -> int:
@@ -120,13 +123,13 @@ class Encoder:
         """Run the session and check every row; `names` tells the rows in a message."""
         vectors = self.session.run(input_ids, attention_mask)
         expected = (len(names), self.dim)
-        if vectors.dtype != np.float32 or vectors.shape != expected:
+        if vectors.dtype != self.output.dtype or vectors.shape != expected:
             raise ArtifactError(
                 f"the {self.strategy} {self.dtype} model gave {vectors.dtype} {list(vectors.shape)}; "
-                f"expected float32 {list(expected)}, as its manifest says. Export the model again."
+                f"expected {self.output.dtype} {list(expected)}, as its manifest says. Export the model again."
             )
-        _refuse_rows(np.flatnonzero(~np.isfinite(vectors).all(axis=1)), "not finite (NaN or infinity)", names)
-        _refuse_rows(np.flatnonzero(~vectors.any(axis=1)), "zero", names)
+        for reason, rows in refusals(vectors, self.output):
+            raise _refused(rows, reason, names)
         return vectors
 
     def close(self) -> None:
@@ -140,12 +143,11 @@ class Encoder:
         self.close()
 
 
-def _refuse_rows(rows: npt.NDArray[np.intp], what: str, names: list[str]) -> None:
-    """Raise CheckFailed where there are any rows."""
-    if rows.size:
-        shown = ", ".join(names[row] for row in rows[:_SHOWN])
-        more = f" and {rows.size - _SHOWN} more" if rows.size > _SHOWN else ""
-        raise CheckFailed(
-            f"the vector is {what} for {shown}{more}; expected finite values, not all zero. Nothing is returned. "
-            "Try dtype fp32, and `poolfold validate` on these texts."
-        )
+def _refused(rows: npt.NDArray[np.intp], reason: str, names: list[str]) -> CheckFailed:
+    """The error for rows that are not returned."""
+    shown = ", ".join(names[row] for row in rows[:_SHOWN])
+    more = f" and {rows.size - _SHOWN} more" if rows.size > _SHOWN else ""
+    return CheckFailed(
+        f"the vector is {reason} for {shown}{more}; expected finite values, not all zero. Nothing is returned. "
+        "Try dtype fp32, and `poolfold validate` on these texts."
+    )

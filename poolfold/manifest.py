@@ -22,6 +22,7 @@ from poolfold.errors import ArtifactError
 SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 _UNSEALED = "0" * 64
+_REHEARSED = "fp16 rehearsal on "
 _SEAL = re.compile(rb'\A\{\s*"manifest_sha256":\s*"([0-9a-f]{64})"')
 
 
@@ -94,6 +95,30 @@ class PaddingFree(_Record, frozen=True):
     faster_below: dict[str, float]
 
 
+class Output(_Record, frozen=True):
+    """What a graph gives, and how its values are compared.
+
+    `axes` and `dtype` describe the tensor. `metric` tells which values are alike. `refused` lists what never stands in
+    it: `nan`, `infinity`, and `zero`, a row of zeros.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    dtype: str
+    metric: str
+    refused: tuple[str, ...]
+
+
+SENTENCE_EMBEDDING = Output(
+    name="sentence_embedding",
+    axes=("batch", "dim"),
+    dtype="float32",
+    metric="cosine",
+    refused=("nan", "infinity", "zero"),
+)
+"""One vector a text: what every graph of this schema version gives."""
+
+
 class Graph(_Record, frozen=True):
     """An ONNX graph: `input_ids`, `attention_mask` int64 [batch, seq] -> `sentence_embedding` fp32 [batch, dim].
 
@@ -118,6 +143,16 @@ class Graph(_Record, frozen=True):
     packed: str | None
     passes: dict[str, str]
     status: str
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """Each form of the graph: `plain`, `padding-free`, `packed` -> its path."""
+        forms = {"plain": self.path}
+        if self.padding_free is not None:
+            forms["padding-free"] = self.padding_free.path
+        if self.packed is not None:
+            forms["packed"] = self.packed
+        return forms
 
 
 class Range(_Record, frozen=True):
@@ -191,8 +226,86 @@ class File(_Record, frozen=True):
     sha256: str
 
 
+class Executor(_Record, frozen=True):
+    """What computed vectors: a target on a device, one form of a graph; `rehearsed` where fp16 was rounded in fp32."""
+
+    target: str
+    device: str
+    form: str = "plain"
+    rehearsed: bool = False
+
+    def __str__(self) -> str:
+        form = "" if self.form == "plain" else f", {self.form}"
+        return f"{_REHEARSED if self.rehearsed else ''}{self.target} {self.device}{form}"
+
+    @classmethod
+    def parse(cls, name: str) -> Executor:
+        """Read what `str` gives. Manifests of 0.1.0 have the name alone.
+
+        Raises:
+            ValueError: not such a name.
+        """
+        runs, _, form = name.removeprefix(_REHEARSED).partition(", ")
+        target, device = runs.rsplit(" ", 1)
+        return cls(target=target, device=device, form=form or "plain", rehearsed=name.startswith(_REHEARSED))
+
+
+class ParityCheck(_Record, frozen=True):
+    """A check's value, over all texts, and the limit that it was held to; None where it is reported only."""
+
+    value: float
+    limit: float | None
+    passed: bool
+
+
+class WorstText(_Record, frozen=True):
+    """A text, shortened, and the cosine of its vector with the reference's."""
+
+    text: str
+    cosine: float
+
+
+class Parity(_Record, frozen=True):
+    """The checks of one candidate, by name, against `reference` on `texts` texts.
+
+    `executor` is the name of `ran_on`, for people.
+    """
+
+    strategy: str
+    dtype: str
+    executor: str
+    ran_on: Executor
+    reference: str
+    passed: bool
+    texts: int
+    checks: dict[str, ParityCheck]
+    worst: tuple[WorstText, ...]
+
+
+class Latency(_Record, frozen=True):
+    """A system on a workload: milliseconds of a call over the rounds, median and quartiles.
+
+    `runtime`: a target, with ONNX Runtime's provider behind it where that is another than `cpu`; or a baseline.
+    `speedup`: the baseline's time over this one's, the median of the rounds' ratios. `increase_mib`: what the model and
+    the largest batch add to the process; None where the machine does not tell.
+    """
+
+    strategy: str
+    dtype: str
+    runtime: str
+    workload: str
+    threads: int
+    median_ms: float
+    q1_ms: float
+    q3_ms: float
+    speedup: float
+    sentences_per_s: float
+    tokens_per_s: float
+    increase_mib: float | None
+
+
 class Manifest(_Record, frozen=True):
-    """An artifact, whole. `parity`, `latency` and `environment` are reports for people and scripts: plain JSON."""
+    """An artifact, whole. `environment` is a report for people and scripts: plain JSON."""
 
     schema_version: int
     poolfold_version: str
@@ -203,13 +316,22 @@ class Manifest(_Record, frozen=True):
     graphs: tuple[Graph, ...]
     engines: tuple[Engine, ...]
     files: tuple[File, ...]
-    parity: tuple[Mapping[str, Any], ...]
-    latency: tuple[Mapping[str, Any], ...]
+    parity: tuple[Parity, ...]
+    latency: tuple[Latency, ...]
     environment: Mapping[str, Any]
 
     def graph(self, strategy: str, dtype: str) -> Graph | None:
         """The graph of a strategy and a dtype, or None."""
         return next((g for g in self.graphs if (g.strategy, g.dtype) == (strategy, dtype)), None)
+
+    def graph_at(self, path: str) -> Graph | None:
+        """The graph one of whose forms is a file."""
+        return next((graph for graph in self.graphs if path in graph.forms.values()), None)
+
+    def digest(self, *paths: str | None) -> str:
+        """A name for the content of some files of the artifact, from the SHA-256 of each."""
+        sums = {file.path: file.sha256 for file in self.files}
+        return hashlib.sha256(" ".join(sums.get(path, "") for path in paths if path).encode()).hexdigest()
 
 
 def dumps(manifest: Manifest) -> bytes:
@@ -246,12 +368,34 @@ def loads(data: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
         raise ArtifactError(f"{where} was changed after it was written: its SHA-256 differs. Export the model again.")
     del fields["manifest_sha256"]
     try:
-        manifest = msgspec.convert(fields, Manifest)
+        manifest = msgspec.convert(_with_executors(fields), Manifest)
     except msgspec.ValidationError as error:
         raise ArtifactError(f"{where} is malformed: {error}. Export the model again.") from None
     if manifest.schema_version != SCHEMA_VERSION:
         raise ArtifactError(f"{where} has schema version {version}; this poolfold reads version {SCHEMA_VERSION}.")
     return manifest
+
+
+def _with_executors(fields: dict[str, Any]) -> dict[str, Any]:
+    """The fields with each parity row's executor as a record; 0.1.0 wrote its name alone.
+
+    Raises:
+        msgspec.ValidationError: a name that `Executor.parse` cannot read.
+    """
+    rows = fields.get("parity")
+    if not isinstance(rows, list):
+        return fields
+    parity = []
+    for place, row in enumerate(rows):
+        if isinstance(row, dict) and "ran_on" not in row and isinstance(row.get("executor"), str):
+            try:
+                row = {**row, "ran_on": msgspec.to_builtins(Executor.parse(row["executor"]))}
+            except ValueError:
+                raise msgspec.ValidationError(
+                    f"Expected the name of an executor, got {row['executor']!r} - at `$.parity[{place}].executor`"
+                ) from None
+        parity.append(row)
+    return {**fields, "parity": parity}
 
 
 def read_manifest(directory: Path) -> Manifest:

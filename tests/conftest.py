@@ -12,12 +12,13 @@ import pytest
 
 from exporter.artifact.publish import staging
 from exporter.host.console import Console
-from exporter.pipeline.capture_checkpoint import capture
+from exporter.pipeline.capture import capture
 from exporter.pipeline.export_model import export_model
 from exporter.pipeline.make_artifact import make_artifact
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType
-from exporter.spec.options import ExportOptions
+from exporter.spec.options import ExportOptions, Shapes
+from exporter.spec.origin import NO_TRUST
 from poolfold.manifest import Manifest
 from tests.architectures import ARCHITECTURES
 from tests.models import DenseLayer, tiny_checkpoint
@@ -46,17 +47,14 @@ def _options(model: Path | str, output: Path, changes: dict[str, Any]) -> Export
         "pooling": ("trained",),
         "dtypes": (DType.FP32,),
         "targets": ("onnxruntime",),
-        "batch": (1, 4, 8),
-        "seq_len": None,
-        "buckets": None,
+        "shapes": Shapes((1, 4, 8), None, None),
         "texts": (),
         "dimensions": None,
         "revision": None,
         "force": False,
         "skip_latency": True,
         "threads": 1,
-        "allow_pickle": False,
-        "trust_remote_code": False,
+        "trust": NO_TRUST,
         "build": BuildOptions(),
     }
     return ExportOptions(model=str(model), output=output, **(options | changes))

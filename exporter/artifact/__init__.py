@@ -1,5 +1,6 @@
 """An artifact on disk: which file lies where, its manifest, and its publication by one rename.
 
-layout    paths inside the artifact; the manifest that describes every file
+layout    paths inside the artifact
+draft     an artifact in the making, and the manifest written from it
 publish   a hidden directory that becomes the destination, or goes away
 """

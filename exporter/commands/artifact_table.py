@@ -9,8 +9,7 @@ from typing import Any
 import msgspec
 
 from exporter.host.console import Console
-from exporter.measure.systems import BASELINES, PYTORCH
-from exporter.parity.report import target_of
+from exporter.spec.origin import BASELINES, CHECKPOINT
 from poolfold.manifest import Manifest, PaddingFree, Strategy
 from poolfold.sessions.by_padding import FASTER_BELOW
 
@@ -80,7 +79,7 @@ def as_json(manifest: Manifest, directory: Path) -> Mapping[str, Any]:
 
 def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
     """One row for each graph and engine, and one for each model they were measured against."""
-    workloads = [name for name in _SHOWN if any(row["workload"] == name for row in manifest.latency)]
+    workloads = [name for name in _SHOWN if any(row.workload == name for row in manifest.latency)]
     header = ["strategy", "dtype", "runs on", "trained", "checked", "cosine >=", "top-10", *_latency_header(workloads)]
     rows: list[list[str]] = []
     for strategy in manifest.strategies:
@@ -90,7 +89,7 @@ def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
     console.table(f"{directory}: {model.model_type}, {model.num_layers} layers, {dims} dimensions", header, rows)
     if manifest.latency:
         console.line(
-            f"Milliseconds for batch x tokens, {manifest.latency[0]['threads']} threads, median; (x) is "
+            f"Milliseconds for batch x tokens, {manifest.latency[0].threads} threads, median; (x) is "
             f"{BASELINES[_baseline(manifest)]} time over this one's, interleaved in one run. MiB: what model and "
             "largest batch add to the process."
         )
@@ -122,7 +121,7 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
 
 def _baseline(manifest: Manifest) -> str:
     """The runtime that others are compared with."""
-    return next((str(row["runtime"]) for row in manifest.latency if row["runtime"] in BASELINES), PYTORCH)
+    return next((row.runtime for row in manifest.latency if row.runtime in BASELINES), CHECKPOINT.baseline)
 
 
 def _latency_header(workloads: Sequence[str]) -> list[str]:
@@ -131,28 +130,28 @@ def _latency_header(workloads: Sequence[str]) -> list[str]:
 
 def _latency_cells(manifest: Manifest, strategy: str, dtype: str, runtime: str, workloads: Sequence[str]) -> list[str]:
     found = {
-        row["workload"]: row
+        row.workload: row
         for row in manifest.latency
-        if (row["strategy"], row["dtype"], row["runtime"]) == (strategy, dtype, runtime)
+        if (row.strategy, row.dtype, row.runtime) == (strategy, dtype, runtime)
     }
     if not workloads:
         return []
-    cells = [f"{found[w]['median_ms']:.1f} ({found[w]['speedup']:.2f}x)" if w in found else "-" for w in workloads]
-    memory = next((row["increase_mib"] for row in found.values()), None)
+    cells = [f"{found[w].median_ms:.1f} ({found[w].speedup:.2f}x)" if w in found else "-" for w in workloads]
+    memory = next((row.increase_mib for row in found.values()), None)
     return [*cells, "-" if memory is None else f"{memory:.0f}"]
 
 
 def _parity_cells(manifest: Manifest, strategy: str, dtype: str, target: str) -> list[str]:
     """The worse of a graph's own figures and its rehearsal's, on a target."""
     checks = [
-        row["checks"]
+        row.checks
         for row in manifest.parity
-        if (row["strategy"], row["dtype"], target_of(row["executor"])) == (strategy, dtype, target)
+        if (row.strategy, row.dtype, row.ran_on.target) == (strategy, dtype, target)
     ]
     if not checks:
         return ["-", "-"]
-    cosine = min(entry["cosine"]["value"] for entry in checks)
-    neighbours = min(entry["neighbours"]["value"] for entry in checks)
+    cosine = min(entry["cosine"].value for entry in checks)
+    neighbours = min(entry["neighbours"].value for entry in checks)
     return [f"{cosine:.7f}", f"{neighbours:.3f}"]
 
 

@@ -4,52 +4,37 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
+import click
+
+from exporter import api
+from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.libraries import keep_out
-from exporter.measure.artifact_latency import measure_artifact, warn_if_busy
-from exporter.measure.systems import BASELINES
-from exporter.parity.validation import refuse_unrunnable
-from exporter.spec.model import is_graph
-from poolfold.verify import verify
+from exporter.spec.origin import BASELINES, origin_of
+from poolfold.manifest import read_manifest
 
 
-def run(
-    *,
-    directory: Path,
-    target: str,
-    provider: str,
-    seconds: int,
-    model: str | None,
-    threads: int | None,
-    allow_pickle: bool,
-    trust_remote_code: bool,
-    as_json: bool,
-    quiet: bool,
-) -> None:
-    """Print one row for each system and workload."""
+@flags.defaults_of(api.bench)
+@click.command(
+    epilog=flags.examples("poolfold bench artifacts/minilm", "poolfold bench artifacts/minilm --threads 1 --seconds 30")
+)
+@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@click.option("--target", type=flags.TARGETS, help="Measure what runs on this target.")
+@flags.provider
+@click.option("--seconds", type=click.IntRange(min=1), help="About how long to measure.")
+@click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
+@flags.threads
+@flags.pickle
+@flags.remote
+@flags.as_json
+@flags.quiet
+def bench(directory: Path, model: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
     console = Console(as_json=as_json, quiet=quiet)
-    manifest = verify(directory)
-    refuse_unrunnable(directory, manifest, target, provider)
-    if is_graph(model or manifest.model.source):
-        keep_out("torch")
-    # Not before: it imports transformers, and that imports PyTorch.
-    from exporter.model.of_artifact import find_baseline
-
-    baseline = find_baseline(manifest, model, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
-    with console.stage("bench") as stage:
-        warn_if_busy(stage.warn)
-        report = measure_artifact(
-            directory,
-            manifest,
-            baseline.spec,
-            [target],
-            budget_s=seconds,
-            threads=threads,
-            provider=provider,
-            progress=stage.progress,
-        )
-        stage.outcome = f"{len(report.systems)} systems, {len(report.workloads)} workloads, {report.threads} threads"
+    keep_out(*origin_of(model or read_manifest(directory).model.source).without)
+    report = api.bench(directory, model=model, console=console, **options)
     for name, why in report.left_out.items():
         console.warn(f"{name} was left out: {why}. Give it more time with --seconds.")
     whose = BASELINES[report.systems[0].runtime]

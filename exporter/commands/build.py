@@ -5,41 +5,44 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
+
+from exporter import api
+from exporter.commands import flags
 from exporter.commands.artifact_table import as_json as artifact_json
 from exporter.commands.artifact_table import print_engines, print_table
 from exporter.host.console import Console
 from exporter.host.text_file import read_texts
-from exporter.pipeline.add_engines import BuildRequest, build_into
-from exporter.spec.build_options import read_build_options
-from exporter.spec.model import DType
 
 
-def run(
-    *,
-    directory: Path,
-    output: Path | None,
-    target: tuple[str, ...],
-    strategy: tuple[str, ...],
-    dtype: tuple[str, ...],
-    texts: Path | None,
-    as_json: bool,
-    quiet: bool,
-    **given: Any,
-) -> None:
-    """Build, and say what the artifact now holds."""
-    options, left = read_build_options(given, target)
-    console = Console(as_json=as_json, quiet=quiet)
-    request = BuildRequest(
-        directory=directory,
-        output=output or directory,
-        targets=tuple(dict.fromkeys(target)),
-        strategies=tuple(dict.fromkeys(strategy)),
-        dtypes=tuple(DType(name) for name in dict.fromkeys(dtype)),
-        texts=read_texts(texts) if texts else (),
-        options=options,
-        **left,
+@flags.defaults_of(api.build)
+@click.command(
+    epilog=flags.examples(
+        "poolfold build artifacts/minilm --target tensorrt-rtx",
+        "poolfold build artifacts/minilm --target tensorrt --buckets auto --texts mine.txt -o artifacts/minilm-l4",
     )
-    manifest = build_into(request, console)
-    print_table(manifest, request.output, console)
+)
+@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@click.option("--target", "targets", type=flags.ENGINES, multiple=True, required=True, help="Repeat for both.")
+@click.option("-o", "--output", type=flags.FOLDER, metavar="DIR", help="Where the result goes.  [default: over DIR]")
+@click.option("--strategy", "strategies", multiple=True, metavar="S", help="Of DIR's. Repeat.  [default: all]")
+@click.option(
+    "--dtype",
+    "dtypes",
+    type=flags.DTYPES,
+    multiple=True,
+    help="Of DIR's. Repeat.  [default: all that the target has]",
+)
+@flags.building
+@click.option("--texts", type=flags.FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8, for --buckets.")
+@click.option("--force", is_flag=True, help="Replace a directory named by -o that is not empty.")
+@flags.as_json
+@flags.quiet
+def build(directory: Path, output: Path | None, texts: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Build engines from the graphs of DIR, an artifact made here or elsewhere, and add them to it."""
+    console = Console(as_json=as_json, quiet=quiet)
+    manifest = api.build(directory, output=output, texts=read_texts(texts), console=console, **options)
+    place = output or directory
+    print_table(manifest, place, console)
     print_engines(manifest, console)
-    console.json(artifact_json(manifest, request.output))
+    console.json(artifact_json(manifest, place))

@@ -2,100 +2,88 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from platformdirs import user_cache_path
+import click
 
-from exporter.artifact.publish import require_apart
-from exporter.comparison.as_json import as_json as as_object
-from exporter.comparison.as_json import next_command
-from exporter.comparison.comparison import Comparison, compare
-from exporter.comparison.cost import system_name
-from exporter.comparison.entries import CompareOptions
-from exporter.comparison.read_task import read_task
+from exporter import api
+from exporter.commands import flags
 from exporter.host.console import Console
-from exporter.host.libraries import require
-from exporter.reporting.comparison_page import write_comparison
-from exporter.spec.model import DType
-from poolfold.errors import InputError
-from poolfold.manifest import MANIFEST_NAME
 
-_OURS = ".poolfold-compare"
-"""Says that a folder is a comparison's, from its first moment."""
+if TYPE_CHECKING:
+    from exporter.comparison.comparison import Comparison
 
 
-def run(
-    *,
-    model: str,
-    data: str,
-    kind: str | None,
-    file_format: str | None,
-    columns: str | None,
-    output: Path | None,
-    as_json: bool,
-    quiet: bool,
-    **given: Any,
-) -> None:
-    """Compare, and say which strategy to take."""
+@flags.defaults_of(api.compare)
+@click.command(
+    epilog=flags.examples(
+        "poolfold compare sentence-transformers/all-MiniLM-L6-v2 --data pairs.tsv -o report",
+        "poolfold compare artifacts/minilm --data corpus/ --json",
+    )
+)
+@click.argument("model", metavar="MODEL|DIR")
+@click.option(
+    "--data",
+    required=True,
+    metavar="DATA",
+    help="Pairs with scores, labelled texts or bare texts (.csv, .tsv, .jsonl, .parquet, .txt), a folder in BEIR's "
+    "layout, or a data set's hub id.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(["pairs", "retrieval", "labels", "texts"]),
+    help="What DATA is.  [default: by its columns]",
+)
+@click.option(
+    "--format",
+    "file_format",
+    type=click.Choice(["csv", "tsv", "jsonl", "parquet", "txt"]),
+    help="How it is written.  [default: by its suffix]",
+)
+@click.option(
+    "--columns", metavar="A,B,...", help="Two texts and a score; text and label; or text.  [default: their usual names]"
+)
+@click.option(
+    "--pooling", multiple=True, metavar="S", help="Repeat.  [default: the trained one, cls, mean and max; all of DIR's]"
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    type=click.Choice(["fp32", "fp16"]),
+    multiple=True,
+    help="The verdict goes by the first.",
+)
+@click.option(
+    "-o", "--output", type=flags.FOLDER, metavar="DIR", help="Report and what was made for it.  [default: user's cache]"
+)
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="MODEL|DIR",
+    help="Another model, such as a distilled one; its trained strategy takes part. Repeat.",
+)
+@click.option("--seconds", type=click.IntRange(min=1), help="About how long to time.")
+@click.option("--skip-cost", is_flag=True, help="Leave out speed and memory.")
+@click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
+@flags.threads
+@flags.pickle
+@flags.remote
+@flags.as_json
+@flags.quiet
+def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Compare pooling strategies on your data: quality with intervals, speed, memory, and which one to take."""
     console = Console(as_json=as_json, quiet=quiet)
-    require("datasets", "jinja2", "matplotlib", "pyarrow", "pytrec_eval", "scipy", "sklearn")
-    given["dtypes"] = tuple(DType(name) for name in dict.fromkeys(given.pop("dtype")))
-    given["pooling"] = tuple(dict.fromkeys(given["pooling"]))
-    options = CompareOptions(model=model, folder=_folder(output, model, data), **given)
-    task = read_task(data, kind, file_format, columns.split(",") if columns else ())
-    _claim(options.folder)
-    try:
-        found = compare(options, task, console)
-    except BaseException:
-        _release(options.folder)
-        raise
-    said = as_object(found, model, data)
-    with console.stage("report") as stage:
-        page = write_comparison(options.folder, found, said, title=f"{Path(model).name} on {Path(data).name}")
-        stage.outcome = str(page)
-    _print(found, said["model"], console)
-    console.line(f"Report: {page}")
-    console.json({**said, "report": str(page)})
-
-
-def _folder(output: Path | None, model: str, data: str) -> Path:
-    """Where what is made is kept: the user's choice, or their cache, by model and data."""
-    if output is not None:
-        require_apart(output, [Path(model), Path(data)])
-        return output
-    name = hashlib.sha256(f"{Path(model).expanduser()}\n{Path(data).expanduser()}".encode()).hexdigest()[:16]
-    return user_cache_path("poolfold") / "compare" / name
-
-
-def _claim(folder: Path) -> None:
-    """Make the folder; refuse one that holds anything but an earlier comparison.
-
-    Raises:
-        InputError: it is a file, holds other things, or cannot be made.
-    """
-    if (folder / MANIFEST_NAME).is_file() or (folder.is_dir() and any(folder.iterdir()) and not _ours(folder)):
-        raise InputError(f"{folder} holds other things than a comparison. Choose another folder with -o.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / _OURS).touch()
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written ({error.strerror}). Choose another folder with -o.") from None
-
-
-def _release(folder: Path) -> None:
-    """Take the folder away again where nothing was made in it."""
-    if [path.name for path in folder.iterdir()] == [_OURS]:
-        (folder / _OURS).unlink()
-        folder.rmdir()
-
-
-def _ours(folder: Path) -> bool:
-    return (folder / _OURS).is_file()
+    report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)
+    _print(report.comparison, report.described["model"], console)
+    console.line(f"Report: {report.page}")
+    console.json({**report.described, "report": str(report.page)})
 
 
 def _print(found: Comparison, model: str, console: Console) -> None:
+    # Not before: a light install lacks what these import.
+    from exporter.comparison.as_json import next_command
+    from exporter.comparison.cost import system_name
+
     decides, *others = found.metrics
     rows = []
     for dtype, strategies in found.quality.items():

@@ -6,18 +6,51 @@ import os
 from pathlib import Path
 from typing import Any
 
+import click
+
 from exporter.artifact.publish import require_apart
-from exporter.comparison.read_task import read_task
-from exporter.comparison.tasks import Pairs
+from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.text_file import read_texts
+from exporter.spec.origin import Trust
 from poolfold.errors import InputError
 
 _FEWEST_OTHERS = 12
 """Texts of another domain below which ten nearest neighbours are all there are."""
 
 
-def run(
+@click.command(
+    epilog=flags.examples(
+        "poolfold distill sentence-transformers/all-MiniLM-L6-v2 --texts texts.txt -o minilm-cls",
+        "poolfold distill minilm --to cls --from mean --texts texts.txt --other german.txt --steps 500 -o minilm-cls",
+    )
+)
+@click.argument("model")
+@click.option("--to", default="cls", metavar="S", help="The strategy that learns.")
+@click.option("--from", "teacher", default="trained", metavar="S", help="The strategy whose vectors it learns.")
+@click.option("--texts", type=flags.FOLDER, required=True, metavar="FILE", help="What to learn from, one text a line.")
+@click.option("--data", metavar="PAIRS", help="Scored pairs to learn from as well, as `compare` reads them.")
+@click.option(
+    "--other",
+    type=flags.FOLDER,
+    multiple=True,
+    metavar="FILE",
+    help="Texts of another domain or language, to report on. Repeat.",
+)
+@click.option("-o", "--output", type=flags.FOLDER, required=True, metavar="CHECKPOINT", help="What is written.")
+@click.option("--steps", type=click.IntRange(min=1), default=250, help="Batches at most.")
+@click.option("--batch-size", type=click.IntRange(min=1), default=32, help="Texts in a batch.")
+@click.option("--learning-rate", type=click.FloatRange(min=0, min_open=True), default=2e-4, help="At its highest.")
+@click.option("--evaluate", type=click.IntRange(min=1), default=25, help="Batches between looks at held-out texts.")
+@click.option("--patience", type=click.IntRange(min=1), default=3, help="Looks without progress before it stops.")
+@click.option("--seed", type=int, default=0, help="Of the order of texts.")
+@click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
+@click.option("--force", is_flag=True, help="Replace CHECKPOINT, and an unfinished training of another kind.")
+@flags.pickle
+@flags.remote
+@flags.as_json
+@flags.quiet
+def distill(
     *,
     model: str,
     texts: Path,
@@ -28,13 +61,17 @@ def run(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Train, publish, and print how close the student is to its teacher, before and after."""
+    """Teach one pooling, such as cls, to give another's vectors; writes a sentence-transformers checkpoint."""
     console = Console(as_json=as_json, quiet=quiet)
     require_apart(output, [Path(model), texts, *other])
     own = _texts(texts)
     others = {path.stem: _texts(path, _FEWEST_OTHERS) for path in other}
     if len(others) < len(other):
         raise InputError("two files of --other have one name. Rename one: the report calls the texts by it.")
+    # Not before: a light install lacks what these import.
+    from exporter.comparison.read_task import read_task
+    from exporter.comparison.tasks import Pairs
+
     pairs = None if data is None else read_task(data, "pairs")
     assert pairs is None or isinstance(pairs, Pairs)
     # A bar of its own, and a fork warned of on every step.
@@ -44,7 +81,10 @@ def run(
     from exporter.distillation.training import Recipe
 
     recipe = Recipe(**{name: given.pop(name) for name in Recipe.__dataclass_fields__})
-    options = DistilOptions(model=model, texts=own, pairs=pairs, others=others, output=output, recipe=recipe, **given)
+    trust = Trust(given.pop("allow_pickle"), given.pop("trust_remote_code"))
+    options = DistilOptions(
+        model=model, texts=own, pairs=pairs, others=others, output=output, recipe=recipe, trust=trust, **given
+    )
     found: Distilled = distil(options, console)
     rows = []
     for name, before in found.before.items():

@@ -7,16 +7,42 @@ import os
 import tempfile
 from pathlib import Path
 
+import click
 import numpy as np
 import numpy.typing as npt
 
 import poolfold
+from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.text_file import read_texts
 from poolfold.errors import InputError
 
 
-def run(
+@flags.defaults_of(poolfold.load)
+@flags.defaults_of(poolfold.Encoder.encode)
+@click.command(
+    epilog=flags.examples(
+        "poolfold embed artifacts/minilm -i texts.txt -o vectors.npy",
+        "poolfold embed artifacts/minilm --strategy cls --dtype fp16 -i texts.txt -o vectors.npy",
+    )
+)
+@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@click.option(
+    "-i", "--input", "source", type=flags.FOLDER, required=True, metavar="FILE", help="Texts, one a line, UTF-8."
+)
+@click.option(
+    "-o", "--output", type=flags.FOLDER, required=True, metavar="FILE", help="float32 [texts, dim], NumPy format."
+)
+@click.option("--strategy", metavar="S", help="A strategy of DIR.  [default: the trained one]")
+@click.option("--target", type=flags.TARGETS, help="What runs the graph.")
+@flags.provider
+@click.option("--dtype", type=flags.DTYPES, help="Precision to run in.  [default: fp32 where DIR has it]")
+@click.option("--batch-size", type=click.IntRange(min=1), help="Texts at once.")
+@click.option("--prompt-name", metavar="NAME", help="A prompt that the model brings, such as 'query'.")
+@flags.threads
+@flags.as_json
+@flags.quiet
+def embed(
     *,
     directory: Path,
     source: Path,
@@ -31,7 +57,7 @@ def run(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Write float32 [texts, dim]; the file appears whole or not at all."""
+    """Embed the texts of a file, one vector a line."""
     console = Console(as_json=as_json, quiet=quiet)
     texts = read_texts(source)
     _require_writable(output, source, directory)

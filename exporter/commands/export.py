@@ -5,39 +5,56 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import click
+
+from exporter import api
 from exporter.artifact.publish import require_apart
+from exporter.commands import flags
 from exporter.commands.artifact_table import as_json as artifact_json
 from exporter.commands.artifact_table import print_table
 from exporter.host.console import Console
 from exporter.host.text_file import read_texts
-from exporter.pipeline.export_model import export_model
-from exporter.spec.build_options import read_build_options
-from exporter.spec.model import DType
-from exporter.spec.options import ExportOptions
 
 
-def run(
-    *,
-    dtype: tuple[str, ...],
-    target: tuple[str, ...],
-    texts: Path | None,
-    as_json: bool,
-    quiet: bool,
-    **options: Any,
-) -> None:
-    """Export, and say what came of it."""
-    require_apart(options["output"], [Path(options["model"]), *([texts] if texts else [])])
-    console = Console(as_json=as_json, quiet=quiet)
-    build, options = read_build_options(options, target)
-    manifest = export_model(
-        ExportOptions(
-            dtypes=tuple(DType(name) for name in dict.fromkeys(dtype)),
-            targets=tuple(dict.fromkeys(target)),
-            texts=read_texts(texts) if texts else (),
-            build=build,
-            **options,
-        ),
-        console,
+@flags.defaults_of(api.export)
+@click.command(
+    epilog=flags.examples(
+        "poolfold export sentence-transformers/all-MiniLM-L6-v2 -o artifacts/minilm",
+        "poolfold export ./checkpoint -o out --pooling cls --pooling mean --dtype fp16 --target tensorrt-rtx",
     )
-    print_table(manifest, options["output"], console)
-    console.json(artifact_json(manifest, options["output"]))
+)
+@click.argument("model")
+@click.option("-o", "--output", type=flags.FOLDER, required=True, metavar="DIR", help="The artifact: a new directory.")
+@click.option(
+    "--pooling",
+    multiple=True,
+    metavar="S",
+    help="cls, mean, max, mean_sqrt_len_tokens, weightedmean, lasttoken, or several joined by '+'; 'trained' is what "
+    "the checkpoint says. Repeat for several strategies.",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    type=flags.DTYPES,
+    multiple=True,
+    help="Precision of a graph; bf16: how openvino executes the fp32 one. Repeat for several.",
+)
+@click.option("--target", "targets", type=flags.TARGETS, multiple=True, help="Repeat for several.")
+@flags.building
+@flags.texts
+@click.option("--dimensions", type=click.IntRange(min=1), metavar="N", help="Keep the first N values (Matryoshka).")
+@click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
+@click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
+@click.option("--skip-latency", is_flag=True, help="Leave out the latency and memory stage.")
+@flags.threads
+@flags.pickle
+@flags.remote
+@flags.as_json
+@flags.quiet
+def export(output: Path, texts: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Export MODEL (hub id, folder, .onnx file) into DIR: graphs, engines, and the proof that they give its vectors."""
+    console = Console(as_json=as_json, quiet=quiet)
+    require_apart(output, [texts] if texts else [])
+    manifest = api.export(output=output, texts=read_texts(texts), console=console, **options)
+    print_table(manifest, output, console)
+    console.json(artifact_json(manifest, output))

@@ -1,7 +1,8 @@
-"""The flags that several commands share, and how their values are read. Only click is imported here."""
+"""The flags that several commands share, and how their values are read. No large library is imported here."""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,9 @@ from typing import Any
 import click
 
 from exporter.spec.build_options import HARDWARE
+from exporter.spec.model import DType
+from poolfold.sessions import targets
 from poolfold.sessions.ort_providers import PROVIDERS
-from poolfold.sessions.tensorrt.library import MODULES
 
 _LARGEST_DIMENSION = 2**16
 """More rows or tokens than any engine takes at once."""
@@ -53,15 +55,31 @@ class Buckets(click.ParamType):  # type: ignore[type-arg]  # generic only in the
         return tuple(int(part) for part in parts)
 
 
+def defaults_of(function: Callable[..., object]) -> Callable[[click.Command], click.Command]:
+    """Give each option of a command the default that the function's signature has for the parameter of its name."""
+    parameters = inspect.signature(function).parameters
+
+    def apply(command: click.Command) -> click.Command:
+        for option in command.params:
+            parameter = parameters.get(option.name or "")
+            # An empty default means the same as no option; a command may read its values in another way, as of a file.
+            if parameter is not None and parameter.default not in (inspect.Parameter.empty, None, ()):
+                given = parameter.default
+                option.default = ":".join(map(str, given)) if isinstance(option.type, Triple) else given
+        return command
+
+    return apply
+
+
 def examples(*lines: str) -> str:
     """The last part of a help page."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
 
 
 FOLDER = click.Path(path_type=Path)
-TARGETS = click.Choice(["onnxruntime", "openvino", "tensorrt", "tensorrt-rtx"])
-ENGINES = click.Choice(list(MODULES))
-DTYPES = click.Choice(["fp32", "fp16", "bf16"])
+TARGETS = click.Choice([target.name for target in targets.TARGETS])
+ENGINES = click.Choice([target.name for target in targets.TARGETS if target.has_engine_files])
+DTYPES = click.Choice([dtype.value for dtype in DType])
 texts = click.option("--texts", type=FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8: checked too.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
@@ -69,7 +87,6 @@ threads = click.option("--threads", type=click.IntRange(1, 1024), help="Threads 
 provider = click.option(
     "--provider",
     type=click.Choice(PROVIDERS),
-    default="cpu",
     help="What onnxruntime runs on; the others need an NVIDIA GPU.",
 )
 pickle = click.option("--allow-pickle", is_flag=True, help="Load pickled weights (*.bin): only from who you trust.")
@@ -84,7 +101,7 @@ def building(command: Callable[..., None]) -> Callable[..., None]:
 
 
 _BUILDING = (
-    click.option("--batch", type=Triple(), default="1:8:64", help="Batch sizes an engine accepts and is tuned for."),
+    click.option("--batch", type=Triple(), help="Batch sizes an engine accepts and is tuned for."),
     click.option(
         "--seq-len", type=Triple(), help="Sequence lengths an engine accepts.  [default: 1:128:(the model's limit)]"
     ),
@@ -101,7 +118,7 @@ _BUILDING = (
     ),
     click.option("--version-compatible", is_flag=True, help="tensorrt: later releases of its major version load it."),
     click.option(
-        "--hardware-compatibility", type=click.Choice(HARDWARE), default="none", help="tensorrt: GPUs that may run it."
+        "--hardware-compatibility", type=click.Choice(HARDWARE), help="tensorrt: GPUs that may run it."
     ),
     click.option(
         "--compute-capability", "compute_capabilities", multiple=True, metavar="N.N",

@@ -6,16 +6,30 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import click
+
+from exporter.commands import flags
 from exporter.commands.artifact_table import as_json as artifact_json
 from exporter.commands.artifact_table import print_engines, print_graphs, print_table
 from exporter.host.console import Console
+from exporter.spec.origin import Trust
 from poolfold.errors import InputError
 from poolfold.manifest import MANIFEST_NAME
 from poolfold.verify import verify
 
 
-def run(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool, as_json: bool) -> None:
-    """Tell the three kinds of subject apart by what lies there."""
+@click.command(
+    epilog=flags.examples(
+        "poolfold inspect artifacts/minilm --json", "poolfold inspect artifacts/minilm/onnx/mean_fp16.onnx"
+    ),
+)
+@click.argument("subject", metavar="MODEL|DIR|FILE.onnx")
+@click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
+@flags.pickle
+@flags.remote
+@flags.as_json
+def inspect(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool, as_json: bool) -> None:
+    """Say what a checkpoint, an artifact or a graph is."""
     console = Console(as_json=as_json)
     path = Path(subject)
     if path.is_file() or (path.suffix == ".onnx" and not path.is_dir()):
@@ -27,7 +41,7 @@ def run(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_
         print_engines(manifest, console)
         console.json(artifact_json(manifest, path))
     else:
-        _checkpoint(subject, revision, allow_pickle, trust_remote_code, console)
+        _checkpoint(subject, revision, Trust(allow_pickle, trust_remote_code), console)
 
 
 def _graph(path: Path, console: Console) -> None:
@@ -75,15 +89,14 @@ def _graph(path: Path, console: Console) -> None:
     )
 
 
-def _checkpoint(subject: str, revision: str | None, allow_pickle: bool, remote: bool, console: Console) -> None:
+def _checkpoint(subject: str, revision: str | None, trust: Trust, console: Console) -> None:
     import msgspec
 
     from exporter.model.checkpoint.read import read_spec
     from exporter.model.checkpoint.source import resolve_source
     from exporter.spec.description import describe_model, embedding_dim
 
-    source = resolve_source(subject, revision, allow_pickle=allow_pickle, trust_remote_code=remote)
-    spec = read_spec(source, allow_pickle=allow_pickle, trust_remote_code=remote)
+    spec = read_spec(resolve_source(subject, revision, trust), trust)
     model = describe_model(spec, spec.head)
     described: dict[str, Any] = msgspec.to_builtins(model)
     described["dim"] = embedding_dim(spec, spec.trained, spec.head) if spec.trained else None

@@ -4,20 +4,30 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
 import msgspec
 
 from exporter.artifact.publish import require_apart
+from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.libraries import require
-from exporter.reporting.artifact_page import write_artifact
 from poolfold.errors import InputError
 from poolfold.verify import verify
 
 
-def run(*, directory: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
-    """Write the page, beside the artifact unless told where: an artifact takes no further files."""
+@click.command(
+    epilog=flags.examples("poolfold report artifacts/minilm", "poolfold report artifacts/minilm -o public/minilm")
+)
+@click.argument("directory", metavar="DIR", type=flags.FOLDER)
+@click.option("-o", "--output", type=flags.FOLDER, metavar="FOLDER", help="[default: DIR-report, beside DIR]")
+@flags.as_json
+@flags.quiet
+def report(*, directory: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
+    """Write an artifact's own parity and latency as an HTML page, with its plots beside it."""
     console = Console(as_json=as_json, quiet=quiet)
     require("jinja2", "matplotlib")
+    from exporter.reporting.artifact_page import write_artifact
+
     manifest = verify(directory)
     place = directory.resolve()
     folder = output or place.with_name(f"{place.name}-report")

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 
+import click
+
+from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.targets import availability
 
 
-def run(*, as_json: bool) -> None:
-    """Never fails: an unavailable target is a line of the answer."""
+@click.command(epilog=flags.examples("poolfold targets", "poolfold targets --json"))
+@flags.as_json
+def targets(*, as_json: bool) -> None:
+    """List which targets work here, their versions, and why the others do not."""
     found = availability()
     console = Console(as_json=as_json)
     console.table(

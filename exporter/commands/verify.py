@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import click
+
+from exporter.commands import flags
 from exporter.host.console import Console
-from poolfold.verify import verify
+from poolfold.verify import verify as verify_artifact
 
 
-def run(*, directory: Path, as_json: bool) -> None:
-    """Raise ArtifactError where a file differs."""
-    manifest = verify(directory)
+@click.command(epilog=flags.examples("poolfold verify artifacts/minilm", "poolfold verify artifacts/minilm --json"))
+@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@flags.as_json
+def verify(*, directory: Path, as_json: bool) -> None:
+    """Check every file of DIR against its manifest."""
+    manifest = verify_artifact(directory)
     size = sum(file.bytes for file in manifest.files)
     console = Console(as_json=as_json)
     console.line(f"{directory}: {len(manifest.files)} files, {size / 2**20:.1f} MiB, all as the manifest says")

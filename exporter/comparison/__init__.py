@@ -10,5 +10,6 @@ breakdown         the same by language, domain and length
 token_embeddings  the model as exporters commonly leave it, to hold cost against
 cost              latency, throughput and memory
 recommendation    which strategy, by stated rules
+folder            where all of it is kept
 comparison        all of it, stage by stage; as_json what scripts read
 """

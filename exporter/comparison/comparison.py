@@ -30,6 +30,7 @@ from exporter.host.child_process import OwnProcess
 from exporter.host.console import Console, Stage
 from exporter.measure.systems import System, baseline_system
 from exporter.model.of_artifact import find_baseline
+from exporter.spec.origin import ONNX_FILE
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckpointError
 
@@ -196,20 +197,19 @@ def _cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[st
 
 def _beside(options: CompareOptions, first: Entry, scratch: Path, stage: Stage) -> list[System]:
     """The first model without poolfold: as it is, and as a graph that ends in token embeddings."""
-    known = {"allow_pickle": options.allow_pickle, "trust_remote_code": options.trust_remote_code}
     try:
-        spec = find_baseline(first.manifest, None, **known).spec
+        spec = find_baseline(first.manifest, None, options.trust).spec
     except CheckpointError as error:
         stage.warn(f"what the model costs without poolfold is not measured: {error}")
         return []
     baseline = baseline_system(spec, parse_strategy(first.strategy), first.manifest.model.dimensions)
     # One stands for all strategies: behind a transformer, which one is pooled by makes no difference to time.
     baseline = replace(baseline, name=f"{baseline.runtime} {baseline.dtype}")
-    if spec.source.graph is not None:
+    if spec.source.origin is ONNX_FILE:
         return [baseline]
     with OwnProcess(
         "exporter.comparison.token_embeddings:write",
-        *(spec.source.name, spec.source.revision, options.allow_pickle, options.trust_remote_code, scratch),
+        *(spec.source.name, spec.source.revision, options.trust, scratch),
     ) as writing:
         writing.result()
     return [baseline, token_embeddings_system(scratch / FILE, spec.source.folder, first.strategy, spec.hidden_size)]

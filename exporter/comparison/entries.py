@@ -18,6 +18,7 @@ from exporter.spec.build_options import BuildOptions
 from exporter.spec.choices import choose_strategies
 from exporter.spec.model import DType, ModelSpec
 from exporter.spec.options import ExportOptions
+from exporter.spec.origin import Trust
 from graphs.pooling.strategy import strategy_name
 from poolfold.errors import InputError, PoolfoldError
 from poolfold.manifest import MANIFEST_NAME, Manifest
@@ -29,15 +30,17 @@ STRATEGIES = ("cls", "mean", "max")
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Everything `poolfold compare` can be told. Names are the flags'.
+    """Everything that `exporter.compare` can be told; its signature has the defaults.
 
     model: a model, or an artifact.
+    data: what the task was read from, as the user named it.
     against: other models or artifacts, of which the strategies that they were trained with take part.
     folder: where what is made is kept.
     dtypes: the first is what a verdict goes by.
     """
 
     model: str
+    data: str
     against: tuple[str, ...]
     folder: Path
     pooling: tuple[str, ...]
@@ -46,8 +49,7 @@ class CompareOptions:
     threads: int | None
     seconds: float
     skip_cost: bool
-    allow_pickle: bool
-    trust_remote_code: bool
+    trust: Trust
 
 
 @dataclass(frozen=True)
@@ -159,8 +161,7 @@ def _exported(
     needs_trained: bool,
 ) -> tuple[Manifest, list[str]]:
     revision = options.revision if model == options.model else None
-    known = {"allow_pickle": options.allow_pickle, "trust_remote_code": options.trust_remote_code}
-    spec = read_spec(resolve_source(model, revision, **known), **known)
+    spec = read_spec(resolve_source(model, revision, options.trust), options.trust)
     if needs_trained and spec.trained is None:
         raise _not_trained(model)
     wanted = _strategies(spec, pooling, console)
@@ -213,18 +214,15 @@ def _export(
             pooling=tuple(pooling),
             dtypes=options.dtypes,
             targets=("onnxruntime",),
-            batch=(1, 8, 64),
-            seq_len=None,
-            buckets=None,
+            shapes=None,
+            build=BuildOptions(),
             texts=(),
             dimensions=None,
             revision=revision,
             force=True,
             skip_latency=True,
             threads=options.threads,
-            allow_pickle=options.allow_pickle,
-            trust_remote_code=options.trust_remote_code,
-            build=BuildOptions(),
+            trust=options.trust,
         ),
         console,
     )

@@ -53,8 +53,12 @@ def read_task(data: str, kind: str | None = None, file_format: str | None = None
 def _read(path: Path, data: str, kind: str | None, file_format: str | None, columns: Sequence[str]) -> Task:
     if path.is_dir() or kind == "retrieval":
         if not path.is_dir() or kind not in (None, "retrieval"):
-            is_a = "a folder" if path.is_dir() else "no folder"
-            raise InputError(f"{data} is {is_a}; retrieval is read from one in BEIR's layout, {kind or 'else'} is not.")
+            if kind == "retrieval":
+                raise InputError(
+                    f"{data} is not a folder; --kind retrieval reads a folder in BEIR's layout: corpus.jsonl, "
+                    "queries.jsonl and qrels/. Name such a folder, or leave --kind out."
+                )
+            raise InputError(f"{data} is a folder; --kind {kind} reads a file. Name one, or leave --kind out.")
         return _beir(path)
     if (file_format or path.suffix) in ("txt", ".txt"):
         if kind not in (None, "texts"):

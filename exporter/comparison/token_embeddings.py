@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from exporter.spec.origin import Trust
+
 FILE = "token_embeddings.onnx"
 
 
-def write(model: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool, folder: Path) -> None:
+def write(model: str, revision: str | None, trust: Trust, folder: Path) -> None:
     """Write FILE, and its weights beside it; in a process of its own, since it needs PyTorch.
 
     Raises:
@@ -23,7 +25,6 @@ def write(model: str, revision: str | None, allow_pickle: bool, trust_remote_cod
     from exporter.model.trace import export_encoder
     from graphs.files.weights import save_graphs
 
-    source = resolve_source(model, revision, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
-    spec = read_spec(source, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    spec = read_spec(resolve_source(model, revision, trust), trust)
     graph = export_encoder(load_backbone(spec), spec)
     save_graphs({folder / FILE: graph}, folder / "token_embeddings.bin")

@@ -30,6 +30,7 @@ from exporter.model.checkpoint.source import resolve_source
 from exporter.parity.corpus import corpus
 from exporter.spec.choices import choose_strategies
 from exporter.spec.model import ModelSpec
+from exporter.spec.origin import ONNX_FILE, Trust
 from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold.errors import InputError
 
@@ -64,8 +65,7 @@ class DistilOptions:
     force: bool
     recipe: Recipe
     revision: str | None
-    allow_pickle: bool
-    trust_remote_code: bool
+    trust: Trust
 
 
 @dataclass(frozen=True)
@@ -160,9 +160,8 @@ def as_json(found: Distilled, options: DistilOptions) -> dict[str, Any]:
 
 
 def _read(options: DistilOptions) -> tuple[ModelSpec, Strategy, Strategy]:
-    known = {"allow_pickle": options.allow_pickle, "trust_remote_code": options.trust_remote_code}
-    spec = read_spec(resolve_source(options.model, options.revision, **known), **known)
-    if spec.source.graph is not None:
+    spec = read_spec(resolve_source(options.model, options.revision, options.trust), options.trust)
+    if spec.source.origin is ONNX_FILE:
         raise InputError(f"{options.model} is an ONNX file, which cannot be trained. Name the checkpoint it came from.")
     (to,), (teacher,) = choose_strategies(spec, (options.to,)), choose_strategies(spec, (options.teacher,))
     if to == teacher:

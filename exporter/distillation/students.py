@@ -23,7 +23,7 @@ def load_pooled(spec: ModelSpec, strategy: Strategy) -> SentenceTransformer:
         with quiet_transformers():
             model = SentenceTransformer(
                 str(spec.source.folder),
-                trust_remote_code=spec.trust_remote_code,
+                trust_remote_code=spec.trust.trust_remote_code,
                 local_files_only=True,
                 model_kwargs={"dtype": "float32"},
             )

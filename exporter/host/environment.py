@@ -12,20 +12,10 @@ from pathlib import Path
 
 import psutil
 
-_DISTRIBUTIONS = (
-    "poolfold",
-    "torch",
-    "transformers",
-    "onnx",
-    "onnx-ir",
-    "onnxscript",
-    "onnxruntime",
-    "onnxruntime-gpu",
-    "openvino",
-    "tensorrt-rtx-cu13",
-    "tokenizers",
-    "numpy",
-)
+from poolfold.sessions import targets
+
+_DISTRIBUTIONS = ("poolfold", "torch", "transformers", "onnx", "onnx-ir", "onnxscript")
+_ALSO = ("tokenizers", "numpy")
 
 
 def environment() -> dict[str, str | int | dict[str, str]]:
@@ -86,7 +76,7 @@ def _cpu_model() -> str:
 def _versions() -> dict[str, str]:
     """Versions of the distributions that are installed."""
     versions = {}
-    for name in _DISTRIBUTIONS:
+    for name in (*_DISTRIBUTIONS, *(d for t in targets.TARGETS for d in t.distributions), *_ALSO):
         try:
             versions[name] = metadata.version(name)
         except metadata.PackageNotFoundError:

@@ -1,11 +1,12 @@
-"""Libraries that must be there before any work begins, and libraries that a process must not import."""
+"""What a process imports late, must find before any work begins, or must not import."""
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import sys
-from typing import cast
+from typing import Any, cast
 
 
 def require(*names: str) -> None:
@@ -29,3 +30,9 @@ def keep_out(*libraries: str) -> None:
         modules.setdefault(library, None)
     # transformers would tell the user that PyTorch is not there.
     os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
+
+
+def named(place: str) -> Any:
+    """What `module:name` names; imports the module."""
+    module, _, name = place.partition(":")
+    return getattr(importlib.import_module(module), name)

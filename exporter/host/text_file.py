@@ -7,12 +7,17 @@ from pathlib import Path
 from poolfold.errors import InputError
 
 
-def read_texts(path: Path) -> tuple[str, ...]:
+def read_texts(path: Path | None) -> tuple[str, ...]:
     """Read the lines of a file; an empty line is an empty text, so that line n stays row n.
+
+    Args:
+        path: the file; None gives no texts.
 
     Raises:
         InputError: no such file, not UTF-8 (the line is named), or unreadable.
     """
+    if path is None:
+        return ()
     try:
         data = path.read_bytes()
     except FileNotFoundError:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from exporter.host.environment import busy_share
 from exporter.measure.interleave import Progress, measure
@@ -14,14 +13,14 @@ from exporter.measure.workloads import workloads
 from exporter.spec.model import ModelSpec
 from graphs.pooling.strategy import Strategy, parse_strategy
 from poolfold.load import runnables
-from poolfold.manifest import Manifest
+from poolfold.manifest import Latency, Manifest
 
 ROUNDED = 4
 _BUSY = 0.15
 
 
 def warn_if_busy(warn: Callable[[str], None]) -> None:
-    """Say so where other programs use the machine: times are then theirs as much as the model's."""
+    """Warn if other processes load the machine, since timings would include them."""
     share = busy_share()
     if share > _BUSY:
         warn(
@@ -67,28 +66,28 @@ def measure_artifact(
     return measure(systems, batches, threads=threads, budget_s=budget_s, progress=progress)
 
 
-def summarise_latency(report: LatencyReport) -> Sequence[Mapping[str, Any]]:
-    """One row for each system and workload, small enough for the manifest.
-
-    `speedup` is the baseline's time over this one's, the median of the rounds' ratios; `increase_mib` is what the model
-    and the largest batch add to the process, None where the machine does not tell.
-    """
+def as_rows(report: LatencyReport) -> tuple[Latency, ...]:
+    """One row for each system and workload, small enough for the manifest."""
     memory = {entry.system: entry.increase_bytes for entry in report.memory}
     systems = {system.name: system for system in report.systems}
-    return [
-        {
-            "strategy": systems[timing.system].strategy,
-            "dtype": systems[timing.system].dtype,
-            "runtime": systems[timing.system].runtime,
-            "workload": timing.workload,
-            "threads": report.threads,
-            "median_ms": round(timing.latency_ms.median, ROUNDED),
-            "q1_ms": round(timing.latency_ms.q1, ROUNDED),
-            "q3_ms": round(timing.latency_ms.q3, ROUNDED),
-            "speedup": round(timing.speedup.median, ROUNDED),
-            "sentences_per_s": round(timing.sentences_per_s, 1),
-            "tokens_per_s": round(timing.tokens_per_s, 1),
-            "increase_mib": None if memory[timing.system] is None else round((memory[timing.system] or 0) / 2**20, 1),
-        }
+    return tuple(
+        Latency(
+            strategy=systems[timing.system].strategy,
+            dtype=systems[timing.system].dtype,
+            runtime=systems[timing.system].runtime,
+            workload=timing.workload,
+            threads=report.threads,
+            median_ms=round(timing.latency_ms.median, ROUNDED),
+            q1_ms=round(timing.latency_ms.q1, ROUNDED),
+            q3_ms=round(timing.latency_ms.q3, ROUNDED),
+            speedup=round(timing.speedup.median, ROUNDED),
+            sentences_per_s=round(timing.sentences_per_s, 1),
+            tokens_per_s=round(timing.tokens_per_s, 1),
+            increase_mib=_mib(memory[timing.system]),
+        )
         for timing in report.timings
-    ]
+    )
+
+
+def _mib(size: int | None) -> float | None:
+    return None if size is None else round(size / 2**20, 1)

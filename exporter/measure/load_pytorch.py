@@ -16,6 +16,7 @@ from exporter.measure.protocol import Embed
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.pytorch import Reference, load_backbone
 from exporter.spec.model import Source
+from exporter.spec.origin import Trust
 from graphs.pooling.head import Truncate
 from graphs.pooling.strategy import parse_strategy
 
@@ -44,7 +45,7 @@ def load(
     """
     torch.set_num_threads(threads)
     source = Source(name=name, folder=Path(folder), revision=revision)
-    spec = read_spec(source, allow_pickle=allow_pickle, trust_remote_code=trust_remote_code)
+    spec = read_spec(source, Trust(allow_pickle, trust_remote_code))
     head = spec.head if dimensions is None else (*spec.head, Truncate(dimensions))
     reference = Reference(load_backbone(spec), head)
     modes = parse_strategy(strategy)

@@ -7,16 +7,12 @@ travel to another process.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from exporter.spec.model import ModelSpec
+from exporter.spec.origin import CHECKPOINT
 from graphs.pooling.strategy import Strategy, strategy_name
-
-PYTORCH = "pytorch"
-ORIGINAL = "original graph"
-BASELINES = {PYTORCH: "PyTorch's", ORIGINAL: "the original graph's (ONNX Runtime, pooled in numpy)"}
-"""Runtimes that others are compared with, and whose time that is."""
 
 _LOADERS = {
     "onnxruntime": "load_artifact",
@@ -48,42 +44,23 @@ class System:
     process: str = ""
 
 
-def pytorch_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) -> System:
-    """The reference: the checkpoint's PyTorch model in fp32, pooled by one strategy."""
-    name = f"{strategy_name(strategy)} fp32 {PYTORCH}"
-    arguments = {
-        "name": spec.source.name,
-        "folder": str(spec.source.folder),
-        "revision": spec.source.revision,
-        "allow_pickle": spec.allow_pickle,
-        "trust_remote_code": spec.trust_remote_code,
-        "strategy": strategy_name(strategy),
-        "dimensions": dimensions,
-    }
-    load = "exporter.measure.load_pytorch:load"
-    return System(name, strategy_name(strategy), "fp32", PYTORCH, load, arguments, baseline=name)
-
-
-def original_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) -> System:
-    """The reference of an ONNX file: ONNX Runtime on the file as it is, pooled by one strategy in numpy."""
-    assert spec.source.graph is not None
-    name = f"{strategy_name(strategy)} fp32 {ORIGINAL}"
-    arguments = {
-        "graph": str(spec.source.graph.path),
-        "hidden": spec.source.graph.encoder.hidden,
-        "width": spec.hidden_size,
-        "folder": str(spec.source.folder),
-        "strategy": strategy_name(strategy),
-        "dimensions": dimensions,
-    }
-    load = "exporter.measure.load_original:load"
-    return System(name, strategy_name(strategy), "fp32", ORIGINAL, load, arguments, baseline=name)
-
-
 def baseline_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) -> System:
-    """What graphs made from this model are compared with."""
-    make = pytorch_system if spec.source.graph is None else original_system
-    return make(spec, strategy, dimensions)
+    """The model itself in fp32, pooled by one strategy: what graphs made from it are compared with."""
+    source, origin = spec.source, spec.source.origin
+    name = f"{strategy_name(strategy)} fp32 {origin.baseline}"
+    arguments: dict[str, object] = {
+        "folder": str(source.folder),
+        "strategy": strategy_name(strategy),
+        "dimensions": dimensions,
+    }
+    if source.graph is None:
+        arguments |= {"name": source.name, "revision": source.revision, **asdict(spec.trust)}
+    else:
+        graph = source.graph
+        arguments |= {"graph": str(graph.path), "hidden": graph.encoder.hidden, "width": spec.hidden_size}
+    return System(
+        name, strategy_name(strategy), "fp32", origin.baseline, origin.load_baseline, arguments, baseline=name
+    )
 
 
 def artifact_system(
@@ -91,7 +68,7 @@ def artifact_system(
     strategy: Strategy,
     dtype: str,
     target: str = "onnxruntime",
-    baseline: str = PYTORCH,
+    baseline: str = CHECKPOINT.baseline,
     provider: str = "cpu",
 ) -> System:
     """What an artifact runs, through the loader that ships; compared with `baseline`'s fp32 of the same strategy.

@@ -1,6 +1,8 @@
 """What a model is, and what computes its vectors: a PyTorch checkpoint or an ONNX file.
 
-checkpoint        a hub id, folder or .onnx file -> ModelSpec
+checkpoint/       a hub id, folder or .onnx file -> ModelSpec
+from_checkpoint   a checkpoint, opened: its encoder and its reference
+from_onnx_file    the same of an ONNX file
 pytorch           the reference of a checkpoint: PyTorch, every strategy, in fp32
 onnx_file         the reference of an ONNX file: ONNX Runtime on the file as it is, pooled in numpy
 trace             a checkpoint's encoder as a graph

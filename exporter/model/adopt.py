@@ -1,11 +1,9 @@
-"""The encoder of an ONNX file that somebody else exported -> an fp32 graph as `encoder_export` would have traced it.
+"""The encoder of an ONNX file that somebody else exported -> an fp32 graph as `trace` would have made it.
 
 Pooling is folded in later, as for any other encoder. Knows which passes make the graph poolfold's own, in which order.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import numpy as np
 import onnx_ir as ir
@@ -15,6 +13,7 @@ from exporter.model.checkpoint.graph_source import read_graph
 from exporter.model.checkpoint.sequence_limit import OFFSET_TYPES
 from exporter.model.symbolic_shapes import infer_symbolic_shapes
 from exporter.spec.model import GraphFile, ModelSpec
+from exporter.spec.reference import EncoderGraph
 from graphs.encoder.adopt_encoder import AdoptEncoderPass
 from graphs.encoder.cleanup import cleanup
 from graphs.encoder.known_dims import FoldKnownDimsPass
@@ -26,16 +25,7 @@ _PRODUCTS = ("Gather", "Gemm", "MatMul")
 """Operators whose constants are weights."""
 
 
-@dataclass(frozen=True)
-class ImportedEncoder:
-    """A clean encoder, what was done to it, and what its user should know although it can be taken, if anything."""
-
-    model: ir.Model
-    done: str
-    warning: str | None
-
-
-def import_encoder(graph: GraphFile, spec: ModelSpec) -> ImportedEncoder:
+def import_encoder(graph: GraphFile, spec: ModelSpec) -> EncoderGraph:
     """Make the encoder of a file poolfold's own.
 
     Args:
@@ -71,7 +61,7 @@ def import_encoder(graph: GraphFile, spec: ModelSpec) -> ImportedEncoder:
         ) from error
     folded = f"; {' and '.join(graph.encoder.folded)} constant" if graph.encoder.folded else ""
     after = f"opset {opset} -> {model.opset_imports['']}, {nodes} -> {len(model.graph)} nodes"
-    return ImportedEncoder(
+    return EncoderGraph(
         model, f"{graph.encoder.hidden} of {graph.path.name}: {after}{folded}", _about_shapes(model, unknown)
     )
 

@@ -39,6 +39,7 @@ class GraphReference:
             CheckpointError: ONNX Runtime cannot load it.
         """
         self.name = path.name
+        self.described = f"ONNX Runtime on {path.name} as it is, pooled in numpy"
         self._path, self._hidden, self._head, self._width = path, hidden, head, width
         options = ort.SessionOptions()
         options.log_severity_level = _LOG_NOTHING

@@ -35,8 +35,8 @@ def load_backbone(spec: ModelSpec) -> torch.nn.Module:
         CheckpointError: transformers cannot load it, a weight is missing or misshapen, the file holds weights inside
             the model's modules that this transformers would ignore, or a vector depends on token types.
     """
-    config = load_config(spec.transformer, trust_remote_code=spec.trust_remote_code)
-    files = weight_files(spec.transformer, allow_pickle=spec.allow_pickle)
+    config = load_config(spec.transformer, trust_remote_code=spec.trust.trust_remote_code)
+    files = weight_files(spec.transformer, allow_pickle=spec.trust.allow_pickle)
     encoder = ENCODERS.get(config.model_type)
     model_class: Any = AutoModel if encoder is None else getattr(transformers, encoder)
     try:
@@ -46,11 +46,11 @@ def load_backbone(spec: ModelSpec) -> torch.nn.Module:
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=files[0].suffix == ".safetensors",
-                trust_remote_code=spec.trust_remote_code,
+                trust_remote_code=spec.trust.trust_remote_code,
                 local_files_only=True,
                 ignore_mismatched_sizes=True,  # they come back in the report, and are refused by name
                 output_loading_info=True,
-                **_options(config, remote=spec.trust_remote_code),
+                **_options(config, remote=spec.trust.trust_remote_code),
             )
     except (OSError, ValueError, RuntimeError, TypeError, ImportError, AttributeError, KeyError) as error:
         raise CheckpointError(
@@ -109,6 +109,7 @@ class Reference:
     """A backbone and what stands behind its pooling."""
 
     name = "PyTorch"
+    described = "PyTorch fp32"
 
     def __init__(self, backbone: torch.nn.Module, head: Head) -> None:
         self._backbone = backbone

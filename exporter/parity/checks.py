@@ -12,13 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.parity import variants
-from exporter.parity.compare import LIMITS, compare, cosines, unusable
+from exporter.parity.compare import LIMITS, compare, cosines
 from exporter.parity.report import Check, ParityReport, at_least, at_most, none_of, worst_texts
 from exporter.parity.tokens import Batch, Tokens, sorted_batches
 from exporter.spec.model import DType
 from exporter.spec.reference import Reference
 from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold.errors import CheckFailed, CheckpointError, InputError
+from poolfold.manifest import Executor
+from poolfold.outputs import refused_rows
 from poolfold.tokenise import shorten
 
 __all__ = ["Embed", "ParityReport", "ReferenceRun", "check", "run_reference"]
@@ -76,8 +78,8 @@ def run_reference(
     done = 0
     for batch in (*batches, *other_side):
         for strategy, vectors in reference.embed(batch.input_ids, batch.attention_mask, strategies).items():
-            if unusable(vectors).any():
-                text = tokens.texts[batch.rows[int(unusable(vectors).argmax())]]
+            if refused_rows(vectors).any():
+                text = tokens.texts[batch.rows[int(refused_rows(vectors).argmax())]]
                 raise CheckpointError(
                     f"{reference.name}'s own {strategy_name(strategy)} vector of {shorten(text)} is not finite, or is "
                     "zero. Expected finite weights and activations: the checkpoint is damaged, or overflows in fp32."
@@ -99,7 +101,7 @@ def run_reference(
     )
 
 
-def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, executor: str) -> ParityReport:
+def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, executor: Executor) -> ParityReport:
     """Hold a candidate against the reference, and against itself on the same texts asked for in other ways.
 
     Args:
@@ -176,4 +178,4 @@ def _embed_singly(embed: Embed, batch: Batch, dim: int) -> Matrix:
     )
     vectors = np.concatenate([_embed(embed, single, dim) for single in singles])
     # Refused together and usable one by one: then the company breaks them, and none may count.
-    return vectors if unusable(vectors).any() else nothing
+    return vectors if refused_rows(vectors).any() else nothing

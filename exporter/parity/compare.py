@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.spec.model import DType
+from poolfold.outputs import refused_rows
 
 NEIGHBOURS = 10
 _ROWS_AT_ONCE = 512
@@ -78,9 +79,11 @@ def compare(reference: Vectors, candidate: Vectors, tie: float) -> Comparison:
         raise ValueError(
             f"reference {reference.shape} and candidate {candidate.shape}; expected one [texts, dim], texts >= 2"
         )
-    if unusable(reference).any():
-        raise ValueError(f"reference rows {np.flatnonzero(unusable(reference)).tolist()} are not finite or are zero")
-    bad = unusable(candidate)
+    if refused_rows(reference).any():
+        raise ValueError(
+            f"reference rows {np.flatnonzero(refused_rows(reference)).tolist()} are not finite or are zero"
+        )
+    bad = refused_rows(candidate)
     wanted, got = _unit(reference), _unit(candidate)
     difference = np.abs(wanted - got).max(axis=1)
     neighbours = _agreement(wanted, got, tie)
@@ -95,17 +98,12 @@ def compare(reference: Vectors, candidate: Vectors, tie: float) -> Comparison:
 def cosines(one: Vectors, other: Vectors) -> PerRow:
     """Cosine of each row with the same row of the other, float64 [rows]; -1 where either is not finite or is zero."""
     cosine = np.clip((_unit(one) * _unit(other)).sum(axis=1), -1, 1)
-    return np.where(unusable(one) | unusable(other), -1.0, cosine)
-
-
-def unusable(vectors: Vectors) -> npt.NDArray[np.bool_]:
-    """Which rows hold a NaN or an infinity, or are zero."""
-    return np.logical_or(~np.isfinite(vectors).all(axis=1), ~vectors.any(axis=1))
+    return np.where(refused_rows(one) | refused_rows(other), -1.0, cosine)
 
 
 def _unit(vectors: Vectors) -> PerRow:
     """Rows of unit length, float64; zeros where a row is unusable."""
-    rows = np.where(unusable(vectors)[:, None], 0.0, vectors.astype(np.float64))
+    rows = np.where(refused_rows(vectors)[:, None], 0.0, vectors.astype(np.float64))
     norms = np.linalg.norm(rows, axis=1, keepdims=True)
     unit: PerRow = np.divide(rows, norms, out=np.zeros_like(rows), where=norms > 0)
     return unit

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from poolfold.manifest import Executor, Parity, ParityCheck, WorstText
 from poolfold.tokenise import shorten
 
 _WORST = 5
@@ -30,41 +31,52 @@ class Check:
 
 
 @dataclass(frozen=True)
-class WorstText:
-    """A text, shortened, and the cosine of its vector with the reference's."""
-
-    text: str
-    cosine: float
-
-
-@dataclass(frozen=True)
 class ParityReport:
     """All checks of one candidate. Every number is finite, so that the whole is plain JSON.
 
     reference: what they were held against, for example "PyTorch".
-    executor: what computed the vectors, for example "onnxruntime cpu"; a target and its device come last.
+    executor: what computed the vectors.
     worst: the texts with the smallest cosines, the worst first.
     """
 
     reference: str
     strategy: str
     dtype: str
-    executor: str
+    executor: Executor
     passed: bool
     n_texts: int
     dim: int
     checks: tuple[Check, ...]
     worst: tuple[WorstText, ...]
 
+    def as_row(self) -> Parity:
+        """The report as the manifest carries it: each check by its name."""
+        return Parity(
+            strategy=self.strategy,
+            dtype=self.dtype,
+            executor=str(self.executor),
+            ran_on=self.executor,
+            reference=self.reference,
+            passed=self.passed,
+            texts=self.n_texts,
+            checks={c.name: ParityCheck(value=c.value, limit=c.limit, passed=c.passed) for c in self.checks},
+            worst=self.worst,
+        )
 
-def target_of(executor: str) -> str:
-    """The target in an executor's name: `openvino cpu`, `tensorrt gpu, packed`, `fp16 rehearsal on ...`."""
-    return executor.partition(",")[0].split()[-2]
-
-
-def form_of(executor: str) -> str:
-    """The form in an executor's name; `plain` where it names none."""
-    return executor.partition(", ")[2] or "plain"
+    def explain(self) -> str:
+        """The checks that failed, with their values, limits and texts; the message of a CheckFailed."""
+        failed = [
+            f"{c.name} {c.value:.7g}, limit {c.bound} {c.limit:.7g} ({c.text})" for c in self.checks if not c.passed
+        ]
+        worst = ", ".join(f"{w.text} {w.cosine:.7f}" for w in self.worst)
+        what = f"{self.strategy} {self.dtype} on {self.executor}"
+        if {c.name for c in self.checks if not c.passed} <= SAME_TEXT:
+            return (
+                f"{what} gives {self.reference}'s vectors, and these depend on the batch: {'; '.join(failed)}. "
+                "The model itself lets padding into a vector, for example by absolute positions behind padding on the "
+                "left. Mend the tokeniser's padding_side, or take another model: such vectors cannot be indexed."
+            )
+        return f"{what} does not give {self.reference}'s vectors: {'; '.join(failed)}. Smallest cosines: {worst}."
 
 
 def at_least(name: str, values: Sequence[float], limit: float, texts: Sequence[str]) -> Check:
@@ -90,20 +102,4 @@ def none_of(name: str, rows: Sequence[bool], texts: Sequence[str]) -> Check:
 def worst_texts(cosines: Sequence[float], texts: Sequence[str]) -> tuple[WorstText, ...]:
     """The texts with the smallest cosines, the worst first."""
     rows = sorted(range(len(texts)), key=lambda i: cosines[i])[:_WORST]
-    return tuple(WorstText(shorten(texts[row]), float(cosines[row])) for row in rows)
-
-
-def explain(report: ParityReport) -> str:
-    """The checks that failed, with their values, limits and texts; the message of a CheckFailed."""
-    failed = [
-        f"{c.name} {c.value:.7g}, limit {c.bound} {c.limit:.7g} ({c.text})" for c in report.checks if not c.passed
-    ]
-    worst = ", ".join(f"{w.text} {w.cosine:.7f}" for w in report.worst)
-    what = f"{report.strategy} {report.dtype} on {report.executor}"
-    if {c.name for c in report.checks if not c.passed} <= SAME_TEXT:
-        return (
-            f"{what} gives {report.reference}'s vectors, and these depend on the batch: {'; '.join(failed)}. The model "
-            "itself lets padding into a vector, for example by absolute positions behind padding on the left. Mend the "
-            "tokeniser's padding_side, or take another model: such vectors cannot be indexed."
-        )
-    return f"{what} does not give {report.reference}'s vectors: {'; '.join(failed)}. Smallest cosines: {worst}."
+    return tuple(WorstText(text=shorten(texts[row]), cosine=float(cosines[row])) for row in rows)

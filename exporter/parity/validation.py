@@ -10,12 +10,12 @@ import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
 from exporter.parity.checks import ReferenceRun, check
-from exporter.parity.report import ParityReport, explain, form_of, target_of
+from exporter.parity.report import ParityReport
 from exporter.spec.model import DType
 from graphs.files.weights import load_graph, save_graphs
 from graphs.pooling.strategy import parse_strategy
@@ -23,20 +23,17 @@ from graphs.precision.rehearsal import RehearseFloat16Pass
 from poolfold.encoder import Encoder
 from poolfold.errors import CheckFailed
 from poolfold.load import Runnable, open_encoder, read_tokenizer, runnables
-from poolfold.manifest import Engine, Graph, Manifest
+from poolfold.manifest import Engine, Executor, Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU
-from poolfold.sessions.tensorrt.checks import runs_here
-from poolfold.sessions.tensorrt.library import MODULES
-
-_REHEARSED = "fp16 rehearsal on "
+from poolfold.sessions.targets import find_target, has_engine_files
 
 
 class Candidate(NamedTuple):
-    """What is held against PyTorch, and what computes it: a target and its device, perhaps on a graph's rehearsal."""
+    """What is held against PyTorch, and what computes it."""
 
     runs: Runnable
-    executor: str
+    executor: Executor
 
 
 def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provider: str = CPU) -> tuple[Candidate, ...]:
@@ -44,18 +41,17 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
 
     `provider` is ONNX Runtime's; only the plain form of a graph runs on another than `cpu`.
     """
-    found = []
+    listed = []
     for runs in runnables(manifest):
         if provider != CPU and runs.form != "plain":
             continue
         if targets is None or runs.target in targets:
-            form = "" if runs.form == "plain" else f", {runs.form}"
-            device = "gpu" if runs.target in MODULES else provider
-            found.append(Candidate(runs, f"{runs.target} {device}{form}"))
+            executor = Executor(target=runs.target, device=find_target(runs.target).device(provider), form=runs.form)
+            listed.append(Candidate(runs, executor))
             # What fp16 rounds is the same in each form, so one is rehearsed; a GPU rounds by itself.
-            if runs.dtype == DType.FP16 and not form and device == CPU:
-                found.append(Candidate(runs, f"{_REHEARSED}{runs.target} cpu"))
-    return tuple(found)
+            if runs.dtype == DType.FP16 and runs.form == "plain" and executor.device == CPU:
+                listed.append(Candidate(runs, msgspec.structs.replace(executor, rehearsed=True)))
+    return tuple(listed)
 
 
 def check_candidates(
@@ -101,7 +97,7 @@ def _opened(
 ) -> Iterator[Encoder]:
     """An encoder over what ships, or over the rehearsal of its graph."""
     runs = candidate.runs
-    if not candidate.executor.startswith(_REHEARSED):
+    if not candidate.executor.rehearsed:
         # Engines may be building beside it, and threads that spin would take their core.
         with open_encoder(
             directory,
@@ -147,15 +143,19 @@ def refuse_unrunnable(directory: Path, manifest: Manifest, target: str, provider
 
 def engines_to_check(engines: Sequence[Engine]) -> tuple[str, ...]:
     """Targets of the engines whose library and GPU are here, each once."""
-    return tuple(dict.fromkeys(e.target for e in engines if e.target in MODULES and runs_here(e)))
+    return tuple(dict.fromkeys(e.target for e in engines if has_engine_files(e.target) and _runs_here(e)))
+
+
+def _runs_here(engine: Engine) -> bool:
+    return find_target(engine.target).runs_here(engine)
 
 
 def mark_validated(
     graphs: Sequence[Graph], engines: Sequence[Engine], reports: Sequence[ParityReport]
 ) -> tuple[tuple[Graph, ...], tuple[Engine, ...]]:
     """Call validated what was checked here and passed, and nothing else."""
-    passed = {(r.strategy, r.dtype, target_of(r.executor), form_of(r.executor)) for r in reports if r.passed}
-    failed = {(r.strategy, r.dtype, target_of(r.executor)) for r in reports if not r.passed}
+    passed = {(r.strategy, r.dtype, r.executor.target, r.executor.form) for r in reports if r.passed}
+    failed = {(r.strategy, r.dtype, r.executor.target) for r in reports if not r.passed}
 
     def status(strategy: str, dtype: str, target: str, form: str, before: str) -> str:
         checked = (strategy, dtype, target, form) in passed and (strategy, dtype, target) not in failed
@@ -174,23 +174,6 @@ def mark_validated(
 
 def require_passed(reports: Sequence[ParityReport]) -> None:
     """Raise CheckFailed, with every failed check and its worst texts, if there is one."""
-    failed = [explain(report) for report in reports if not report.passed]
+    failed = [report.explain() for report in reports if not report.passed]
     if failed:
         raise CheckFailed("\n".join(failed))
-
-
-def summarise_parity(reports: Sequence[ParityReport]) -> list[dict[str, Any]]:
-    """The reports as the manifest carries them: each check by its name."""
-    return [
-        {
-            "strategy": report.strategy,
-            "dtype": report.dtype,
-            "executor": report.executor,
-            "reference": report.reference,
-            "passed": report.passed,
-            "texts": report.n_texts,
-            "checks": {c.name: {"value": c.value, "limit": c.limit, "passed": c.passed} for c in report.checks},
-            "worst": [{"text": worst.text, "cosine": worst.cosine} for worst in report.worst],
-        }
-        for report in reports
-    ]

@@ -11,28 +11,28 @@ from pathlib import Path
 
 import msgspec
 
-from exporter.artifact import layout
+from exporter.artifact.draft import Draft
 from exporter.artifact.publish import require_apart, staging
 from exporter.host.console import Console
-from exporter.parity.report import target_of
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType
-from exporter.spec.precisions import PRECISIONS
+from exporter.spec.options import Shapes
 from exporter.spec.profiles import choose_profiles
-from exporter.targets.engines import EngineOrder, build_orders, outcome, require_available
+from exporter.targets.engines import EngineOrder, make_engines, outcome, require_available, require_supported
 from poolfold.errors import InputError
 from poolfold.load import read_tokenizer
-from poolfold.manifest import MANIFEST_NAME, Engine, Graph, Manifest, Profile, dumps
+from poolfold.manifest import Engine, Graph, Manifest, Profile
+from poolfold.sessions.targets import find_target
 from poolfold.verify import verify
 
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """Everything `poolfold build` can be told. Names are the flags'.
+    """Everything that `exporter.build` can be told; its signature has the defaults.
 
     output: `directory` itself, to add the engines to it.
     strategies, dtypes: empty for all that are there.
-    texts: the lines of `--texts`.
+    texts: the user's own, for their lengths.
     """
 
     directory: Path
@@ -40,9 +40,7 @@ class BuildRequest:
     targets: tuple[str, ...]
     strategies: tuple[str, ...]
     dtypes: tuple[DType, ...]
-    batch: tuple[int, int, int]
-    seq_len: tuple[int, int, int] | None
-    buckets: tuple[int, ...] | str | None
+    shapes: Shapes
     texts: tuple[str, ...]
     options: BuildOptions
     force: bool
@@ -56,6 +54,7 @@ def build_into(request: BuildRequest, console: Console) -> Manifest:
     Raises:
         PoolfoldError: bad input, an unavailable target, a build that failed. Both directories are then as they were.
     """
+    require_supported(request.options, request.targets)
     same = request.output.resolve() == request.directory.resolve()
     if not same:
         require_apart(request.output, [request.directory])
@@ -70,7 +69,7 @@ def build_into(request: BuildRequest, console: Console) -> Manifest:
     with staging(request.output, force=request.force or same) as place:
         _copy(request.directory, place.directory, manifest, link=same)
         with console.stage("engines") as stage:
-            built = build_orders(
+            built = make_engines(
                 place.directory, graphs, orders, lambda what, done: stage.progress(int(1000 * done), 1000, what)
             )
             for engine in built:
@@ -109,8 +108,8 @@ def choose_graphs(manifest: Manifest, request: BuildRequest) -> tuple[Graph, ...
 
 def _share(target: str, asked: Sequence[DType], graphs: Sequence[Graph]) -> tuple[DType, ...]:
     """The precisions that the target builds."""
-    has = PRECISIONS[target]
-    there = [dtype for dtype in has.dtypes if any(graph.dtype == dtype for graph in graphs)]
+    has = find_target(target)
+    there = [DType(dtype) for dtype in has.dtypes if any(graph.dtype == dtype for graph in graphs)]
     wrong = [dtype for dtype in asked if dtype not in has.dtypes]
     if wrong or not there:
         got = ", ".join(dict.fromkeys(graph.dtype for graph in graphs))
@@ -127,7 +126,7 @@ def _profiles(request: BuildRequest, manifest: Manifest) -> tuple[Profile, ...]:
         tokenizer = read_tokenizer(request.directory, manifest)
         lengths = [len(row) for row in tokenizer.ids(list(request.texts), "") if row]
     limit = manifest.model.text.max_seq_length
-    return choose_profiles(limit, request.batch, request.seq_len, request.buckets, lengths)
+    return choose_profiles(limit, request.shapes, lengths)
 
 
 def _copy(source: Path, destination: Path, manifest: Manifest, *, link: bool) -> None:
@@ -152,21 +151,19 @@ def _describe(directory: Path, before: Manifest, built: Sequence[Engine]) -> Man
         _without_benefit(graph, {e.target for e in built if (e.strategy, e.dtype) == (graph.strategy, graph.dtype)})
         for graph in before.graphs
     )
-    known = {file.path: file for file in before.files if file.path not in new}
-    written = layout.write_manifest(
+    draft = Draft(
         directory,
-        model=before.model,
-        strategies=before.strategies,
-        graphs=graphs,
-        engines=tuple(engines.values()),
-        parity=[r for r in before.parity if (r["strategy"], r["dtype"], target_of(r["executor"])) not in again],
-        latency=[r for r in before.latency if (r["strategy"], r["dtype"], r["runtime"]) not in again],
-        known=known,
+        before.model,
+        before.strategies,
+        graphs,
+        tuple(engines.values()),
+        parity=tuple(row for row in before.parity if (row.strategy, row.dtype, row.ran_on.target) not in again),
+        latency=tuple(row for row in before.latency if (row.strategy, row.dtype, row.runtime) not in again),
+        hashed={file.path: file for file in before.files if file.path not in new},
+        # Of the machine that the graphs were validated on; what an engine needs stands with the engine.
+        environment=before.environment,
     )
-    # Of the machine that the graphs were validated on; what an engine needs stands with the engine.
-    kept = msgspec.structs.replace(written, environment=before.environment)
-    (directory / MANIFEST_NAME).write_bytes(dumps(kept))
-    return kept
+    return draft.seal()[1]
 
 
 def _without_benefit(graph: Graph, targets: Collection[str]) -> Graph:

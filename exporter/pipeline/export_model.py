@@ -6,13 +6,14 @@ with PyTorch for a checkpoint, without it for an ONNX file.
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.artifact.publish import staging
+from exporter.artifact.publish import require_apart, staging
 from exporter.host.child_process import OwnProcess
 from exporter.host.console import Console
-from exporter.spec.model import is_graph
 from exporter.spec.options import ExportOptions
+from exporter.spec.origin import origin_of
 from poolfold.manifest import Manifest
 
 if TYPE_CHECKING:
@@ -25,22 +26,22 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
     Raises:
         PoolfoldError: bad input, a failed check, an unavailable target. The destination is then as it was.
     """
+    require_apart(options.output, [Path(options.model)])
     # The destination is held first: finding it unusable after minutes of work would waste them.
     with staging(options.output, force=options.force) as place:
-        # PyTorch makes a folder for its compiler wherever it is imported; here it goes away with the rest.
-        variables = {"TORCHINDUCTOR_CACHE_DIR": str(place.scratch / "torchinductor")}
-        from_graph = is_graph(options.model)
         with OwnProcess(
-            "exporter.pipeline.capture_onnx:capture" if from_graph else "exporter.pipeline.capture_checkpoint:capture",
+            "exporter.pipeline.capture:capture",
             *(options, place.scratch, console),
-            variables=variables,
-            without=("torch",) if from_graph else (),
+            # PyTorch makes a folder for its compiler wherever it is imported; here it goes away with the rest.
+            variables={"TORCHINDUCTOR_CACHE_DIR": str(place.scratch / "torchinductor")},
+            without=origin_of(options.model).without,
         ) as reading:
             # A second of imports, spent while the other process makes its own.
             from exporter.pipeline.make_artifact import make_artifact
             from exporter.spec.choices import target_dtypes
-            from exporter.targets.engines import require_available
+            from exporter.targets.engines import require_available, require_supported
 
+            require_supported(options.build, options.targets)
             require_available(target_dtypes(options.targets, options.dtypes))
             captured: Capture = reading.result()
         return make_artifact(options, place, captured, console)

@@ -1,44 +1,62 @@
-"""The stages of an export behind PyTorch: ranges, graphs, engines, validation, latency, and the manifest of it all."""
+"""The stages of an export behind the capture. Each takes the draft of the artifact and returns a fuller one."""
 
 from __future__ import annotations
 
 import gc
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from exporter.artifact import layout
+from exporter.artifact.draft import Draft
+from exporter.artifact.layout import write_model_files, write_report
 from exporter.artifact.publish import Staging
 from exporter.host.console import Console, Stage
-from exporter.measure.artifact_latency import measure_artifact, summarise_latency, warn_if_busy
+from exporter.measure.artifact_latency import as_rows, measure_artifact, warn_if_busy
 from exporter.measure.padding_benefit import measure_benefit
-from exporter.parity.checks import ReferenceRun
-from exporter.parity.report import ParityReport
-from exporter.parity.tokens import Tokens, sorted_batches
+from exporter.parity.tokens import sorted_batches
 from exporter.parity.validation import (
+    Candidate,
     candidates,
     check_candidates,
     engines_to_check,
     mark_validated,
     require_passed,
-    summarise_parity,
 )
 from exporter.pipeline.plan import Capture
-from exporter.pipeline.ranges import Ranges, measure_ranges
+from exporter.pipeline.ranges import measure_ranges
 from exporter.pipeline.recipes import Kitchen
 from exporter.pipeline.write_graphs import write_graphs
 from exporter.spec.choices import target_dtypes
 from exporter.spec.description import describe_model, describe_strategies
-from exporter.spec.model import DType, ModelSpec
+from exporter.spec.model import DType
 from exporter.spec.options import ExportOptions
-from exporter.targets.engines import EngineOrder, compile_in_memory, engines_in_background, outcome
+from exporter.targets.engines import EngineOrder, engines_in_background, make_engines, outcome
 from graphs.files.weights import load_graph
-from poolfold.manifest import Engine, Graph, Manifest
-from poolfold.sessions.tensorrt.library import MODULES
+from poolfold.manifest import Engine, Manifest
 
 LATENCY_BUDGET_S = 60
 """Seconds for the timed part of an export. `poolfold bench --seconds` measures for longer."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What every stage reads, and none changes."""
+
+    options: ExportOptions
+    captured: Capture
+    scratch: Path
+    console: Console
+
+    def orders(self, *, files: bool) -> tuple[EngineOrder, ...]:
+        """What engine files are built, or what is compiled in memory."""
+        options, profiles = self.options, self.captured.plan.profiles
+        orders = [
+            EngineOrder(target, share, profiles, options.build, options.threads)
+            for target, share in target_dtypes(options.targets, options.dtypes).items()
+        ]
+        return tuple(order for order in orders if order.makes_engines and order.is_files is files)
 
 
 def make_artifact(options: ExportOptions, place: Staging, captured: Capture, console: Console) -> Manifest:
@@ -47,123 +65,116 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     Raises:
         PoolfoldError: a failed check, or an unavailable target.
     """
-    directory, plan = place.directory, captured.plan
-    ranges = _ranges(captured.encoder, plan.tokens, options, console)
-    encoder = load_graph(captured.encoder)
-    layout.write_model_files(directory, plan.spec)
-    kitchen = Kitchen(encoder, plan.head, {} if ranges is None else ranges.largest)
-    shares = target_dtypes(options.targets, options.dtypes)
-    orders = [
-        EngineOrder(target, share, plan.profiles, options.build)
-        for target, share in shares.items()
-        if target in MODULES
-    ]
-    wanted = list(dict.fromkeys(dtype for order in orders for dtype in order.dtypes))
-    dtypes = [dtype.of_graph for dtype in options.dtypes]
-    graphs = write_graphs(directory, kitchen, plan.strategies, dtypes, wanted, console)
+    work = Work(options, captured, place.scratch, console)
+    draft = describe(place.directory, work)
+    draft = add_graphs(draft, work, measure_tensor_ranges(draft, work))
+    draft = compile_graphs(draft, work)
+    with engine_files(draft, work) as building:
+        draft = validate(draft, work)
+        draft = add_engine_files(draft, work, building)
+    draft = validate_engine_files(draft, work)
+    draft = measure_padding(draft, work)
+    draft = measure_latency(draft, work)
+    return publish(draft, work)
+
+
+def describe(directory: Path, work: Work) -> Draft:
+    """The draft that holds the model, its strategies and its small files."""
+    plan = work.captured.plan
+    write_model_files(directory, plan.spec)
+    strategies = describe_strategies(plan.spec, plan.strategies, plan.head)
+    return Draft(directory, describe_model(plan.spec, plan.head), strategies)
+
+
+def measure_tensor_ranges(draft: Draft, work: Work) -> dict[str, float]:
+    """The largest magnitude of each tensor on real text; empty where no graph is fp16."""
+    if DType.FP16 not in work.options.dtypes:
+        return {}
+    tokens = work.captured.plan.tokens
+    with work.console.stage("ranges") as stage:
+        ranges = measure_ranges(work.captured.encoder, sorted_batches(tokens), work.options.threads)
+        write_report(draft.directory, "ranges", ranges.by_size(tokens.texts))
+        stage.outcome = ranges.outcome(tokens.texts)
+    return ranges.largest
+
+
+def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
+    """A graph for each strategy, precision and form."""
+    plan = work.captured.plan
+    dtypes = [dtype.of_graph for dtype in work.options.dtypes]
+    packed = [dtype for order in work.orders(files=True) for dtype in order.dtypes]
+    encoder = load_graph(work.captured.encoder)
+    kitchen = Kitchen(encoder, plan.head, largest)
+    graphs = write_graphs(draft.directory, kitchen, plan.strategies, dtypes, packed, work.console)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
     del encoder, kitchen
     gc.collect()
-    facts: dict[str, Any] = {
-        "model": describe_model(plan.spec, plan.head),
-        "strategies": describe_strategies(plan.spec, plan.strategies, plan.head),
-    }
-    compiled = _compile(directory, graphs, shares.get("openvino", ()), options, console)
-    # Checked as it will be loaded: sealed, but not yet called validated.
-    manifest = layout.write_manifest(directory, graphs=graphs, engines=compiled, **facts)
-    with engines_in_background(directory, graphs, orders) as building:
-        reports = _validate(directory, manifest, captured.run, options, place.scratch, console)
-        engines = (*compiled, *(_engines(building, console) if orders else ()))
-    checked = _validate_engines(directory, manifest, engines, facts, captured.run, options, console)
-    reports = (*reports, *checked)
-    graphs, facts["engines"] = mark_validated(graphs, engines, reports)
-    facts["parity"] = summarise_parity(reports)
-    if ranges is not None:
-        layout.write_report(directory, "ranges", ranges.by_size(plan.tokens.texts))
-    known = {file.path: file for file in manifest.files}
-    if not options.skip_latency:
-        # Measured as it will be loaded, so described as it now is.
-        manifest = layout.write_manifest(directory, graphs=graphs, known=known, **facts)
-        graphs = _padding(directory, manifest, options, console)
-        manifest = layout.write_manifest(directory, graphs=graphs, known=known, **facts)
-        known = {file.path: file for file in manifest.files}
-        facts["latency"] = _latency(directory, manifest, plan.spec, options, console)
-    with console.stage("publish") as stage:
-        manifest = layout.write_manifest(directory, graphs=graphs, known=known, **facts)
-        size = sum(file.bytes for file in manifest.files)
-        stage.outcome = f"{len(manifest.files)} files, {size / 2**20:.1f} MiB in {options.output}"
-    return manifest
+    return replace(draft, graphs=graphs)
 
 
-def _ranges(encoder: Path, tokens: Tokens, options: ExportOptions, console: Console) -> Ranges | None:
-    if DType.FP16 not in options.dtypes:
-        return None
-    with console.stage("ranges") as stage:
-        ranges = measure_ranges(encoder, sorted_batches(tokens), options.threads)
-        stage.outcome = ranges.outcome(tokens.texts)
-    return ranges
-
-
-def _compile(
-    directory: Path, graphs: Sequence[Graph], dtypes: Sequence[DType], options: ExportOptions, console: Console
-) -> tuple[Engine, ...]:
-    if not dtypes:
-        return ()
-    with console.stage("compile") as stage:
-        engines = compile_in_memory(directory, graphs, dtypes, options.threads)
+def compile_graphs(draft: Draft, work: Work) -> Draft:
+    """What targets compile in memory, and what their libraries make of it."""
+    orders = work.orders(files=False)
+    if not orders:
+        return draft
+    with work.console.stage("compile") as stage:
+        engines = make_engines(draft.directory, draft.graphs, orders, lambda what, done: stage.progress(done, 1, what))
         _warn(engines, stage)
         stage.outcome = outcome(engines)
-    return engines
+    return replace(draft, engines=(*draft.engines, *engines))
 
 
-def _validate(
-    directory: Path, manifest: Manifest, run: ReferenceRun, options: ExportOptions, scratch: Path, console: Console
-) -> Sequence[ParityReport]:
-    with console.stage("validate") as stage:
-        listed = candidates(manifest)
-        reports = check_candidates(
-            directory, manifest, run, listed, scratch=scratch, threads=options.threads, progress=stage.progress
-        )
-        require_passed(reports)
-        stage.outcome = f"{len(reports)} candidates passed every check on {len(run.tokens.rows)} texts"
-    return reports
+@contextmanager
+def engine_files(draft: Draft, work: Work) -> Iterator[Future[tuple[Engine, ...]]]:
+    """Build engine files while the block validates the graphs; a block that fails ends the build."""
+    with engines_in_background(draft.directory, draft.graphs, work.orders(files=True)) as building:
+        yield building
 
 
-def _validate_engines(
-    directory: Path,
-    before: Manifest,
-    engines: Sequence[Engine],
-    facts: Mapping[str, Any],
-    run: ReferenceRun,
-    options: ExportOptions,
-    console: Console,
-) -> Sequence[ParityReport]:
-    """Check the engines whose library and GPU are here; the others stay built."""
-    here = engines_to_check(engines)
-    if not here:
-        return ()
-    known = {file.path: file for file in before.files}
-    manifest = layout.write_manifest(directory, graphs=before.graphs, engines=tuple(engines), known=known, **facts)
-    with console.stage("validate engines") as stage:
-        listed = candidates(manifest, here)
-        reports = check_candidates(directory, manifest, run, listed, threads=options.threads, progress=stage.progress)
-        require_passed(reports)
-        stage.outcome = f"{len(reports)} engines passed every check on {len(run.tokens.rows)} texts"
-    return reports
-
-
-def _engines(building: Future[tuple[Engine, ...]], console: Console) -> tuple[Engine, ...]:
-    with console.stage("engines") as stage:
+def add_engine_files(draft: Draft, work: Work, building: Future[tuple[Engine, ...]]) -> Draft:
+    """Wait for the engine files."""
+    if not work.orders(files=True):
+        return draft
+    with work.console.stage("engines") as stage:
         engines = building.result()
         _warn(engines, stage)
         runs = engines_to_check(engines)
         stage.outcome = outcome(engines) if runs else f"{outcome(engines)}; built, not run here"
-    return engines
+    return replace(draft, engines=(*draft.engines, *engines))
 
 
-def _padding(directory: Path, manifest: Manifest, options: ExportOptions, console: Console) -> tuple[Graph, ...]:
-    with console.stage("padding") as stage:
-        graphs = measure_benefit(directory, manifest, threads=options.threads, progress=stage.progress)
+def validate(draft: Draft, work: Work) -> Draft:
+    """Check the graphs, and what was compiled of them, against the reference."""
+    # Checked as it will be loaded: sealed, but not yet called validated.
+    draft, manifest = draft.seal()
+    with work.console.stage("validate") as stage:
+        draft = _checked(draft, work, manifest, candidates(manifest), stage, scratch=work.scratch)
+        texts = len(work.captured.run.tokens.rows)
+        stage.outcome = f"{len(draft.parity)} candidates passed every check on {texts} texts"
+    return draft
+
+
+def validate_engine_files(draft: Draft, work: Work) -> Draft:
+    """Check the engine files whose library and GPU are here; the others stay built."""
+    here = engines_to_check(draft.engines)
+    if not here:
+        return draft
+    draft, manifest = draft.seal()
+    with work.console.stage("validate engines") as stage:
+        listed = candidates(manifest, here)
+        draft = _checked(draft, work, manifest, listed, stage, scratch=None)
+        texts = len(work.captured.run.tokens.rows)
+        stage.outcome = f"{len(listed)} engines passed every check on {texts} texts"
+    return draft
+
+
+def measure_padding(draft: Draft, work: Work) -> Draft:
+    """How much padding makes the padding-free form the faster one."""
+    if work.options.skip_latency:
+        return draft
+    draft, manifest = draft.seal()
+    with work.console.stage("padding") as stage:
+        graphs = measure_benefit(draft.directory, manifest, threads=work.options.threads, progress=stage.progress)
         measured = [
             f"{g.strategy} {g.dtype} {target} below {share:.0%}"
             for g in graphs
@@ -171,25 +182,67 @@ def _padding(directory: Path, manifest: Manifest, options: ExportOptions, consol
             for target, share in g.padding_free.faster_below.items()
         ]
         stage.outcome = f"real tokens at which the padding-free form is faster: {', '.join(measured) or 'it has none'}"
-    return graphs
+    return replace(draft, graphs=graphs)
+
+
+def measure_latency(draft: Draft, work: Work) -> Draft:
+    """Latency and memory of all that runs here, beside the model's own."""
+    if work.options.skip_latency:
+        return draft
+    # Measured as it will be loaded, so described as it now is.
+    draft, manifest = draft.seal()
+    options, spec = work.options, work.captured.plan.spec
+    with work.console.stage("latency") as stage:
+        warn_if_busy(stage.warn)
+        report = measure_artifact(
+            draft.directory,
+            manifest,
+            spec,
+            budget_s=LATENCY_BUDGET_S,
+            threads=options.threads,
+            progress=stage.progress,
+        )
+        write_report(draft.directory, "latency", report)
+        stage.outcome = (
+            f"{len(report.systems)} systems on {len(report.workloads)} workloads, {report.threads} threads, interleaved"
+        )
+    return replace(draft, latency=as_rows(report))
+
+
+def publish(draft: Draft, work: Work) -> Manifest:
+    """Write the manifest of what the destination will hold; the rename follows when the block of `staging` ends."""
+    with work.console.stage("publish") as stage:
+        _, manifest = draft.seal()
+        size = sum(file.bytes for file in manifest.files)
+        stage.outcome = f"{len(manifest.files)} files, {size / 2**20:.1f} MiB in {work.options.output}"
+    return manifest
+
+
+def _checked(
+    draft: Draft, work: Work, manifest: Manifest, listed: Sequence[Candidate], stage: Stage, *, scratch: Path | None
+) -> Draft:
+    """The draft with the checks of these candidates, and with what passed called validated.
+
+    Raises:
+        CheckFailed: a check failed.
+    """
+    reports = check_candidates(
+        draft.directory,
+        manifest,
+        work.captured.run,
+        listed,
+        scratch=scratch,
+        threads=work.options.threads,
+        progress=stage.progress,
+    )
+    require_passed(reports)
+    graphs, engines = mark_validated(draft.graphs, draft.engines, reports)
+    return replace(
+        draft, graphs=graphs, engines=engines, parity=(*draft.parity, *(report.as_row() for report in reports))
+    )
 
 
 def _warn(engines: Sequence[Engine], stage: Stage) -> None:
     for engine in engines:
         for warning in engine.warnings:
             stage.warn(f"{engine.target} {engine.strategy} {engine.dtype}: {warning}")
-
-
-def _latency(
-    directory: Path, manifest: Manifest, spec: ModelSpec, options: ExportOptions, console: Console
-) -> Sequence[Mapping[str, Any]]:
-    with console.stage("latency") as stage:
-        warn_if_busy(stage.warn)
-        report = measure_artifact(
-            directory, manifest, spec, budget_s=LATENCY_BUDGET_S, threads=options.threads, progress=stage.progress
-        )
-        layout.write_report(directory, "latency", report)
-        stage.outcome = (
-            f"{len(report.systems)} systems on {len(report.workloads)} workloads, {report.threads} threads, interleaved"
-        )
-    return summarise_latency(report)

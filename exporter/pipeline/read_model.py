@@ -24,13 +24,8 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     Raises:
         PoolfoldError: a model that cannot be read, or options that do not go with it.
     """
-    source = resolve_source(
-        options.model,
-        options.revision,
-        allow_pickle=options.allow_pickle,
-        trust_remote_code=options.trust_remote_code,
-    )
-    spec = read_spec(source, allow_pickle=options.allow_pickle, trust_remote_code=options.trust_remote_code)
+    source = resolve_source(options.model, options.revision, options.trust)
+    spec = read_spec(source, options.trust)
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.dimensions)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
@@ -38,7 +33,7 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     by_text = dict(zip(tokens.texts, tokens.rows, strict=True))
     lengths = [len(by_text[text]) for text in options.texts if text in by_text]
     limit = spec.text.max_seq_length
-    profiles = choose_profiles(limit, options.batch, options.seq_len, options.buckets, lengths)
+    profiles = () if options.shapes is None else choose_profiles(limit, options.shapes, lengths)
     revision = f" @ {source.revision[:12]}" if source.revision else ""
     trained = "pooling not said" if spec.trained is None else f"trained with {strategy_name(spec.trained)}"
     stage.outcome = (

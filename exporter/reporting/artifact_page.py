@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from exporter.measure.systems import BASELINES
 from exporter.reporting import plots
 from exporter.reporting.page import Figure, Section, Table, write_page
-from poolfold.manifest import Manifest
+from exporter.spec.origin import BASELINES
+from poolfold.manifest import Manifest, ParityCheck
 
 
 def write_artifact(folder: Path, directory: Path, manifest: Manifest) -> Path:
@@ -36,9 +36,9 @@ def _lead(manifest: Manifest) -> Iterator[str]:
     model = manifest.model
     names = ", ".join(f"{s.name}{' (trained)' if s.trained else ''}" for s in manifest.strategies)
     yield f"{model.model_type}, {model.num_layers} layers, pooled by {names}."
-    failed = [row for row in manifest.parity if not row["passed"]]
+    failed = [row for row in manifest.parity if not row.passed]
     if manifest.parity:
-        reference = manifest.parity[0]["reference"]
+        reference = manifest.parity[0].reference
         said = "all passed" if not failed else f"{len(failed)} failed"
         yield f"{len(manifest.parity)} candidates were checked against {reference} in fp32, text by text: {said}."
     built = [engine for engine in manifest.engines if engine.status == "built"]
@@ -48,11 +48,11 @@ def _lead(manifest: Manifest) -> Iterator[str]:
 
 def _parity(folder: Path, manifest: Manifest) -> Section:
     rows, distances = [], {}
-    checks = list(dict.fromkeys(check for of in manifest.parity for check in of["checks"]))
-    for of in manifest.parity:
-        name = f"{of['strategy']} {of['dtype']}, {of['executor']}"
-        rows.append([name, "passed" if of["passed"] else "FAILED", *(_cell(of["checks"].get(c)) for c in checks)])
-        worst = [text["cosine"] for text in of["worst"]]
+    checks = list(dict.fromkeys(check for row in manifest.parity for check in row.checks))
+    for row in manifest.parity:
+        name = f"{row.strategy} {row.dtype}, {row.executor}"
+        rows.append([name, "passed" if row.passed else "FAILED", *(_cell(row.checks.get(c)) for c in checks)])
+        worst = [text.cosine for text in row.worst]
         if worst:
             distances[name] = max(1 - min(worst), 1e-9)
     parts: list[Figure | Table] = []
@@ -60,16 +60,16 @@ def _parity(folder: Path, manifest: Manifest) -> Section:
         svg = plots.points(folder, "parity", distances, x="1 - smallest cosine")
         parts.append(Figure(svg, "How far the worst text lies from the reference, for each candidate; left is better"))
     parts.append(Table("Checks: value, and its limit where it has one", ("candidate", "result", *checks), rows))
-    texts = {row["texts"] for row in manifest.parity}
+    texts = {row.texts for row in manifest.parity}
     said = f"Every check takes the worst of {max(texts)} texts, never a mean." if texts else "Nothing was checked."
     return Section("Parity", (said,), parts)
 
 
-def _cell(found: Mapping[str, Any] | None) -> str:
-    if found is None:
+def _cell(check: ParityCheck | None) -> str:
+    if check is None:
         return "-"
-    limit = "" if found["limit"] is None else f" ({found['limit']:.7g})"
-    return f"{'' if found['passed'] else 'FAILED '}{found['value']:.7g}{limit}"
+    limit = "" if check.limit is None else f" ({check.limit:.7g})"
+    return f"{'' if check.passed else 'FAILED '}{check.value:.7g}{limit}"
 
 
 def _latency(folder: Path, manifest: Manifest) -> Sequence[Section]:
@@ -78,18 +78,18 @@ def _latency(folder: Path, manifest: Manifest) -> Sequence[Section]:
     series: dict[str, dict[str, float]] = {}
     rows = []
     for row in manifest.latency:
-        name = f"{row['strategy']} {row['dtype']} {row['runtime']}"
-        series.setdefault(name, {})[row["workload"]] = row["median_ms"]
-        memory = "-" if row["increase_mib"] is None else f"{row['increase_mib']:.0f}"
+        name = f"{row.strategy} {row.dtype} {row.runtime}"
+        series.setdefault(name, {})[row.workload] = row.median_ms
+        memory = "-" if row.increase_mib is None else f"{row.increase_mib:.0f}"
         rows.append([
-            name, row["workload"], f"{row['median_ms']:.2f} [{row['q1_ms']:.2f}, {row['q3_ms']:.2f}]",
-            f"{row['speedup']:.2f}", f"{row['sentences_per_s']:.0f}", memory,
+            name, row.workload, f"{row.median_ms:.2f} [{row.q1_ms:.2f}, {row.q3_ms:.2f}]",
+            f"{row.speedup:.2f}", f"{row.sentences_per_s:.0f}", memory,
         ])  # fmt: skip
-    baselines = [row["runtime"] for row in manifest.latency if row["runtime"] in BASELINES]
+    baselines = [row.runtime for row in manifest.latency if row.runtime in BASELINES]
     against = BASELINES[baselines[0]] if baselines else "the reference's"
     svg = plots.rows(folder, "latency", series, x="milliseconds, median")
     text = (
-        f"{manifest.latency[0]['threads']} threads; every system took turns on each workload, batch x tokens, in one "
+        f"{manifest.latency[0].threads} threads; every system took turns on each workload, batch x tokens, in one "
         f"run. Speed-up is {against} time over this one's. MiB is what model and largest batch add to a process."
     )
     header = ("system", "texts x tokens", "ms", "speed-up", "texts/s", "MiB")

@@ -4,23 +4,57 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from exporter.comparison.as_json import as_json
 from exporter.comparison.breakdown import PartOf
-from exporter.comparison.comparison import Comparison
+from exporter.comparison.comparison import Comparison, compare
+from exporter.comparison.entries import CompareOptions
+from exporter.comparison.folder import claimed
 from exporter.comparison.quality import cosines, unit_rows
 from exporter.comparison.recommendation import RULES
 from exporter.comparison.resampling import Interval
-from exporter.comparison.tasks import UNITS, Pairs
+from exporter.comparison.tasks import UNITS, Pairs, Task
+from exporter.host.console import Console
 from exporter.reporting import plots
 from exporter.reporting.cost_section import cost_sections
 from exporter.reporting.page import Figure, Section, Table, write_page
 
 _SAMPLE = 400
 """Texts whose pairs are drawn: their cosines are many enough for a histogram."""
+
+
+@dataclass(frozen=True)
+class ComparisonReport:
+    """A comparison and what was written of it.
+
+    described: the comparison as scripts read it, ready for JSON.
+    page: report.html.
+    """
+
+    comparison: Comparison
+    described: Mapping[str, Any]
+    page: Path
+
+
+def compare_and_report(options: CompareOptions, task: Task, console: Console) -> ComparisonReport:
+    """Compare the strategies of a model on a task, and write the page into the comparison's folder.
+
+    Raises:
+        PoolfoldError: bad input, or an export that failed.
+    """
+    with claimed(options.folder):
+        comparison = compare(options, task, console)
+    described = as_json(comparison, options.model, options.data)
+    with console.stage("report") as stage:
+        title = f"{Path(options.model).name} on {Path(options.data).name}"
+        page = write_comparison(options.folder, comparison, described, title=title)
+        stage.outcome = str(page)
+    return ComparisonReport(comparison, described, page)
 
 
 def write_comparison(folder: Path, found: Comparison, said: Mapping[str, Any], *, title: str) -> Path:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 
 from exporter.spec.description import embedding_dim
 from exporter.spec.model import DType, ModelSpec
-from exporter.spec.precisions import PRECISIONS
 from graphs.pooling.head import Dense, Head, Truncate
 from graphs.pooling.strategy import PoolingMode, Strategy, parse_strategy, strategy_name
 from poolfold.errors import CheckpointError, InputError
+from poolfold.sessions import targets
+from poolfold.sessions.targets import find_target
 
 TRAINED = "trained"
 
@@ -64,7 +65,7 @@ def choose_head(spec: ModelSpec, strategies: Sequence[Strategy], dimensions: int
     return (*spec.head, Truncate(dimensions))
 
 
-def target_dtypes(targets: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str, tuple[DType, ...]]:
+def target_dtypes(names: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str, tuple[DType, ...]]:
     """Share the precisions out: each target takes those that it has.
 
     A graph is made in fp32 and fp16 whatever the targets are, and checked in ONNX Runtime.
@@ -73,17 +74,18 @@ def target_dtypes(targets: Sequence[str], dtypes: Sequence[DType]) -> Mapping[st
         InputError: a target that has none of them, or a precision that only a target not asked for has.
     """
     for dtype in dtypes:
-        able = [name for name, precisions in PRECISIONS.items() if dtype in precisions.dtypes]
-        if dtype.of_graph is not dtype and not set(able) & set(targets):
+        able = [target.name for target in targets.TARGETS if dtype in target.dtypes]
+        if dtype.of_graph is not dtype and not set(able) & set(names):
             raise InputError(
                 f"--dtype {dtype} needs --target {' or '.join(able)}: no graph is stored in it, and no other target "
                 f"executes one in it. Add --target {able[0]}."
             )
-    shares = {name: tuple(d for d in dtypes if d in PRECISIONS[name].dtypes) for name in targets}
+    shares = {name: tuple(d for d in dtypes if d in find_target(name).dtypes) for name in names}
     for name, share in shares.items():
         if not share:
-            has = PRECISIONS[name]
+            target = find_target(name)
             raise InputError(
-                f"--target {name} needs --dtype {' or '.join(has.dtypes)}: {has.why}. Add --dtype {has.dtypes[0]}."
+                f"--target {name} needs --dtype {' or '.join(target.dtypes)}: {target.why}. Add --dtype "
+                f"{target.dtypes[0]}."
             )
     return shares

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from exporter.spec.origin import CHECKPOINT, ONNX_FILE, Origin, Trust
 from graphs.pooling.head import Head
 from graphs.pooling.strategy import Strategy
+from poolfold.errors import InputError
 from poolfold.manifest import Text
 
 if TYPE_CHECKING:  # it would import onnx-ir, which most commands do without
@@ -29,6 +31,18 @@ class DType(StrEnum):
         return DType.FP32 if self is DType.BF16 else self
 
 
+def read_dtypes(names: Iterable[str]) -> tuple[DType, ...]:
+    """Precisions by name, each once.
+
+    Raises:
+        InputError: a name that is none.
+    """
+    for name in names:
+        if name not in list(DType):
+            raise InputError(f"unknown dtype {name!r}; expected {', '.join(DType)}.")
+    return tuple(DType(name) for name in dict.fromkeys(names))
+
+
 class Form(StrEnum):
     """In which layout a graph computes its tokens. The vectors are the same."""
 
@@ -38,12 +52,6 @@ class Form(StrEnum):
     """Real tokens only; the graph finds them in attention_mask."""
     PACKED = "packed"
     """Real tokens only; their places are the further input token_positions."""
-
-
-def is_graph(model: str) -> bool:
-    """Whether a user's MODEL means an ONNX file, there or not."""
-    path = Path(model).expanduser()
-    return path.suffix.lower() == ".onnx" and not path.is_dir()
 
 
 @dataclass(frozen=True)
@@ -75,6 +83,11 @@ class Source:
     revision: str | None
     graph: GraphFile | None = None
 
+    @property
+    def origin(self) -> Origin:
+        """What kind of model it is."""
+        return CHECKPOINT if self.graph is None else ONNX_FILE
+
 
 @dataclass(frozen=True)
 class ModelSpec:
@@ -86,6 +99,7 @@ class ModelSpec:
         weights, unless `source.graph` has them.
     tokenizer_json: the tokeniser, complete, as the runtime will load it.
     token_types: whether the tokeniser hands token_type_ids to the model as well.
+    trust: what reading it was allowed to do.
     """
 
     source: Source
@@ -100,5 +114,4 @@ class ModelSpec:
     similarity: str
     tokenizer_json: str
     token_types: bool
-    allow_pickle: bool
-    trust_remote_code: bool
+    trust: Trust

@@ -7,26 +7,45 @@ from pathlib import Path
 
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType
+from exporter.spec.origin import Trust
+
+Triple = tuple[int, int, int]
+"""Least, usual and largest."""
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """The shapes that engines accept, as a user says them.
+
+    batch: texts in a batch.
+    seq_len: tokens of a text; None for all that the model takes.
+    buckets: rising lengths, a profile each, instead of `seq_len`; `auto` derives them from the user's texts.
+    """
+
+    batch: Triple
+    seq_len: Triple | None
+    buckets: tuple[int, ...] | str | None
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Everything `poolfold export` can be told. Names are the flags'; `texts` are the lines of the file."""
+    """Everything that `exporter.export` can be told; its signature has the defaults.
+
+    texts: the user's own, checked besides poolfold's corpus.
+    shapes: of engines; None where none is built.
+    """
 
     model: str
     output: Path
     pooling: tuple[str, ...]
     dtypes: tuple[DType, ...]
     targets: tuple[str, ...]
-    batch: tuple[int, int, int]
-    seq_len: tuple[int, int, int] | None
-    buckets: tuple[int, ...] | str | None
+    shapes: Shapes | None
+    build: BuildOptions
     texts: tuple[str, ...]
     dimensions: int | None
     revision: str | None
     force: bool
     skip_latency: bool
     threads: int | None
-    allow_pickle: bool
-    trust_remote_code: bool
-    build: BuildOptions
+    trust: Trust

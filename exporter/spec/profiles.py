@@ -10,17 +10,15 @@ import itertools
 from collections import Counter
 from collections.abc import Sequence
 
+from exporter.spec.options import Shapes, Triple
 from poolfold.errors import InputError
 from poolfold.manifest import Profile, Range
 
-AUTO = "auto"
 _MULTIPLE = 8
 """Lengths that half-precision matrix units fill."""
 _MOST_BUCKETS = 6
 _WORTH_A_BUCKET = 0.02
 """A further bucket must save so much of the tokens computed: each costs an engine's build time again, and memory."""
-
-Triple = tuple[int, int, int]
 
 
 def one_range(limit: int, batch: Triple, seq_len: Triple | None) -> tuple[Profile, ...]:
@@ -105,31 +103,24 @@ def _range(triple: Triple) -> Range:
     return Range(min=triple[0], opt=triple[1], max=triple[2])
 
 
-def choose_profiles(
-    limit: int,
-    batch: Triple,
-    seq_len: Triple | None,
-    buckets: Sequence[int] | str | None,
-    lengths: Sequence[int],
-) -> tuple[Profile, ...]:
-    """Profiles from the flags.
+def choose_profiles(limit: int, shapes: Shapes, lengths: Sequence[int]) -> tuple[Profile, ...]:
+    """Profiles from what a user says of shapes.
 
     Args:
         limit: tokens of the model's longest text.
-        batch: `--batch`.
-        seq_len: `--seq-len`, or None.
-        buckets: `--buckets`: lengths, AUTO, or None.
-        lengths: tokens of the texts of `--texts`; may be empty.
+        shapes: what engines are to accept.
+        lengths: tokens of the user's own texts; may be empty.
 
     Raises:
         InputError: flags that exclude each other, or numbers that do not fit the model.
     """
+    buckets = shapes.buckets
     if buckets is None:
-        return one_range(limit, batch, seq_len)
-    if seq_len is not None:
+        return one_range(limit, shapes.batch, shapes.seq_len)
+    if shapes.seq_len is not None:
         raise InputError("--buckets and --seq-len both say which lengths an engine takes. Leave one of them out.")
     if isinstance(buckets, str):
         if not lengths:
             raise InputError("--buckets auto derives the buckets from your texts. Give them with --texts FILE.")
         buckets = derive_buckets(limit, lengths)
-    return from_buckets(limit, batch, buckets, lengths)
+    return from_buckets(limit, shapes.batch, buckets, lengths)

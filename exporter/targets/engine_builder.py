@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.spec.build_options import BuildOptions, require_supported
+from exporter.spec.build_options import BuildOptions
 from exporter.targets import build_progress, plan_listing, trt_library, trt_network
 from exporter.targets.attention_layers import Attention, attention_layers
 from exporter.targets.build_progress import Report
@@ -84,14 +84,12 @@ def build_engine(
         progress: called from another thread with (phase, fraction done).
 
     Raises:
-        InputError: a profile whose numbers do not rise, an option that the library lacks, or a graph that it cannot
-            parse or has no kernels for.
+        InputError: a profile whose numbers do not rise, or a graph that it cannot parse or has no kernels for.
         CheckFailed: the build failed for another reason, or what was built is not what the graph says.
         TargetUnavailable: the library is not here, or the GPU that TensorRT builds for.
     """
     options = options or BuildOptions()
     check_profiles(profiles)
-    require_supported(options, target)
     library = trt_library.load(target)
     gpu = None if library.is_rtx else require_gpu(library)
     monitor = build_progress.progress_monitor(library, progress)

@@ -1,43 +1,50 @@
-"""Engines of every strategy, and what the manifest says of each: built into files beside other work, or in memory.
-
-What cannot run here stays `built`.
-"""
+"""The engines of an artifact: each target's own, of every graph, made one by one or beside other work."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from exporter.artifact.layout import engine_path
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType, Form
-from exporter.targets import openvino
-from exporter.targets.build_progress import Report
-from exporter.targets.engine_builder import build_engine
-from exporter.targets.engine_targets import availability
-from graphs.pooling.strategy import parse_strategy
-from poolfold.errors import TargetUnavailable
+from exporter.targets import target_module
+from exporter.targets.interface import EngineRequest
+from poolfold.errors import InputError, TargetUnavailable
 from poolfold.manifest import Engine, Graph, Profile
-from poolfold.sessions.openvino import require_precision
-from poolfold.sessions.tensorrt.library import MODULES
+from poolfold.sessions import targets
+from poolfold.sessions.targets import Runs, find_target
+
+Progress = Callable[[str, float], None]
+"""Called with what is being made and the fraction done of all."""
 
 
 @dataclass(frozen=True)
 class EngineOrder:
-    """Engines to build for a target.
+    """Engines to make for a target.
 
-    dtypes: of the graphs to build from.
-    profiles: the shapes that each engine accepts.
+    dtypes: precisions to compute in; engine files take the graphs of these precisions.
+    profiles: the shapes that each engine accepts; none for what is compiled in memory.
     """
 
     target: str
-    dtypes: Sequence[DType]
-    profiles: Sequence[Profile]
+    dtypes: tuple[DType, ...]
+    profiles: tuple[Profile, ...] = ()
     options: BuildOptions = field(default_factory=BuildOptions)
+    threads: int | None = None
+
+    @property
+    def makes_engines(self) -> bool:
+        """Whether there is anything to make: a target may run graphs as they are."""
+        return find_target(self.target).runs is not Runs.GRAPH
+
+    @property
+    def is_files(self) -> bool:
+        """Whether its engines are files."""
+        return find_target(self.target).has_engine_files
 
 
 class _Cancelled(Exception):
@@ -50,149 +57,91 @@ def require_available(shares: Mapping[str, Sequence[DType]]) -> None:
     Args:
         shares: what each target is to run or build.
     """
-    for target in MODULES:
-        if target in shares:
-            found = availability(target)
-            if not found.available:
-                raise TargetUnavailable(found.reason or f"{found.name} is not available here.")
-    for dtype in shares.get(openvino.NAME, ()):
-        require_precision(dtype)
+    for name, dtypes in shares.items():
+        module = target_module(name)
+        here = module.availability()
+        if not here.available:
+            raise TargetUnavailable(here.reason or f"{name} is not available here.")
+        for dtype in dtypes:
+            module.require_precision(dtype)
 
 
-def compile_in_memory(
-    directory: Path, graphs: Sequence[Graph], dtypes: Sequence[DType], threads: int | None
-) -> tuple[Engine, ...]:
-    """Compile graphs with OpenVINO in each of the given precisions: engines without a file but the graph's own.
+def require_supported(options: BuildOptions, names: Sequence[str]) -> None:
+    """Refuse build options that a target's engines cannot have, or any where no engine file is built.
 
     Raises:
-        PoolfoldError: as `openvino.compile_and_inspect`.
+        InputError: names the option, the reason and what to do.
     """
-    return tuple(
-        _compile(directory, graph, dtype, threads)
-        for dtype in dtypes
+    builders = [target.name for target in targets.TARGETS if target.has_engine_files]
+    asked = [name for name in names if name in builders]
+    if not asked and options != BuildOptions():
+        raise InputError(f"options of a build need --target {' or '.join(builders)}. Add one, or leave them out.")
+    for name in asked:
+        target_module(name).require_supported(options)
+
+
+def make_engines(
+    directory: Path, graphs: Sequence[Graph], orders: Sequence[EngineOrder], progress: Progress
+) -> tuple[Engine, ...]:
+    """Make every order, of each form of each graph that an engine can be made of.
+
+    Args:
+        directory: the artifact; engine files are written into it.
+        progress: called from another thread, perhaps.
+
+    Raises:
+        PoolfoldError: as the target's `make_engine`.
+    """
+    wanted = [
+        (order, dtype, graph, form, path)
+        for order in orders
+        for dtype in order.dtypes
         for graph in graphs
         if graph.dtype == dtype.of_graph
-    )
+        for form, path in ((Form.PLAIN, graph.path), (Form.PACKED, graph.packed if order.is_files else None))
+        if path is not None
+    ]
+    engines = []
+    for number, (order, dtype, graph, form, path) in enumerate(wanted):
+        what = f"{order.target} {graph.strategy} {dtype} {form}"
 
+        def report(_phase: str, done: float, number: int = number, what: str = what) -> None:
+            progress(what, (number + done) / len(wanted))
 
-def _compile(directory: Path, graph: Graph, dtype: DType, threads: int | None) -> Engine:
-    done = openvino.compile_and_inspect(directory / graph.path, dtype, threads)
-    unfused = graph.attention_layers - done.attention_fused
-    return Engine(
-        path=graph.path,
-        target=openvino.NAME,
-        strategy=graph.strategy,
-        dtype=dtype,
-        status="built",
-        graph=graph.path,
-        form=Form.PLAIN,
-        library=openvino.NAME,
-        library_version=done.library_version,
-        compute_capabilities=(),
-        version_compatible=False,
-        hardware_compatibility="none",
-        stripped=False,
-        profiles=(),
-        contents=None,
-        attention_layers=graph.attention_layers,
-        attention_fused=done.attention_fused,
-        build_seconds=round(done.seconds, 3),
-        warnings=(
-            *done.warnings,
-            *((f"attention is not fused in {unfused} of {graph.attention_layers} layers",) if unfused else ()),
-        ),
-    )
+        request = EngineRequest(
+            directory, graph, form, path, dtype, order.profiles, order.options, order.threads, report
+        )
+        engines.append(target_module(order.target).make_engine(request))
+    return tuple(engines)
 
 
 @contextmanager
 def engines_in_background(
     directory: Path, graphs: Sequence[Graph], orders: Sequence[EngineOrder]
 ) -> Iterator[Future[tuple[Engine, ...]]]:
-    """Build every order from each graph of its dtypes, while the block does other work.
+    """Make every order while the block does other work.
 
     The libraries compile without the interpreter's lock. A block that fails ends the build.
 
     Yields:
-        The engines to come; `result()` raises what `build_engine` raised.
+        The engines to come; `result()` raises what `make_engines` raised.
     """
     cancelled = threading.Event()
 
-    def check(_phase: str, _done: float) -> None:
+    def check(_what: str, _done: float) -> None:
         if cancelled.is_set():
             raise _Cancelled
 
     with ThreadPoolExecutor(1, "engines") as pool:
         try:
-            yield pool.submit(build_orders, directory, graphs, orders, check)
+            yield pool.submit(make_engines, directory, graphs, orders, check)
         except BaseException:
             cancelled.set()
             raise
 
 
-def build_orders(
-    directory: Path, graphs: Sequence[Graph], orders: Sequence[EngineOrder], progress: Report
-) -> tuple[Engine, ...]:
-    """Build every order from each form of each graph of its dtypes that an engine can be built from.
-
-    Args:
-        directory: the artifact; engines are written into it.
-        progress: called from another thread with what is being built and the fraction done of all.
-
-    Raises:
-        PoolfoldError: as `build_engine`.
-    """
-    wanted = [
-        (order, graph, form, path)
-        for order in orders
-        for graph in graphs
-        if graph.dtype in order.dtypes
-        for form, path in ((Form.PLAIN, graph.path), (Form.PACKED, graph.packed))
-        if path is not None
-    ]
-    engines = []
-    for number, (order, graph, form, path) in enumerate(wanted):
-        what = f"{order.target} {graph.strategy} {graph.dtype} {form}"
-
-        def tell(_phase: str, done: float, number: int = number, what: str = what) -> None:
-            progress(what, (number + done) / len(wanted))
-
-        engines.append(_build(directory, graph, form, path, order, tell))
-    return tuple(engines)
-
-
-def _build(directory: Path, graph: Graph, form: Form, source: str, order: EngineOrder, progress: Report) -> Engine:
-    """The engine of one form of a graph, whose file is `source`."""
-    progress("waiting", 0.0)
-    path = engine_path(order.target, parse_strategy(graph.strategy), DType(graph.dtype), form)
-    options = order.options
-    build = build_engine(
-        order.target, directory / source, directory / path, order.profiles, options=options, progress=progress
-    )
-    return Engine(
-        path=path,
-        target=order.target,
-        strategy=graph.strategy,
-        dtype=graph.dtype,
-        status="built",
-        graph=source,
-        form=form,
-        library=build.library,
-        library_version=build.library_version,
-        compute_capabilities=build.compute_capabilities,
-        version_compatible=options.version_compatible,
-        hardware_compatibility=options.hardware_compatibility,
-        stripped=options.strip_weights,
-        profiles=tuple(order.profiles),
-        contents=build.contents,
-        attention_layers=build.attention_layers,
-        attention_fused=build.attention_fused,
-        build_seconds=round(build.build_seconds, 3),
-        warnings=build.warnings,
-    )
-
-
 def outcome(engines: Sequence[Engine]) -> str:
-    """What was built, in a line."""
+    """What was made, in a line."""
     return "; ".join(
         f"{e.target} {e.strategy} {e.dtype} {e.form}: {e.attention_fused} of {e.attention_layers} attentions fused"
         for e in engines

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from exporter.targets.availability import Availability
+from exporter.targets.interface import Availability, EngineRequest, every_precision, no_options
+from poolfold.manifest import Engine
+
+__all__ = ["availability", "make_engine", "require_precision", "require_supported"]
 
 NAME = "onnxruntime"
+require_precision, require_supported = every_precision, no_options
 
 
 def availability() -> Availability:
@@ -17,3 +21,8 @@ def availability() -> Availability:
     providers = ", ".join(p.removesuffix("ExecutionProvider") for p in onnxruntime.get_available_providers())
     does = f"runs graphs on the CPU (providers in this build: {providers})"
     return Availability(NAME, available=True, version=onnxruntime.__version__, reason=None, does=does)
+
+
+def make_engine(request: EngineRequest) -> Engine:
+    """Never called: a graph is run as it is."""
+    raise ValueError(f"{NAME} runs {request.source} as it is; there is no engine to make")

@@ -12,11 +12,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.targets.availability import Availability
+from exporter.spec.model import Form
+from exporter.targets.interface import Availability, EngineRequest, no_options
 from poolfold.errors import TargetUnavailable
+from poolfold.manifest import Engine
 from poolfold.sessions.openvino import DEVICE, compile_graph, load_library, require_precision
 
+__all__ = ["availability", "compile_and_inspect", "make_engine", "require_precision", "require_supported"]
+
 NAME = "openvino"
+require_supported = no_options
 _DECOMPOSED = "Softmax_"
 """So begins OpenVINO's own name of the softmax, where it takes an attention operator apart to generate a kernel."""
 
@@ -51,6 +56,41 @@ def availability() -> Availability:
     except TargetUnavailable:
         precisions = "in fp32; it has no bf16"
     return Availability(NAME, True, _version(openvino), reason=None, does=f"{does} ({device}), {precisions}")
+
+
+def make_engine(request: EngineRequest) -> Engine:
+    """Compile a graph in one precision: an engine without a file but the graph's own.
+
+    Raises:
+        PoolfoldError: as `compile_and_inspect`.
+    """
+    graph = request.graph
+    done = compile_and_inspect(request.directory / request.source, request.dtype, request.threads)
+    unfused = graph.attention_layers - done.attention_fused
+    return Engine(
+        path=request.source,
+        target=NAME,
+        strategy=graph.strategy,
+        dtype=request.dtype,
+        status="built",
+        graph=request.source,
+        form=Form.PLAIN,
+        library=NAME,
+        library_version=done.library_version,
+        compute_capabilities=(),
+        version_compatible=False,
+        hardware_compatibility="none",
+        stripped=False,
+        profiles=(),
+        contents=None,
+        attention_layers=graph.attention_layers,
+        attention_fused=done.attention_fused,
+        build_seconds=round(done.seconds, 3),
+        warnings=(
+            *done.warnings,
+            *((f"attention is not fused in {unfused} of {graph.attention_layers} layers",) if unfused else ()),
+        ),
+    )
 
 
 def compile_and_inspect(graph: Path, dtype: str, threads: int | None) -> Compilation:

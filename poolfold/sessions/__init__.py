@@ -5,15 +5,20 @@ openvino        OpenVINO on the CPU
 tensorrt/       engines of TensorRT and TensorRT-RTX
 by_padding      two forms of a graph behind one session: the faster one for each batch
 profiles        a batch cut to the shapes that an engine takes
+targets         one record a target, and the list of them
 user_cache      what is kept between processes
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from poolfold.manifest import Manifest
 
 
 class Session(Protocol):
@@ -26,3 +31,26 @@ class Session(Protocol):
     def close(self) -> None:
         """Free what the runtime holds; a later `run` raises InputError. Closing twice does nothing."""
         ...
+
+
+@dataclass(frozen=True)
+class Opening:
+    """What a session is opened for.
+
+    directory, manifest: a verified artifact.
+    path: the graph or engine in it.
+    dtype: the precision to compute in.
+    threads: of one run; None leaves it to the runtime.
+    spinning: whether ONNX Runtime's threads busy-wait between the operators of a run.
+    provider: what ONNX Runtime computes with.
+    gpu: the number of the NVIDIA GPU.
+    """
+
+    directory: Path
+    manifest: Manifest
+    path: str
+    dtype: str
+    threads: int | None
+    spinning: bool
+    provider: str
+    gpu: int

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
+from poolfold.sessions import Opening
 
 DEVICE = "CPU"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -174,3 +175,12 @@ class OpenVinoSession:
     def close(self) -> None:
         """Free the graph and its weights once no run uses them. Closing twice does nothing."""
         self._open = None
+
+
+def open_graph(opening: Opening) -> OpenVinoSession:
+    """A session of one of an artifact's graphs, in the precision asked for.
+
+    Raises:
+        PoolfoldError: as `OpenVinoSession`.
+    """
+    return OpenVinoSession(opening.directory / opening.path, dtype=opening.dtype, threads=opening.threads)

@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
 from poolfold.packing import token_positions
-from poolfold.sessions.ort_providers import Provider, add_provider, require_used
+from poolfold.sessions import Opening
+from poolfold.sessions.ort_providers import CPU, Provider, add_provider, choose_profile, require_used
 from poolfold.sessions.profiles import cut, split_batch
+from poolfold.sessions.user_cache import cache_path
 
 _REQUIRED = {"input_ids", "attention_mask"}
 _OPTIONAL = {"token_type_ids", "token_positions"}
@@ -148,3 +150,29 @@ class OnnxRuntimeSession:
     def close(self) -> None:
         """Free the graph and its weights once no run uses them. Closing twice does nothing."""
         self._session = None
+
+
+def open_graph(opening: Opening) -> OnnxRuntimeSession:
+    """A session of one of an artifact's graphs.
+
+    Raises:
+        PoolfoldError: as `OnnxRuntimeSession`.
+    """
+    path = opening.directory / opening.path
+    provider = None if opening.provider == CPU else _provider(opening)
+    return OnnxRuntimeSession(path, threads=opening.threads, spinning=opening.spinning, provider=provider)
+
+
+def _provider(opening: Opening) -> Provider:
+    """What ONNX Runtime is to compute the graph with."""
+    manifest, graph = opening.manifest, opening.manifest.graph_at(opening.path)
+    # Caches by content: ONNX Runtime takes graphs of one file name and structure for the same, whatever their weights.
+    digest = manifest.digest(opening.path, graph.weights if graph else None)
+    built = [engine for engine in manifest.engines if graph and engine.graph == graph.path]
+    return Provider(
+        opening.provider,
+        opening.gpu,
+        inputs=graph.inputs if graph else (),
+        profile=choose_profile([p for engine in built for p in engine.profiles], manifest.model.text.max_seq_length),
+        cache=cache_path("onnxruntime", opening.provider, digest[:16]),
+    )

@@ -2,12 +2,13 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from poolfold.errors import ArtifactError
-from poolfold.manifest import SCHEMA_VERSION, Manifest, dumps, loads, read_manifest
+from poolfold.manifest import SCHEMA_VERSION, Executor, Manifest, dumps, loads, read_manifest
 from tests.artifacts import seal, write_artifact
 
 
@@ -105,3 +106,34 @@ def test_no_manifest_says_what_was_expected(tmp_path: Path):
     for directory in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(ArtifactError, match=r"has no manifest\.json.*poolfold export"):
             read_manifest(directory)
+
+
+@pytest.mark.parametrize(
+    ("name", "executor"),
+    [
+        ("onnxruntime cpu", Executor(target="onnxruntime", device="cpu")),
+        ("onnxruntime cpu, padding-free", Executor(target="onnxruntime", device="cpu", form="padding-free")),
+        ("onnxruntime cuda", Executor(target="onnxruntime", device="cuda")),
+        ("fp16 rehearsal on onnxruntime cpu", Executor(target="onnxruntime", device="cpu", rehearsed=True)),
+        ("openvino cpu", Executor(target="openvino", device="cpu")),
+        ("tensorrt-rtx gpu, packed", Executor(target="tensorrt-rtx", device="gpu", form="packed")),
+    ],
+)
+def test_an_executor_is_read_from_its_name(name: str, executor: Executor) -> None:
+    assert str(executor) == name
+    assert Executor.parse(name) == executor
+
+
+def test_parity_rows_of_0_1_0_get_their_executor_and_a_name_that_is_none_is_refused(tmp_path: Path) -> None:
+    manifest = write_artifact(tmp_path / "DIR")
+    check = {"value": 1.0, "limit": None, "passed": True}
+    row = {
+        "strategy": "mean", "dtype": "fp32", "executor": "onnxruntime cpu, packed", "reference": "PyTorch",
+        "passed": True, "texts": 84, "checks": {"cosine": check}, "worst": [{"text": "'a'", "cosine": 1.0}],
+    }  # fmt: skip
+    values = msgspec.to_builtins(manifest)
+    read = loads(seal({**values, "parity": [row]}))
+    assert read.parity[0].ran_on == Executor(target="onnxruntime", device="cpu", form="packed")
+    assert read.parity[0].checks["cosine"].passed
+    with pytest.raises(ArtifactError, match=r"got 'somewhere' - at `\$\.parity\[0\]\.executor`"):
+        loads(seal({**values, "parity": [row | {"executor": "somewhere"}]}))

@@ -21,6 +21,7 @@ from exporter.model.checkpoint.transformer_config import hidden_size, load_confi
 from exporter.model.checkpoint.transformer_settings import read_transformer_settings
 from exporter.model.checkpoint.weight_files import tensor_shapes, weight_files
 from exporter.spec.model import GraphFile, ModelSpec, Source
+from exporter.spec.origin import NO_TRUST, Trust
 from graphs.pooling.head import Head
 from graphs.pooling.strategy import strategy_name
 from poolfold.errors import CheckpointError
@@ -31,13 +32,13 @@ log = logging.getLogger(__name__)
 _EMBEDDING_TABLE = re.compile(r"(?:.*\.)?(?:word_embeddings?|embed_tokens|tok_embeddings|shared|wte)\.weight")
 
 
-def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: bool = False) -> ModelSpec:
+def read_spec(source: Source, trust: Trust = NO_TRUST) -> ModelSpec:
     """Read a checkpoint.
 
     Args:
         source: where it lies.
-        allow_pickle: read pytorch_model.bin where there is no safetensors file.
-        trust_remote_code: run the model and tokenizer code that comes with the checkpoint.
+        trust: read pytorch_model.bin where there is no safetensors file; run the model and tokenizer code that comes
+            with the checkpoint.
 
     Raises:
         CheckpointError: it cannot be read, or holds something that cannot be folded.
@@ -48,8 +49,8 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
         raise CheckpointError(f"{folder} is no checkpoint: it has neither modules.json nor config.json.")
     modules = read_modules(folder) if has_modules else ()
     transformer = modules[0].folder if modules else folder
-    config = load_config(transformer, trust_remote_code=trust_remote_code)
-    if getattr(config, "auto_map", None) and not trust_remote_code:
+    config = load_config(transformer, trust_remote_code=trust.trust_remote_code)
+    if getattr(config, "auto_map", None) and not trust.trust_remote_code:
         log.warning(
             "the checkpoint brings code of its own, which is not run; transformers' own %s is. "
             "Pass --trust-remote-code to run the checkpoint's",
@@ -63,16 +64,16 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
         pooling = read_pooling(modules[1].folder)
         _check_pooling(pooling, library, width, modules[1].folder)
         trained = pooling.strategy
-        head = read_head(folder, allow_pickle=allow_pickle)
+        head = read_head(folder, allow_pickle=trust.allow_pickle)
     if source.graph is None:
-        weight_files(transformer, allow_pickle=allow_pickle)
+        weight_files(transformer, allow_pickle=trust.allow_pickle)
         shapes: Mapping[str, tuple[int, ...]] = tensor_shapes(transformer)
     else:
         shapes = _shapes_of_graph(source.graph, width)
     tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
     vocab_size = tables.pop() if len(tables) == 1 else size(config, "vocab_size")
     tokenizer = read_tokenizer(
-        transformer, vocab_size=vocab_size, lower_case=settings.do_lower_case, trust_remote_code=trust_remote_code
+        transformer, vocab_size=vocab_size, lower_case=settings.do_lower_case, trust_remote_code=trust.trust_remote_code
     )
     return ModelSpec(
         source=source,
@@ -95,8 +96,7 @@ def read_spec(source: Source, *, allow_pickle: bool = False, trust_remote_code: 
         similarity=library.similarity,
         tokenizer_json=tokenizer.json,
         token_types=tokenizer.token_types,
-        allow_pickle=allow_pickle,
-        trust_remote_code=trust_remote_code,
+        trust=trust,
     )
 
 

@@ -19,7 +19,8 @@ from huggingface_hub.errors import (
 )
 
 from exporter.model.checkpoint.graph_source import resolve_graph
-from exporter.spec.model import Source, is_graph
+from exporter.spec.model import Source
+from exporter.spec.origin import NO_TRUST, ONNX_FILE, Trust, origin_of
 from poolfold.errors import CheckpointError, InputError
 
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
@@ -28,16 +29,13 @@ _CODE = ("*.py",)
 _OTHER_FORMATS = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "coreml/*")
 
 
-def resolve_source(
-    model: str, revision: str | None = None, *, allow_pickle: bool = False, trust_remote_code: bool = False
-) -> Source:
+def resolve_source(model: str, revision: str | None = None, trust: Trust = NO_TRUST) -> Source:
     """Where the model lies on this machine.
 
     Args:
         model: an .onnx file, a folder, or a hub id: `name` or `organisation/name`. An existing folder wins.
         revision: branch, tag or commit of a hub id.
-        allow_pickle: download pickled weights too.
-        trust_remote_code: download Python files too.
+        trust: download pickled weights too, or Python files, where they may be used.
 
     Raises:
         InputError: no name at all, or a revision for a folder.
@@ -45,8 +43,8 @@ def resolve_source(
     """
     if not model.strip():
         raise InputError("The model is an empty name. Give a folder, or a hub id: `organisation/name`.")
-    if is_graph(model):
-        return resolve_graph(model, revision, allow_pickle=allow_pickle)
+    if origin_of(model) is ONNX_FILE:
+        return resolve_graph(model, revision, allow_pickle=trust.allow_pickle)
     path = Path(model).expanduser()
     if path.is_dir():
         if revision is not None:
@@ -57,7 +55,7 @@ def resolve_source(
         raise CheckpointError(
             f"{model} is a file; expected an .onnx file, or the folder of a checkpoint, such as the one it lies in."
         )
-    return _download(model, revision, (*_FILES, *_PICKLED * allow_pickle, *_CODE * trust_remote_code))
+    return _download(model, revision, (*_FILES, *_PICKLED * trust.allow_pickle, *_CODE * trust.trust_remote_code))
 
 
 def _download(model: str, revision: str | None, files: tuple[str, ...]) -> Source:

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from poolfold.errors import InputError
 from poolfold.manifest import Engine
 from poolfold.packing import token_positions
+from poolfold.sessions import Opening
 from poolfold.sessions.profiles import cut, split_batch
 from poolfold.sessions.tensorrt.context import RuntimeCache
 from poolfold.sessions.tensorrt.engine import IDS, MASK, POSITIONS, load_engine
@@ -82,3 +83,14 @@ class EngineSession:
             self._cache.save()
             self._cache = None
         lanes.close()
+
+
+def open_engine(opening: Opening) -> EngineSession:
+    """A session of one of an artifact's engines.
+
+    Raises:
+        PoolfoldError: as `EngineSession`.
+    """
+    record = next(engine for engine in opening.manifest.engines if engine.path == opening.path)
+    digest = opening.manifest.digest(opening.path)
+    return EngineSession(opening.directory, record, gpu=opening.gpu, digest=digest)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.artifact import layout
+from exporter.artifact.draft import Draft
 from exporter.spec import description
 from exporter.spec.model import DType, ModelSpec
 from graphs.pooling.head import Truncate
@@ -58,23 +59,21 @@ def test_a_manifest_describes_every_file(spec: ModelSpec, tmp_path: Path, monkey
     monkeypatch.setattr(sys, "argv", ["/somewhere/bin/poolfold", "export", "a b", "-o", "out"])
     layout.write_model_files(tmp_path, spec)
     layout.write_report(tmp_path, "ranges", {"a": 1.5})
-    facts = {"model": description.describe_model(spec, spec.head), "strategies": (), "graphs": ()}
-    first = layout.write_manifest(tmp_path, **facts)
+    draft, first = Draft(tmp_path, description.describe_model(spec, spec.head), ()).seal()
     assert [f.path for f in first.files] == [
         "config.json", "reports/ranges.json", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
     assert json.loads((tmp_path / "reports" / "ranges.json").read_text()) == {"a": 1.5}
     assert first.command == ("poolfold", "export", "a b", "-o", "out")
     # Written anew it describes itself no more than before.
-    again = layout.write_manifest(tmp_path, known={f.path: f for f in first.files}, **facts)
+    _, again = draft.seal()
     assert verify(tmp_path).files == again.files == first.files
 
 
 def test_a_known_hash_is_taken_on_trust_and_verified_later(spec: ModelSpec, tmp_path: Path) -> None:
     layout.write_model_files(tmp_path, spec)
-    facts = {"model": description.describe_model(spec, spec.head), "strategies": (), "graphs": ()}
-    known = {f.path: f for f in layout.write_manifest(tmp_path, **facts).files}
+    draft, _ = Draft(tmp_path, description.describe_model(spec, spec.head), ()).seal()
     (tmp_path / "config.json").write_text("{}")
-    layout.write_manifest(tmp_path, known=known, **facts)
+    draft.seal()
     with pytest.raises(ArtifactError, match=r"config\.json"):
         verify(tmp_path)

@@ -21,12 +21,12 @@ from exporter.comparison.read_task import KINDS
 from exporter.comparison.rows import FORMATS
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
-from exporter.spec.precisions import PRECISIONS
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.sessions.ort_providers import PROVIDERS
+from poolfold.sessions.targets import TARGETS
 from poolfold.sessions.tensorrt.library import MODULES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMANDS = (
     "export", "build", "validate", "bench", "compare", "report", "distill", "embed", "inspect", "verify", "targets",
 )  # fmt: skip
@@ -51,7 +51,7 @@ DEFAULTS = {
 
 def shell(command: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `poolfold ...` in a shell, with `poolfold` standing for the console script."""
-    script = 'poolfold() { "$PYTHON" -c "from exporter.commands.cli import main; main()" "$@"; }; set -o pipefail\n'
+    script = 'poolfold() { "$PYTHON" -m poolfold "$@"; }; set -o pipefail\n'
     return subprocess.run(
         ["bash", "-c", script + command],
         env=os.environ | {"PYTHON": sys.executable} | environment, cwd=ROOT, capture_output=True, text=True,
@@ -84,10 +84,12 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
         if isinstance(parameter.type, click.Choice)
     }
     assert choices == {
-        **{(name, "target"): set(PRECISIONS) for name in ("export", "validate", "bench", "embed")},
-        **{(name, "dtype"): {dtype.value for dtype in DType} for name in ("export", "embed", "build")},
-        ("build", "target"): set(MODULES),
-        ("compare", "dtype"): {dtype.value for dtype in DType if dtype.of_graph is dtype},
+        **{(name, "target"): {target.name for target in TARGETS} for name in ("validate", "bench", "embed")},
+        ("export", "targets"): {target.name for target in TARGETS},
+        ("embed", "dtype"): {dtype.value for dtype in DType},
+        **{(name, "dtypes"): {dtype.value for dtype in DType} for name in ("export", "build")},
+        ("build", "targets"): set(MODULES),
+        ("compare", "dtypes"): {dtype.value for dtype in DType if dtype.of_graph is dtype},
         ("compare", "kind"): set(KINDS),
         ("compare", "file_format"): {*FORMATS, "txt"},
         **{(name, "hardware_compatibility"): set(HARDWARE) for name in ("export", "build")},
@@ -211,13 +213,12 @@ def test_a_reader_that_goes_away_is_no_failure_and_no_traceback() -> None:
 def test_a_reader_that_goes_away_does_not_hide_a_failure(tmp_path: Path) -> None:
     code = """
 from exporter.commands import cli
-from exporter.commands import verify
 from exporter.host.console import Console
 from poolfold.errors import CheckFailed
 def run(**_):
     Console().table("a table", ("a",), [("b",)] * 10_000)
     raise CheckFailed("it failed")
-verify.run = run
+cli.cli.commands["verify"].callback = run
 cli.main()
 """
     (tmp_path / "failing.py").write_text(code)

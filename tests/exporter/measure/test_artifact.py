@@ -12,12 +12,13 @@ from exporter.host.console import Console
 from exporter.measure import load_artifact, load_pytorch
 from exporter.measure.interleave import measure
 from exporter.measure.memory import reset_peak
-from exporter.measure.systems import artifact_system, pytorch_system
+from exporter.measure.systems import artifact_system, baseline_system
 from exporter.measure.workloads import workloads
 from exporter.model.checkpoint.read import read_spec
 from exporter.pipeline.export_model import ExportOptions, export_model
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType, Source
+from exporter.spec.origin import NO_TRUST
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckFailed
 from tests.conftest import TARGETS
@@ -36,17 +37,14 @@ def exported(tmp_path_factory):
         pooling=("mean",),
         dtypes=(DType.FP32, DType.FP16),
         targets=("onnxruntime",),
-        batch=(1, 8, 64),
-        seq_len=None,
-        buckets=None,
+        shapes=None,
         texts=(),
         dimensions=None,
         revision=None,
         force=False,
         skip_latency=True,
         threads=1,
-        allow_pickle=False,
-        trust_remote_code=False,
+        trust=NO_TRUST,
         build=BuildOptions(),
     )
     export_model(options, Console(quiet=True))
@@ -56,7 +54,7 @@ def exported(tmp_path_factory):
 def test_graphs_of_an_artifact_are_measured_beside_pytorch(exported):
     spec, artifact = exported
     systems = [
-        pytorch_system(spec, MEAN, dimensions=None),
+        baseline_system(spec, MEAN, dimensions=None),
         artifact_system(artifact, MEAN, "fp32"),
         artifact_system(artifact, MEAN, "fp16"),
     ]
@@ -93,8 +91,8 @@ def test_each_runtime_is_measured_in_a_process_that_holds_no_other(openvino_arti
 
 def test_both_sides_compute_the_same_vectors(exported):
     spec, artifact = exported
-    reference = pytorch_system(spec, MEAN, dimensions=None)
-    short = pytorch_system(spec, MEAN, dimensions=8)
+    reference = baseline_system(spec, MEAN, dimensions=None)
+    short = baseline_system(spec, MEAN, dimensions=8)
     graph = artifact_system(artifact, MEAN, "fp32")
     loads = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)
     (ragged,) = next(w.batches for w in loads if "ragged" in w.name)

@@ -13,6 +13,7 @@ from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
 from exporter.model.pytorch import Reference, load_backbone
 from exporter.spec.model import ModelSpec
+from exporter.spec.origin import Trust
 
 TEXTS = (
     "The query is a text",
@@ -28,7 +29,7 @@ Ids = npt.NDArray[np.int64]
 
 
 def spec_of(folder: Path, *, allow_pickle: bool = False) -> ModelSpec:
-    return read_spec(resolve_source(str(folder)), allow_pickle=allow_pickle)
+    return read_spec(resolve_source(str(folder)), Trust(allow_pickle=allow_pickle))
 
 
 def tokenise(spec: ModelSpec, texts: Sequence[str], prompt: str = "") -> tuple[Ids, Ids]:

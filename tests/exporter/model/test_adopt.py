@@ -9,11 +9,12 @@ import numpy as np
 import onnx_ir as ir
 import pytest
 
-from exporter.model.adopt import ImportedEncoder, import_encoder
+from exporter.model.adopt import import_encoder
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
 from exporter.model.onnx_file import GraphReference
 from exporter.spec.model import ModelSpec
+from exporter.spec.reference import EncoderGraph
 from graphs.encoder.raise_opset import RaiseOpsetPass
 from graphs.files.weights import save_graphs
 from graphs.pooling.fold_pooling import FoldPoolingPass
@@ -33,7 +34,7 @@ def read(path: Path) -> ModelSpec:
     return read_spec(resolve_source(str(path)))
 
 
-def imported(path: Path) -> tuple[ModelSpec, ImportedEncoder]:
+def imported(path: Path) -> tuple[ModelSpec, EncoderGraph]:
     spec = read(path)
     assert spec.source.graph is not None
     return spec, import_encoder(spec.source.graph, spec)

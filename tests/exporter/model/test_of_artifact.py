@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from exporter.model.of_artifact import Baseline, find_baseline
+from exporter.spec.origin import NO_TRUST
 from graphs.pooling.head import Truncate
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckpointError
@@ -18,7 +19,7 @@ from tests.models import edit_json
 
 
 def find(manifest: Manifest, model: str | None = None) -> Baseline:
-    return find_baseline(manifest, model, allow_pickle=False, trust_remote_code=False)
+    return find_baseline(manifest, model, NO_TRUST)
 
 
 def changed(manifest: Manifest, **fields: Any) -> Manifest:

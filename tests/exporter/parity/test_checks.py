@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 
 from exporter.parity.checks import check, run_reference
-from exporter.parity.report import explain
 from exporter.parity.tokens import Tokens
 from exporter.spec.model import DType
 from graphs.pooling.strategy import PoolingMode, Strategy, pool
@@ -79,7 +78,7 @@ def sound(strategy: Strategy = MEAN) -> Callable:
 def test_the_model_itself_passes_every_check(strategy, dtype, side):
     run = run_reference(MODEL, make_tokens(side), STRATEGIES)
     report = check(run, strategy, dtype, sound(strategy), SAID)
-    assert report.passed, explain(report)
+    assert report.passed, report.explain()
     assert (report.strategy, report.dtype, report.executor) == ("+".join(strategy), dtype.value, SAID)
     assert (report.n_texts, report.dim) == (40, WIDTH * len(strategy))
     assert [c.name for c in report.checks] == [
@@ -152,7 +151,7 @@ def test_one_row_of_another_text_fails_although_all_others_are_right():
         assert checks["cosine"].text == "'text 7'"
         assert report.worst[0].text == "'text 7'"
         assert report.worst[1].cosine > 0.9999
-        assert "'text 7'" in explain(report)
+        assert "'text 7'" in report.explain()
 
 
 def on_text(index: int, change: Callable[[np.ndarray], np.ndarray | float]) -> Callable:

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.parity.compare import LIMITS, NEIGHBOURS, compare, cosines, unusable
+from exporter.parity.compare import LIMITS, NEIGHBOURS, compare, cosines
 from exporter.spec.model import DType
+from poolfold.outputs import refused_rows
 
 TIE = LIMITS[DType.FP32].tie
 
@@ -80,7 +81,7 @@ def test_one_nan_makes_a_row_unusable_and_one_value_that_is_not_zero_does_not():
     rows = np.zeros((3, 4), dtype=np.float32)
     rows[0] = [1, 2, np.nan, 4]
     rows[1] = [0, 0, 1e-30, 0]
-    assert unusable(rows).tolist() == [True, False, True]
+    assert refused_rows(rows).tolist() == [True, False, True]
     np.testing.assert_array_equal(cosines(rows, rows), [-1.0, 1.0, -1.0])
 
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import pytest
 
-from exporter.parity.report import ParityReport, form_of, target_of
+from exporter.parity.report import ParityReport
 from exporter.parity.validation import candidates, engines_to_check, mark_validated
-from poolfold.manifest import Manifest
+from poolfold.manifest import Executor, Manifest
 from tests.artifacts import write_artifact
 from tests.gpu_here import without_gpu
 
@@ -29,13 +28,13 @@ def artifact(directory: Path) -> Manifest:
 
 
 def report(dtype: str, executor: str, *, passed: bool = True) -> ParityReport:
-    return ParityReport("PyTorch", "mean", dtype, executor, passed, 1, 8, (), ())
+    return ParityReport("PyTorch", "mean", dtype, Executor.parse(executor), passed, 1, 8, (), ())
 
 
 @without_gpu
 def test_all_that_runs_is_a_candidate_and_fp16_is_rehearsed(tmp_path: Path) -> None:
     manifest = artifact(tmp_path / "a")
-    listed = [(c.runs.strategy, c.runs.dtype, c.executor) for c in candidates(manifest)]
+    listed = [(c.runs.strategy, c.runs.dtype, str(c.executor)) for c in candidates(manifest)]
     assert listed == [
         ("mean", "fp32", "onnxruntime cpu"),
         ("mean", "fp16", "onnxruntime cpu"),
@@ -44,7 +43,7 @@ def test_all_that_runs_is_a_candidate_and_fp16_is_rehearsed(tmp_path: Path) -> N
         ("mean", "bf16", "openvino cpu"),
     ]
     assert {c.runs.path for c in candidates(manifest, ["openvino"])} == {"onnx/mean_fp32.onnx"}
-    assert [c.executor for c in candidates(manifest, ["openvino"])] == ["openvino cpu"] * 2
+    assert [str(c.executor) for c in candidates(manifest, ["openvino"])] == ["openvino cpu"] * 2
     assert candidates(manifest, ["tensorrt-rtx"]) == ()
 
 
@@ -71,23 +70,8 @@ def test_no_engine_is_checked_where_no_gpu_is(tmp_path: Path) -> None:
 
 
 def test_on_a_gpu_provider_plain_forms_are_checked_and_nothing_is_rehearsed(tmp_path: Path) -> None:
-    listed = [(c.runs.dtype, c.executor) for c in candidates(artifact(tmp_path / "a"), ["onnxruntime"], "cuda")]
+    listed = [(c.runs.dtype, str(c.executor)) for c in candidates(artifact(tmp_path / "a"), ["onnxruntime"], "cuda")]
     assert listed == [("fp32", "onnxruntime cuda"), ("fp16", "onnxruntime cuda")]
-
-
-@pytest.mark.parametrize(
-    ("executor", "target", "form"),
-    [
-        ("onnxruntime cpu", "onnxruntime", "plain"),
-        ("onnxruntime cpu, padding-free", "onnxruntime", "padding-free"),
-        ("onnxruntime cuda", "onnxruntime", "plain"),
-        ("fp16 rehearsal on onnxruntime cpu", "onnxruntime", "plain"),
-        ("openvino cpu", "openvino", "plain"),
-        ("tensorrt-rtx gpu, packed", "tensorrt-rtx", "packed"),
-    ],
-)
-def test_an_executor_names_its_target_and_its_form(executor: str, target: str, form: str) -> None:
-    assert (target_of(executor), form_of(executor)) == (target, form)
 
 
 def test_an_engine_is_validated_in_the_form_that_was_checked_and_not_beside_a_failure(tmp_path: Path) -> None:

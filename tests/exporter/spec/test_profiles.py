@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from exporter.spec.profiles import AUTO, choose_profiles, derive_buckets, from_buckets, one_range
+from exporter.spec.options import Shapes
+from exporter.spec.profiles import choose_profiles, derive_buckets, from_buckets, one_range
 from poolfold.errors import InputError
 from poolfold.manifest import Profile, Range
 
@@ -53,7 +54,7 @@ def test_buckets_that_do_not_rise_within_the_limit_are_refused(buckets):
 @given(LIMITS.flatmap(lambda limit: st.tuples(st.just(limit), lengths_up_to(limit))))
 def test_derived_buckets_take_every_length_once_and_every_text(case):
     limit, lengths = case
-    profiles = choose_profiles(limit, BATCH, None, AUTO, lengths)
+    profiles = choose_profiles(limit, Shapes(BATCH, None, "auto"), lengths)
     taken = [n for profile in profiles for n in range(profile.seq_len.min, profile.seq_len.max + 1)]
     assert taken == list(range(1, limit + 1))
     assert 1 <= len(profiles) <= 6
@@ -80,6 +81,6 @@ def test_a_bucket_that_saves_little_is_not_made():
 
 def test_flags_that_exclude_each_other_or_lack_texts_are_refused():
     with pytest.raises(InputError, match=r"--buckets and --seq-len"):
-        choose_profiles(64, BATCH, (1, 8, 64), (8, 64), [])
+        choose_profiles(64, Shapes(BATCH, (1, 8, 64), (8, 64)), [])
     with pytest.raises(InputError, match=r"--buckets auto .*--texts FILE"):
-        choose_profiles(64, BATCH, None, AUTO, [])
+        choose_profiles(64, Shapes(BATCH, None, "auto"), [])

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from exporter.spec.model import DType
-from exporter.targets.engines import EngineOrder, compile_in_memory, engines_in_background, outcome, require_available
+from exporter.targets.engines import EngineOrder, engines_in_background, make_engines, outcome, require_available
 from poolfold.errors import PoolfoldError, TargetUnavailable
 from poolfold.manifest import Profile, Range, read_manifest
 from poolfold.sessions.openvino import PRECISIONS
@@ -19,6 +19,12 @@ from tests.exporter.commands.copies import copy_with_one_graph
 
 PROFILE = Profile(batch=Range(min=1, opt=2, max=2), seq_len=Range(min=1, opt=8, max=8))
 ORDERS = [EngineOrder("tensorrt-rtx", (DType.FP16,), (PROFILE,))]
+
+
+def ignore(_what: str, _done: float) -> None:
+    pass
+
+
 ENGINE = "engines/tensorrt-rtx/mean_fp16.engine"
 
 
@@ -40,7 +46,7 @@ def test_a_precision_that_this_cpu_lacks_is_refused_at_once(monkeypatch: pytest.
 
 def test_a_graph_is_compiled_in_each_precision(artifact: Path) -> None:
     graphs = read_manifest(artifact).graphs
-    engines = compile_in_memory(artifact, graphs, openvino_here.DTYPES, threads=1)
+    engines = make_engines(artifact, graphs, [EngineOrder("openvino", openvino_here.DTYPES, threads=1)], ignore)
     assert [(e.strategy, e.dtype, e.path, e.graph) for e in engines] == [
         (name, dtype, f"onnx/{name}_fp32.onnx", f"onnx/{name}_fp32.onnx")
         for dtype in openvino_here.DTYPES
@@ -55,7 +61,7 @@ def test_a_graph_is_compiled_in_each_precision(artifact: Path) -> None:
 
 def test_attention_that_is_not_fused_is_counted_and_said(artifact: Path) -> None:
     graph = msgspec.structs.replace(read_manifest(artifact).graphs[0], attention_layers=3)
-    (engine,) = compile_in_memory(artifact, [graph], (DType.FP32,), threads=1)
+    (engine,) = make_engines(artifact, [graph], [EngineOrder("openvino", (DType.FP32,), threads=1)], ignore)
     assert (engine.attention_fused, engine.warnings) == (2, ("attention is not fused in 1 of 3 layers",))
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import onnx_ir as ir
 import pytest
 
-from exporter.targets import engine_builder, engine_targets, plan_listing, trt_library, trt_network
+from exporter.targets import engine_builder, plan_listing, tensorrt_rtx, trt_library, trt_network
 from exporter.targets.attention_layers import Attention
 from exporter.targets.trt_library import TENSORRT_RTX
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
@@ -288,7 +288,7 @@ def test_without_the_library_the_target_is_unavailable_and_says_what_to_install(
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     with pytest.raises(TargetUnavailable, match=r"pip install 'poolfold\[tensorrt-rtx\]'"):
         build_engine(tmp_path / "graph.onnx", tmp_path / "graph.engine", [profile()])
-    found = engine_targets.availability(TENSORRT_RTX)
+    found = tensorrt_rtx.availability()
     assert (found.available, found.version) == (False, None)
     assert "pip install 'poolfold[tensorrt-rtx]'" in (found.reason or "")
 

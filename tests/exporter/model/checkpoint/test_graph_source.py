@@ -8,7 +8,7 @@ import pytest
 from exporter.model.checkpoint.graph_source import read_graph, resolve_graph
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
-from exporter.spec.model import is_graph
+from exporter.spec.origin import ONNX_FILE, Trust, origin_of
 from graphs.encoder.foreign_encoder import ForeignEncoder
 from graphs.pooling.strategy import strategy_name
 from poolfold.errors import CheckpointError, InputError
@@ -27,12 +27,12 @@ from tests.models import HIDDEN, edit_json
     ],
 )
 def test_a_file_is_told_by_its_name_whether_it_is_there_or_not(name, expected):
-    assert is_graph(name) is expected
+    assert (origin_of(name) is ONNX_FILE) is expected
 
 
 def test_a_folder_of_that_name_is_a_folder(tmp_path):
     (tmp_path / "model.onnx").mkdir()
-    assert not is_graph(str(tmp_path / "model.onnx"))
+    assert origin_of(str(tmp_path / "model.onnx")) is not ONNX_FILE
 
 
 def test_beside_the_file(tmp_path, monkeypatch):
@@ -85,7 +85,7 @@ def test_options_of_a_checkpoint_are_refused(tmp_path):
     with pytest.raises(InputError, match="is a file, and revision 'main' was given"):
         resolve_source(path, "main")
     with pytest.raises(InputError, match="Leave --allow-pickle out"):
-        resolve_source(path, allow_pickle=True)
+        resolve_source(path, trust=Trust(allow_pickle=True))
 
 
 def test_what_is_not_there_is_named(tmp_path):

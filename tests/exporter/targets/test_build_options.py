@@ -1,10 +1,11 @@
-"""Options that a library lacks are refused, and none is ignored."""
+"""Options that a target's library lacks are refused, and none is ignored."""
 
 from __future__ import annotations
 
 import pytest
 
-from exporter.spec.build_options import BuildOptions, read_build_options, require_supported
+from exporter.spec.build_options import BuildOptions
+from exporter.targets.engines import require_supported
 from exporter.targets.trt_library import TENSORRT, TENSORRT_RTX
 from poolfold.errors import InputError
 
@@ -21,24 +22,19 @@ from poolfold.errors import InputError
 )
 def test_an_option_that_the_library_lacks_is_refused_with_the_reason(target, options, flag):
     with pytest.raises(InputError, match=rf"{flag} is not an option of target {target}: .*Leave it out"):
-        require_supported(options, target)
+        require_supported(options, ["onnxruntime", target])
     other = TENSORRT if target == TENSORRT_RTX else TENSORRT_RTX
-    require_supported(options, other)
+    require_supported(options, ["onnxruntime", other])
 
 
-def test_a_compute_capability_that_is_none_is_refused():
+def test_a_value_that_is_none_is_refused():
     with pytest.raises(InputError, match=r"got 'sm89'; expected such as 8\.9"):
-        require_supported(BuildOptions(compute_capabilities=("sm89",)), TENSORRT_RTX)
-
-
-def test_options_are_taken_out_and_the_rest_is_left():
-    given = {"builder_level": None, "compute_capabilities": ("8.9",), "force": True}
-    assert read_build_options(given, ["onnxruntime", TENSORRT_RTX]) == (
-        BuildOptions(compute_capabilities=("8.9",)),
-        {"force": True},
-    )
+        require_supported(BuildOptions(compute_capabilities=("sm89",)), [TENSORRT_RTX])
+    with pytest.raises(InputError, match="got 'every'; expected none, same_compute_capability, ampere_plus"):
+        require_supported(BuildOptions(hardware_compatibility="every"), [TENSORRT])
 
 
 def test_options_without_an_engine_are_refused():
     with pytest.raises(InputError, match="need --target tensorrt or tensorrt-rtx"):
-        read_build_options({"workspace_gib": 1.0}, ["onnxruntime"])
+        require_supported(BuildOptions(workspace_gib=1.0), ["onnxruntime"])
+    require_supported(BuildOptions(), ["onnxruntime"])

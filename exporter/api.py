@@ -1,0 +1,366 @@
+"""What `exporter` does, as Python functions. The command line calls these, and takes its defaults from them.
+
+Signatures only: each function imports what it needs when it is called, so that a light install can read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from exporter.host.console import Console
+
+if TYPE_CHECKING:
+    from exporter.measure.report import LatencyReport
+    from exporter.parity.report import ParityReport
+    from exporter.reporting.comparison_page import ComparisonReport
+    from poolfold.manifest import Manifest
+
+Triple = tuple[int, int, int]
+
+QUIET = Console(quiet=True)
+"""Prints warnings only."""
+
+
+def export(
+    model: str | Path,
+    output: str | Path,
+    *,
+    pooling: Sequence[str] = ("trained",),
+    dtypes: Sequence[str] = ("fp32",),
+    targets: Sequence[str] = ("onnxruntime",),
+    batch: Triple = (1, 8, 64),
+    seq_len: Triple | None = None,
+    buckets: Sequence[int] | Literal["auto"] | None = None,
+    texts: Sequence[str] = (),
+    dimensions: int | None = None,
+    revision: str | None = None,
+    force: bool = False,
+    skip_latency: bool = False,
+    threads: int | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    builder_level: int | None = None,
+    workspace_gib: float | None = None,
+    version_compatible: bool = False,
+    hardware_compatibility: str = "none",
+    compute_capabilities: Sequence[str] = (),
+    strip_weights: bool = False,
+    console: Console = QUIET,
+) -> Manifest:
+    """Export a model as a validated artifact: `poolfold export`.
+
+    >>> import exporter, poolfold
+    >>> manifest = exporter.export("checkpoint", "artifact", pooling=["mean", "cls"], skip_latency=True)
+    >>> [(graph.strategy, graph.dtype, graph.status) for graph in manifest.graphs]
+    [('mean', 'fp32', 'validated'), ('cls', 'fp32', 'validated')]
+    >>> with poolfold.load("artifact", strategy="cls") as encoder:
+    ...     encoder.encode(["one text", "another"]).shape
+    (2, 32)
+
+    Args:
+        model: a hub id, a folder, or an .onnx file.
+        output: the artifact: a new directory.
+        pooling: strategies, such as `cls`, `mean` or `cls+mean`; `trained` is what the checkpoint says.
+        dtypes: precisions of the graphs; `bf16` is how `openvino` executes the fp32 one.
+        targets: what is to run the artifact.
+        batch: batch sizes that an engine accepts, and the one that it is tuned for: least, usual, largest.
+        seq_len: the same of sequence lengths; None for 1, 128 and the model's limit.
+        buckets: rising lengths, one profile each, instead of `seq_len`; `auto` derives them from `texts`.
+        texts: your own texts, checked besides poolfold's corpus.
+        dimensions: keep the first so many values of a vector (Matryoshka); None keeps all.
+        revision: branch, tag or commit of a hub id.
+        force: replace an artifact that is there, once everything has succeeded.
+        skip_latency: leave out the latency and memory stage, which takes about a minute.
+        threads: of a session; None for one a core.
+        allow_pickle: load pickled weights: only from who you trust.
+        trust_remote_code: run Python code that the checkpoint brings along.
+        builder_level: tensorrt: 0 builds fastest, 5 runs fastest; None for the library's default.
+        workspace_gib: GiB of GPU memory that a layer of an engine may take; None for all.
+        version_compatible: tensorrt: let later releases of its major version load the engine.
+        hardware_compatibility: tensorrt: which GPUs may run the engine.
+        compute_capabilities: tensorrt-rtx: GPUs to build for, such as "8.9"; empty for the library's default.
+        strip_weights: tensorrt: leave the weights to the graph that lies beside the engine.
+        console: where progress and warnings go.
+
+    Returns:
+        The manifest of what was published.
+
+    Raises:
+        PoolfoldError: bad input, a failed check, a target that is not available. `output` is then as it was.
+    """
+    from exporter.pipeline.export_model import export_model
+    from exporter.spec.build_options import BuildOptions
+    from exporter.spec.model import read_dtypes
+    from exporter.spec.options import ExportOptions, Shapes
+    from exporter.spec.origin import Trust
+
+    build_options = BuildOptions(
+        builder_level,
+        workspace_gib,
+        version_compatible,
+        hardware_compatibility,
+        tuple(compute_capabilities),
+        strip_weights,
+    )
+    options = ExportOptions(
+        model=str(model),
+        output=Path(output),
+        pooling=tuple(pooling),
+        dtypes=read_dtypes(dtypes),
+        targets=tuple(dict.fromkeys(targets)),
+        shapes=Shapes(batch, seq_len, buckets if isinstance(buckets, str) or buckets is None else tuple(buckets)),
+        build=build_options,
+        texts=tuple(texts),
+        dimensions=dimensions,
+        revision=revision,
+        force=force,
+        skip_latency=skip_latency,
+        threads=threads,
+        trust=Trust(allow_pickle, trust_remote_code),
+    )
+    return export_model(options, console)
+
+
+def build(
+    directory: str | Path,
+    targets: Sequence[str],
+    *,
+    output: str | Path | None = None,
+    strategies: Sequence[str] = (),
+    dtypes: Sequence[str] = (),
+    batch: Triple = (1, 8, 64),
+    seq_len: Triple | None = None,
+    buckets: Sequence[int] | Literal["auto"] | None = None,
+    texts: Sequence[str] = (),
+    force: bool = False,
+    builder_level: int | None = None,
+    workspace_gib: float | None = None,
+    version_compatible: bool = False,
+    hardware_compatibility: str = "none",
+    compute_capabilities: Sequence[str] = (),
+    strip_weights: bool = False,
+    console: Console = QUIET,
+) -> Manifest:
+    """Build engines from the graphs of an artifact, and add them to it: `poolfold build`.
+
+    >>> import exporter
+    >>> manifest = exporter.build("fp16-artifact", ["tensorrt-rtx"], seq_len=(1, 16, 16))
+    >>> {(engine.target, engine.dtype, engine.status) for engine in manifest.engines}
+    {('tensorrt-rtx', 'fp16', 'built')}
+
+    Args:
+        directory: an artifact, made here or elsewhere.
+        targets: whose engines.
+        output: where the result goes; None for over `directory`.
+        strategies: of the artifact's; empty for all.
+        dtypes: of the artifact's; empty for all that the target builds.
+        batch: as for `export`.
+        seq_len: as for `export`.
+        buckets: as for `export`.
+        texts: your own texts, for `buckets="auto"`.
+        force: replace an artifact at `output`.
+        builder_level: as for `export`.
+        workspace_gib: as for `export`.
+        version_compatible: as for `export`.
+        hardware_compatibility: as for `export`.
+        compute_capabilities: as for `export`.
+        strip_weights: as for `export`.
+        console: where progress and warnings go.
+
+    Returns:
+        The manifest of what was published.
+
+    Raises:
+        PoolfoldError: bad input, an unavailable target, a build that failed. Both directories are then as they were.
+    """
+    from exporter.pipeline.add_engines import BuildRequest, build_into
+    from exporter.spec.build_options import BuildOptions
+    from exporter.spec.model import read_dtypes
+    from exporter.spec.options import Shapes
+
+    options = BuildOptions(
+        builder_level,
+        workspace_gib,
+        version_compatible,
+        hardware_compatibility,
+        tuple(compute_capabilities),
+        strip_weights,
+    )
+    request = BuildRequest(
+        directory=Path(directory),
+        output=Path(output or directory),
+        targets=tuple(dict.fromkeys(targets)),
+        strategies=tuple(dict.fromkeys(strategies)),
+        dtypes=read_dtypes(dtypes),
+        shapes=Shapes(batch, seq_len, buckets if isinstance(buckets, str) or buckets is None else tuple(buckets)),
+        texts=tuple(texts),
+        options=options,
+        force=force,
+    )
+    return build_into(request, console)
+
+
+def validate(
+    directory: str | Path,
+    *,
+    target: str = "onnxruntime",
+    provider: str = "cpu",
+    texts: Sequence[str] = (),
+    model: str | Path | None = None,
+    threads: int | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    console: Console = QUIET,
+) -> tuple[ParityReport, ...]:
+    """Check what an artifact runs on a target against the model it came from: `poolfold validate`.
+
+    A check that fails does not raise: it is the answer.
+
+    >>> import exporter
+    >>> reports = exporter.validate("artifact", texts=["a text of mine"])
+    >>> all(report.passed for report in reports)
+    True
+
+    Args:
+        directory: the artifact.
+        target: check what runs on it.
+        provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
+        texts: your own texts, checked besides poolfold's corpus.
+        model: where the model is now; None for where it was exported from.
+        threads: of a session; None for one a core.
+        allow_pickle: as for `export`.
+        trust_remote_code: as for `export`.
+        console: where progress and warnings go.
+
+    Returns:
+        The checks of each graph or engine, form by form.
+
+    Raises:
+        PoolfoldError: bad input, another model, a target that is not available.
+    """
+    from exporter.pipeline.check_artifact import CheckRequest, validate_artifact
+    from exporter.spec.origin import Trust
+
+    trust = Trust(allow_pickle, trust_remote_code)
+    where = None if model is None else str(model)
+    request = CheckRequest(Path(directory), target, provider, where, threads, trust)
+    return validate_artifact(request, tuple(texts), console)
+
+
+def bench(
+    directory: str | Path,
+    *,
+    target: str = "onnxruntime",
+    provider: str = "cpu",
+    seconds: int = 60,
+    model: str | Path | None = None,
+    threads: int | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    console: Console = QUIET,
+) -> LatencyReport:
+    """Measure latency, throughput and memory of an artifact against its model, interleaved: `poolfold bench`.
+
+    >>> import exporter
+    >>> report = exporter.bench("artifact", seconds=1)
+    >>> sorted({system.runtime for system in report.systems})
+    ['onnxruntime', 'pytorch']
+
+    Args:
+        directory: the artifact.
+        target: measure what runs on it.
+        provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
+        seconds: about how long to measure.
+        model: where the model is now; None for where it was exported from.
+        threads: of every system alike; None for one a core.
+        allow_pickle: as for `export`.
+        trust_remote_code: as for `export`.
+        console: where progress and warnings go.
+
+    Raises:
+        PoolfoldError: bad input, another model, a target that is not available.
+    """
+    from exporter.pipeline.check_artifact import CheckRequest, measure_latency
+    from exporter.spec.origin import Trust
+
+    trust = Trust(allow_pickle, trust_remote_code)
+    where = None if model is None else str(model)
+    request = CheckRequest(Path(directory), target, provider, where, threads, trust)
+    return measure_latency(request, seconds, console)
+
+
+def compare(
+    model: str | Path,
+    data: str | Path,
+    *,
+    kind: str | None = None,
+    file_format: str | None = None,
+    columns: Sequence[str] = (),
+    pooling: Sequence[str] = (),
+    dtypes: Sequence[str] = ("fp32", "fp16"),
+    output: str | Path | None = None,
+    against: Sequence[str | Path] = (),
+    seconds: int = 40,
+    skip_cost: bool = False,
+    revision: str | None = None,
+    threads: int | None = None,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
+    console: Console = QUIET,
+) -> ComparisonReport:
+    """Compare pooling strategies on your data: quality with intervals, speed and memory: `poolfold compare`.
+
+    >>> import exporter
+    >>> report = exporter.compare("artifact", "pairs.tsv", dtypes=["fp32"], skip_cost=True, output="which")
+    >>> report.comparison.verdict.recommended in ("mean", "cls")
+    True
+    >>> report.page.name
+    'report.html'
+
+    Args:
+        model: a model, or an artifact.
+        data: pairs, labelled or bare texts, a folder in BEIR's layout, or a data set's hub id.
+        kind: what `data` is; None for what its columns tell.
+        file_format: how it is written; None for what its suffix tells.
+        columns: two texts and a score; text and label; or text. Empty for their usual names.
+        pooling: strategies; empty for the trained one, `cls`, `mean` and `max`, or all of an artifact's.
+        dtypes: precisions; the verdict goes by the first.
+        output: the folder of the report and of what was made for it; None for the user's cache.
+        against: other models, such as a distilled one; the trained strategy of each takes part.
+        seconds: about how long to time.
+        skip_cost: leave out speed and memory.
+        revision: branch, tag or commit of a hub id.
+        threads: of a session; None for one a core.
+        allow_pickle: as for `export`.
+        trust_remote_code: as for `export`.
+        console: where progress and warnings go.
+
+    Raises:
+        PoolfoldError: bad input, or an export that failed.
+    """
+    from exporter.host.libraries import require
+
+    require("datasets", "jinja2", "matplotlib", "pyarrow", "pytrec_eval", "scipy", "sklearn")
+    from exporter.comparison.entries import CompareOptions
+    from exporter.comparison.folder import comparison_folder
+    from exporter.comparison.read_task import read_task
+    from exporter.reporting.comparison_page import compare_and_report
+    from exporter.spec.model import read_dtypes
+    from exporter.spec.origin import Trust
+
+    options = CompareOptions(
+        model=str(model),
+        data=str(data),
+        against=tuple(str(other) for other in against),
+        folder=comparison_folder(None if output is None else Path(output), str(model), str(data)),
+        pooling=tuple(dict.fromkeys(pooling)),
+        dtypes=read_dtypes(dtypes),
+        revision=revision,
+        threads=threads,
+        seconds=seconds,
+        skip_cost=skip_cost,
+        trust=Trust(allow_pickle, trust_remote_code),
+    )
+    return compare_and_report(options, read_task(str(data), kind, file_format, tuple(columns)), console)

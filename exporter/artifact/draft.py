@@ -1,0 +1,62 @@
+"""An artifact in the making: a frozen value that each stage takes and returns fuller."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from exporter.host.environment import environment
+from poolfold import manifest as m
+from poolfold.verify import describe
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What the manifest will say, and the directory that it will stand in.
+
+    hashed: files whose hash is known and whose bytes have not changed since, by path.
+    environment: the machine that the numbers come from; None for this one.
+    """
+
+    directory: Path
+    model: m.Model
+    strategies: tuple[m.Strategy, ...]
+    graphs: tuple[m.Graph, ...] = ()
+    engines: tuple[m.Engine, ...] = ()
+    parity: tuple[m.Parity, ...] = ()
+    latency: tuple[m.Latency, ...] = ()
+    hashed: Mapping[str, m.File] = field(default_factory=dict)
+    environment: Mapping[str, Any] | None = None
+
+    def seal(self) -> tuple[Draft, m.Manifest]:
+        """Describe every file in the directory and write its manifest, so that it can be loaded as it now is.
+
+        Returns:
+            The draft, which now knows every hash; the manifest.
+        """
+        paths = sorted(p for p in self.directory.rglob("*") if p.is_file() and p != self.directory / m.MANIFEST_NAME)
+        names = [(path, path.relative_to(self.directory).as_posix()) for path in paths]
+        manifest = m.Manifest(
+            schema_version=m.SCHEMA_VERSION,
+            poolfold_version=version("poolfold"),
+            created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            command=("poolfold", *sys.argv[1:]),
+            model=self.model,
+            strategies=self.strategies,
+            graphs=self.graphs,
+            engines=self.engines,
+            files=tuple(self.hashed.get(name) or describe(self.directory, path) for path, name in names),
+            parity=self.parity,
+            latency=self.latency,
+            environment=environment() if self.environment is None else self.environment,
+        )
+        sealed = m.dumps(manifest)
+        (self.directory / m.MANIFEST_NAME).write_bytes(sealed)
+        # What a reader will get, which has plain strings where a stage put a member of an enumeration.
+        manifest = m.loads(sealed)
+        return replace(self, hashed={file.path: file for file in manifest.files}), manifest

@@ -1,0 +1,48 @@
+"""Read a model, get its encoder, compute the vectors that candidates must give.
+
+Runs in a process of its own, which ends before graphs are built: with PyTorch for a checkpoint, without it for an ONNX
+file. Its result is plain values, and the encoder as a file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from exporter.host.console import Console
+from exporter.model.of_artifact import open_model
+from exporter.parity.checks import run_reference
+from exporter.pipeline.plan import Capture
+from exporter.pipeline.read_model import read_plan
+from exporter.pipeline.recipes import prepare_encoder
+from exporter.spec.options import ExportOptions
+from graphs.files.weights import save_graphs
+
+
+def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
+    """Capture a model; the encoder is written into `scratch`.
+
+    Raises:
+        PoolfoldError: bad input, or a model that cannot be taken.
+    """
+    with console.stage("read") as stage:
+        plan = read_plan(options, stage)
+        model = open_model(plan.spec, options.threads)
+    with console.stage(plan.spec.source.origin.stage) as stage:
+        encoder = model.encoder(options.dtypes)
+        if encoder.warning:
+            stage.warn(encoder.warning)
+        prepare_encoder(encoder.model)
+        path = scratch / "encoder.onnx"
+        save_graphs({path: encoder.model}, scratch / "encoder.bin")
+        stage.outcome = encoder.done
+        del encoder
+    with console.stage("reference") as stage:
+        reference = model.reference(plan.head)
+        run = run_reference(
+            reference,
+            plan.tokens,
+            plan.strategies,
+            progress=lambda done, total: stage.progress(done, total, f"{done} of {total} texts"),
+        )
+        stage.outcome = f"{len(plan.tokens.rows)} texts in {reference.described}"
+    return Capture(plan, run, path)

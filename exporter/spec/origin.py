@@ -1,0 +1,68 @@
+"""What a model comes from: a PyTorch checkpoint or an ONNX file. One record each; nothing else asks which it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What a user allows a model to do.
+
+    allow_pickle: load pickled weights, which may run code.
+    trust_remote_code: run Python code that the checkpoint brings along.
+    """
+
+    allow_pickle: bool = False
+    trust_remote_code: bool = False
+
+
+NO_TRUST = Trust()
+"""Neither: the default."""
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How a kind of model gives its encoder, its reference vectors and the baseline of latency.
+
+    stage: what getting the encoder is called while it runs.
+    model: `module:class` of exporter/model that opens a model of this kind: `class(spec, threads)`, with `encoder` and
+        `reference`.
+    without: libraries that its process must not import.
+    baseline: the runtime that graphs made from it are compared with, and `whose` time that is, for people.
+    load_baseline: `module:function` by which a measuring process loads that.
+    """
+
+    stage: str
+    model: str
+    without: tuple[str, ...]
+    baseline: str
+    whose: str
+    load_baseline: str
+
+
+CHECKPOINT = Origin(
+    stage="trace",
+    model="exporter.model.from_checkpoint:CheckpointModel",
+    without=(),
+    baseline="pytorch",
+    whose="PyTorch's",
+    load_baseline="exporter.measure.load_pytorch:load",
+)
+ONNX_FILE = Origin(
+    stage="convert",
+    model="exporter.model.from_onnx_file:OnnxFileModel",
+    without=("torch",),
+    baseline="original graph",
+    whose="the original graph's (ONNX Runtime, pooled in numpy)",
+    load_baseline="exporter.measure.load_original:load",
+)
+BASELINES = {origin.baseline: origin.whose for origin in (CHECKPOINT, ONNX_FILE)}
+"""Runtimes that others are compared with, and whose time that is."""
+
+
+def origin_of(model: str) -> Origin:
+    """What a user's MODEL means, whether it is there or not."""
+    path = Path(model).expanduser()
+    return ONNX_FILE if path.suffix.lower() == ".onnx" and not path.is_dir() else CHECKPOINT
