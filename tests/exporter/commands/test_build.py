@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from exporter.commands.cli import run_command
-from poolfold.manifest import PaddingFree, read_manifest
+from poolfold.manifest import Executor, Latency, PaddingFree, read_manifest
 from poolfold.verify import verify
 from tests.artifacts import relist, rewrite_manifest
 from tests.exporter.commands.copies import copy_with_one_graph
@@ -70,11 +70,17 @@ def test_buckets_are_profiles_and_a_second_build_replaces_the_first(
 
 def test_what_was_said_of_a_replaced_engine_goes_with_it(graphs_only: Path) -> None:
     before = read_manifest(graphs_only)
-    said = {**before.parity[0], "strategy": "mean", "dtype": "fp16", "executor": "tensorrt-rtx gpu"}
-    timed = {"strategy": "mean", "dtype": "fp16", "runtime": "tensorrt-rtx"}
+    executor = Executor(target="tensorrt-rtx", device="gpu")
+    checked = msgspec.structs.replace(
+        before.parity[0], strategy="mean", dtype="fp16", executor=str(executor), ran_on=executor
+    )
+    timed = Latency(
+        strategy="mean", dtype="fp16", runtime="tensorrt-rtx", workload="1x16", threads=1, median_ms=1.0, q1_ms=1.0,
+        q3_ms=1.0, speedup=1.0, sentences_per_s=1.0, tokens_per_s=1.0, increase_mib=None,
+    )  # fmt: skip
     free = PaddingFree(path=before.graphs[0].path, nodes=1, faster_below={"tensorrt-rtx": 0.3, "onnxruntime": 0.9})
     graph = msgspec.structs.replace(before.graphs[0], padding_free=free)
-    rewrite_manifest(graphs_only, before, graphs=(graph,), parity=(*before.parity, said), latency=(timed,))
+    rewrite_manifest(graphs_only, before, graphs=(graph,), parity=(*before.parity, checked), latency=(timed,))
     assert run_command(["build", str(graphs_only), "--target", "tensorrt-rtx", "-q"]) == 0
     after = read_manifest(graphs_only)
     assert (after.parity, after.latency) == (before.parity, ())

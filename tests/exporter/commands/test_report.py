@@ -32,10 +32,10 @@ def test_the_page_says_what_the_manifest_says(mine: Path, tmp_path: Path, capsys
     text = check_page(page, tmp_path)
     manifest = read_manifest(mine)
     assert f"{len(manifest.parity)} candidates were checked against PyTorch in fp32, text by text: all passed." in text
-    for of in manifest.parity:
-        assert f"{of['strategy']} {of['dtype']}, {of['executor']}" in text
-        for check in of["checks"].values():
-            assert f"{check['value']:.7g}" in text
+    for row in manifest.parity:
+        assert f"{row.strategy} {row.dtype}, {row.ran_on}" in text
+        for check in row.checks.values():
+            assert f"{check.value:.7g}" in text
     assert "Not measured" in text
     assert (page.parent / "parity.png").read_bytes().startswith(b"\x89PNG")
     verify(mine)  # it took nothing

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from exporter.commands.cli import run_command
@@ -31,7 +32,7 @@ def test_every_graph_passes_as_it_did_when_it_was_exported(artifact: Path, capsy
     assert set(found) == {"directory", "passed", "parity"}
     assert (found["directory"], found["passed"]) == (str(artifact), True)
     assert [(r["strategy"], r["dtype"], r["executor"]) for r in found["parity"]] == EXECUTORS
-    recorded = read_manifest(artifact).parity
+    recorded = msgspec.to_builtins(read_manifest(artifact).parity)
     for again, before in zip(found["parity"], recorded, strict=True):
         assert again["texts"] == before["texts"]
         assert {n: (c["limit"], c["passed"]) for n, c in again["checks"].items()} == {
@@ -44,7 +45,7 @@ def test_the_users_texts_are_checked_too(artifact: Path, tmp_path: Path, capsys:
     (tmp_path / "texts.txt").write_text("my own text\n\nand another\n")
     assert run_command(["validate", str(tmp_path / "a"), "--texts", str(tmp_path / "texts.txt")]) == 0
     out, err = capsys.readouterr()
-    assert f"reference  {manifest.parity[0]['texts'] + 3} texts in PyTorch fp32" in err
+    assert f"reference  {manifest.parity[0].texts + 3} texts in PyTorch fp32" in err
     assert "validate   1 candidates, 0 failed" in err
     rows = [line.split() for line in out.splitlines() if line.split()[:1] == ["mean"]]
     assert {row[-1] for row in rows} <= {"passed", "reported"}

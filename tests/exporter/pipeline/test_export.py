@@ -138,10 +138,10 @@ def test_latency_is_measured_beside_pytorch_and_reported(
     monkeypatch.setattr(stages, "LATENCY_BUDGET_S", 1)
     targets = ("onnxruntime", "tensorrt-rtx")
     manifest = export(checkpoint, tmp_path / "out", dtypes=BOTH, targets=targets, skip_latency=False)
-    measured = {(row["dtype"], row["runtime"]) for row in manifest.latency}
+    measured = {(row.dtype, row.runtime) for row in manifest.latency}
     assert measured == {("fp32", "pytorch"), ("fp32", "onnxruntime"), ("fp16", "onnxruntime")}
-    assert {"1x16", "32x16"} <= {row["workload"] for row in manifest.latency}
-    assert all(row["median_ms"] > 0 and row["increase_mib"] > 0 for row in manifest.latency)
+    assert {"1x16", "32x16"} <= {row.workload for row in manifest.latency}
+    assert all(row.median_ms > 0 and row.increase_mib > 0 for row in manifest.latency)
     report = json.loads((tmp_path / "out" / "reports" / "latency.json").read_text())
     assert {timing["system"] for timing in report["timings"]} == {system["name"] for system in report["systems"]}
     assert verify(tmp_path / "out") == manifest
@@ -159,7 +159,7 @@ def test_a_pooling_that_is_swapped_on_the_way_publishes_nothing(
 def test_texts_of_the_user_are_checked_too(checkpoint: Path, tmp_path: Path) -> None:
     plain = export(checkpoint, tmp_path / "a")
     more = export(checkpoint, tmp_path / "b", texts=("my own text", "and another"))
-    assert more.parity[0]["texts"] == plain.parity[0]["texts"] + 2
+    assert more.parity[0].texts == plain.parity[0].texts + 2
 
 
 def test_a_checkpoint_that_does_not_say_its_pooling_is_never_guessed(checkpoint: Path, tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_minilm_keeps_its_vectors(tmp_path: Path) -> None:
         for dtype, limit in (("fp32", 1 - 1e-6), ("fp16", 0.999)):
             with poolfold.load(tmp_path / "out", strategy=name, dtype=dtype) as encoder:
                 assert smallest_cosine(encoder.encode(TEXTS), expected) >= limit
-    rehearsals = [report for report in manifest.parity if "rehearsal" in report["executor"]]
+    rehearsals = [report for report in manifest.parity if report.ran_on.rehearsed]
     assert len(rehearsals) == 2
     # A rehearsal that rounded nothing would give fp32's own figures.
-    assert all(1e-7 < 1 - report["checks"]["cosine"]["value"] < 1e-4 for report in rehearsals)
+    assert all(1e-7 < 1 - report.checks["cosine"].value < 1e-4 for report in rehearsals)

@@ -82,7 +82,7 @@ def test_every_strategy_of_a_torchscript_graph(foreign: Path, tmp_path: Path) ->
     assert manifest.model.trained_strategy is None
     assert {graph.opset for graph in manifest.graphs} == {23}
     assert {graph.inputs for graph in manifest.graphs} == {("input_ids", "attention_mask")}
-    assert {report["reference"] for report in manifest.parity} == {"model.onnx"}
+    assert {report.reference for report in manifest.parity} == {"model.onnx"}
     for name in names:
         with poolfold.load(tmp_path / "out", strategy=name) as encoder:
             wanted = expected(foreign, "token_embeddings", name, encoder)

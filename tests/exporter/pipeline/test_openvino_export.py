@@ -29,9 +29,9 @@ def test_minilm_keeps_its_vectors(tmp_path: Path) -> None:
     assert [(e.strategy, e.dtype, e.status, e.attention_fused, e.attention_layers) for e in manifest.engines] == [
         (name, dtype, "validated", 6, 6) for dtype in DTYPES for name in ("cls", "mean")
     ]
-    for report in (report for report in manifest.parity if report["executor"] == "openvino cpu"):
-        off = 1 - report["checks"]["cosine"]["value"]
-        assert off < 1e-9 if report["dtype"] == "fp32" else 1e-6 < off < 1e-3
+    for report in (report for report in manifest.parity if report.executor == "openvino cpu"):
+        off = 1 - report.checks["cosine"].value
+        assert off < 1e-9 if report.dtype == "fp32" else 1e-6 < off < 1e-3
     for name in ("cls", "mean"):
         expected = oracle(get_model_path(), name, TEXTS)
         for dtype in DTYPES:
@@ -56,7 +56,7 @@ def test_bf16_alone_executes_the_fp32_graphs_and_is_measured(
     manifest = export(checkpoint, tmp_path / "out", dtypes=(DType.BF16,), targets=("openvino",), skip_latency=False)
     assert [graph.path for graph in manifest.graphs] == ["onnx/mean_fp32.onnx"]
     assert [(e.dtype, e.path, e.status) for e in manifest.engines] == [("bf16", "onnx/mean_fp32.onnx", "validated")]
-    assert {(row["dtype"], row["runtime"]) for row in manifest.latency} == {
+    assert {(row.dtype, row.runtime) for row in manifest.latency} == {
         ("fp32", "pytorch"), ("fp32", "onnxruntime"), ("bf16", "openvino"),
     }  # fmt: skip
     assert verify(tmp_path / "out") == manifest
