@@ -116,8 +116,8 @@ class Tokenizer:
         if prompt_name is None:
             return prompts.get(self.text.default_prompt_name or "", "")
         if prompt_name not in prompts:
-            known = ", ".join(map(repr, prompts)) or "none"
-            raise InputError(f"no prompt is called {prompt_name!r}; this model's prompts: {known}. Or pass prompt=...")
+            names = ", ".join(map(repr, prompts)) or "none"
+            raise InputError(f"no prompt is called {prompt_name!r}; this model's prompts: {names}. Or pass prompt=...")
         return prompts[prompt_name]
 
 

@@ -23,10 +23,10 @@ Opened open_graph(const std::string& directory, const Graph& graph, const Option
   auto plain = open(graph.path);
   if (!graph.padding_free) return {std::move(plain), graph.dtype};
   const auto& measured = graph.padding_free->faster_below;
-  const auto found = measured.find(options.target);
+  const auto entry = measured.find(options.target);
   return {std::make_unique<ByPadding>(
               std::move(plain), [open, path = graph.padding_free->path] { return open(path); },
-              found == measured.end() ? kFasterBelow : found->second),
+              entry == measured.end() ? kFasterBelow : entry->second),
           graph.dtype};
 }
 

@@ -130,8 +130,8 @@ class GraphSession : public Session {
       outputs.insert(session_.GetOutputNameAllocated(i, allocator).get());
     takes_token_types_ = inputs.count("token_type_ids") != 0;
     takes_positions_ = inputs.count("token_positions") != 0;
-    const std::size_t known = 2u + takes_token_types_ + takes_positions_;
-    if (inputs.count("input_ids") == 0 || inputs.count("attention_mask") == 0 || inputs.size() != known ||
+    const std::size_t expected_count = 2u + takes_token_types_ + takes_positions_;
+    if (inputs.count("input_ids") == 0 || inputs.count("attention_mask") == 0 || inputs.size() != expected_count ||
         outputs.count(kOutput) == 0)
       throw ArtifactError(path_ + " has inputs " + listed(inputs) + " and outputs " + listed(outputs) +
                           "; expected input_ids, attention_mask and perhaps token_type_ids and token_positions, and " +

@@ -86,7 +86,7 @@ def _rename_dims(model: ir.Model) -> None:
     def renamed(dim: int | ir.SymbolicDim) -> int | str | None:
         if isinstance(dim, int) or dim.value is None:
             return dim if isinstance(dim, int) else None
-        return names.get(dim.value) or symbol.sub(lambda found: names.get(found[0], found[0]), dim.value)
+        return names.get(dim.value) or symbol.sub(lambda match: names.get(match[0], match[0]), dim.value)
 
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         for value in node.outputs:

@@ -33,9 +33,9 @@ class EmbeddingSumsPass(ir.passes.InPlacePass):
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite the first sum that qualifies, until none does."""
-        found = [(node, *terms) for node in list(model.graph) if (terms := _constant_term(node)) is not None]
+        sums = [(node, *terms) for node in list(model.graph) if (terms := _constant_term(node)) is not None]
         modified = False
-        for node, row, rest in found:
+        for node, row, rest in sums:
             lookup = next(_lookups(node, rest, row), None)
             if lookup is not None:
                 _merge(model.graph, node, row, rest, lookup)

@@ -84,15 +84,15 @@ def _token_vectors(graph: ir.Graph) -> ir.Value:
     """The output that holds a vector for each token: by its name, or the only one of that form."""
     named = [value for name in _TOKEN_OUTPUTS for value in graph.outputs if value.name == name]
     formed = [value for value in graph.outputs if value.shape is not None and len(value.shape) == 3]
-    found = named[:1] or formed
+    candidates = named[:1] or formed
     outputs = ", ".join(f"{value.name} {value.shape or 'of unknown shape'}" for value in graph.outputs)
-    if len(found) != 1:
-        what = "no vectors of tokens" if not found else "several outputs that could be the vectors of tokens"
+    if len(candidates) != 1:
+        what = "no vectors of tokens" if not candidates else "several outputs that could be the vectors of tokens"
         raise ir.passes.PreconditionError(
             f"it gives {outputs}: {what}. Expected {' or '.join(_TOKEN_OUTPUTS)}, float32 [batch, seq, hidden], since "
             "a pooled vector cannot be pooled in another way. Export the encoder for feature extraction"
         )
-    (hidden,) = found
+    (hidden,) = candidates
     if hidden.dtype != ir.DataType.FLOAT or (hidden.shape is not None and len(hidden.shape) != 3):
         raise ir.passes.PreconditionError(
             f"its output {hidden.name} is {hidden.dtype} {hidden.shape}; expected FLOAT [batch, seq, hidden]"
@@ -118,7 +118,7 @@ def _require_fp32(model: ir.Model) -> None:
 
 def _inputs_behind(output: ir.Value) -> set[str]:
     """Names of the graph inputs that a value is computed from."""
-    found: set[str] = set()
+    names: set[str] = set()
     seen: set[ir.Value] = set()
     pending = [output]
     while pending:
@@ -127,10 +127,10 @@ def _inputs_behind(output: ir.Value) -> set[str]:
             continue
         seen.add(value)
         if value.is_graph_input():
-            found.add(str(value.name))
+            names.add(str(value.name))
         if (node := value.producer()) is not None:
             pending.extend(_reads(node))
-    return found
+    return names
 
 
 def _reads(node: ir.Node) -> Iterator[ir.Value]:

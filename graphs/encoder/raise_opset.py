@@ -63,15 +63,15 @@ class _Reasons(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.found: list[str] = []
+        self.reasons: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
         """Keep the reason alone: a place in the converter's source helps nobody."""
         error = record.exc_info[1] if record.exc_info is not None else None
         if error is not None:
-            self.found.append(str(error).rpartition(" failed: ")[2] or type(error).__name__)
+            self.reasons.append(str(error).rpartition(" failed: ")[2] or type(error).__name__)
         elif "exception" in str(record.msg):
-            self.found.append(record.getMessage())
+            self.reasons.append(record.getMessage())
 
 
 @contextmanager
@@ -86,7 +86,7 @@ def _reasons() -> Iterator[list[str]]:
         log.propagate = False
         log.addHandler(handler)
     try:
-        yield handler.found
+        yield handler.reasons
     finally:
         for log, (level, propagate) in zip(children, before, strict=True):
             log.removeHandler(handler)

@@ -97,9 +97,9 @@ def _write_tensors(file: BinaryIO, tensors: list[ir.TensorProtocol]) -> dict[int
         data = _bytes(tensor)
         # Both ends tell most tensors apart; only those that agree are compared whole.
         alike = written.setdefault((data.size, data[:64].tobytes(), data[-64:].tobytes()), [])
-        twin = next((other for other in alike if _same(_bytes(other), data)), None)
-        if twin is not None:
-            offsets[id(tensor)] = offsets[id(twin)]
+        duplicate = next((other for other in alike if _same(_bytes(other), data)), None)
+        if duplicate is not None:
+            offsets[id(tensor)] = offsets[id(duplicate)]
             continue
         end = file.tell()
         file.write(b"\0" * (-end % _ALIGNMENT))

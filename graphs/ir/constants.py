@@ -17,7 +17,7 @@ def integers(graph: ir.Graph, numbers: Sequence[int]) -> ir.Value:
 
 def constant(graph: ir.Graph, name: str, array: npt.NDArray[np.generic]) -> ir.Value:
     """The initializer of that content called `name`, or a longer name where another constant has this one."""
-    while (found := array_of(graph.initializers.get(name))) is not None and not _same(found, array):
+    while (existing := array_of(graph.initializers.get(name))) is not None and not _same(existing, array):
         name += "_"
     if name not in graph.initializers:
         tensor = ir.tensor(array, name=name)

@@ -136,7 +136,7 @@ class _Plan:
 
     def stops(self) -> list[Stop]:
         """Why each of these is there whole."""
-        found = []
+        stops = []
         for value, axis in self.picked():
             if repeated_row(value, axis) is not None:
                 continue
@@ -147,8 +147,8 @@ class _Plan:
                 why = "it is an input"
             else:
                 why = self.blocked.get(producer, "it is the same for every text")
-            found.append(Stop(value.name or "", why))
-        return found
+            stops.append(Stop(value.name or "", why))
+        return stops
 
 
 def _reads_whole(reader: ir.Node | None) -> str:

@@ -32,13 +32,13 @@ class RowAttentionPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite node by node."""
         graph = model.graph
-        found = [node for node in graph if _is_row_attention(node)]
+        attentions = [node for node in graph if _is_row_attention(node)]
         stage = Stage(graph, _STAGE)
-        for node in found:
+        for node in attentions:
             _decompose(stage, node)
-        if found:
+        if attentions:
             graph.sort()
-        return ir.passes.PassResult(model, modified=bool(found))
+        return ir.passes.PassResult(model, modified=bool(attentions))
 
 
 def _is_row_attention(node: ir.Node) -> bool:

@@ -65,7 +65,7 @@ class CanonicalMaskPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Find the masks, then replace them."""
         graph = model.graph
-        found: list[tuple[ir.Value, MaskForm, list[MaskUse]]] = []
+        recognised: list[tuple[ir.Value, MaskForm, list[MaskUse]]] = []
         unrecognised: list[str] = []
         for value in mask_values(graph):
             if _is_canonical(value):
@@ -76,19 +76,19 @@ class CanonicalMaskPass(ir.passes.InPlacePass):
                 if uses and all(use.replaceable for use in uses):
                     form = find_form(MaskProgram(graph, value, inverted=switches_off))
                 if form is not None:
-                    found.append((value, form, uses))
+                    recognised.append((value, form, uses))
                 elif uses:
                     unrecognised.append(value.name or "")
-        if found:
+        if recognised:
             # Only now: every subgraph was evaluated as the exporter wrote it.
             writer = _Writer(graph)
-            for _, form, readers in found:
+            for _, form, readers in recognised:
                 for reader in readers:
                     _replace(graph, reader, writer, form)
             graph.sort()
-        self.masks = tuple(CanonicalMask(value.name or "", form, len(readers)) for value, form, readers in found)
+        self.masks = tuple(CanonicalMask(value.name or "", form, len(readers)) for value, form, readers in recognised)
         self.unrecognised = tuple(unrecognised)
-        return ir.passes.PassResult(model, modified=bool(found))
+        return ir.passes.PassResult(model, modified=bool(recognised))
 
 
 def _is_canonical(value: ir.Value) -> bool:

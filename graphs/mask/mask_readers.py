@@ -58,7 +58,7 @@ def mask_values(graph: ir.Graph) -> list[ir.Value]:
     mask = {value for value in graph.inputs if value.name == ATTENTION_MASK}
     other = {value for value in graph.inputs if value.name != ATTENTION_MASK}
     biases: set[ir.Value] = set()
-    found: dict[ir.Value, None] = {}
+    masks: dict[ir.Value, None] = {}
     for node in graph:
         if node.op_type in ("Shape", "Size") and not node.domain:
             continue
@@ -67,12 +67,12 @@ def mask_values(graph: ir.Graph) -> list[ir.Value]:
         # What a branch or loop reads is not among its inputs; and a mask may meet a bias before the scores.
         if any(value in other for value in inputs) or _has_graph(node) or (reads_mask and _meets_bias(node, biases)):
             other.update(node.outputs)
-            found.update(dict.fromkeys(v for v in inputs if v in mask and v.producer() is not None))
+            masks.update(dict.fromkeys(v for v in inputs if v in mask and v.producer() is not None))
         elif reads_mask:
             mask.update(node.outputs)
         elif any(value in biases or _is_learned(value) for value in inputs):
             biases.update(node.outputs)
-    return list(found)
+    return list(masks)
 
 
 def _has_graph(node: ir.Node) -> bool:

@@ -46,11 +46,11 @@ def parse_strategy(name: str) -> Strategy:
     Raises:
         ValueError: a mode is unknown, or named twice.
     """
-    known = ", ".join(PoolingMode)
+    names = ", ".join(PoolingMode)
     modes = []
     for part in name.split("+"):
         if part not in set(PoolingMode):
-            raise ValueError(f"unknown pooling {part!r} in {name!r}; expected one of {known}, or several joined by '+'")
+            raise ValueError(f"unknown pooling {part!r} in {name!r}; expected one of {names}, or several joined by '+'")
         modes.append(PoolingMode(part))
     if len(set(modes)) != len(modes):
         raise ValueError(f"pooling {name!r} names a mode twice")

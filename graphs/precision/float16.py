@@ -84,8 +84,8 @@ class ConvertToFloat16Pass(ir.passes.InPlacePass):
         kept: dict[ir.Node, KeptNode] = {}
         modified = False
         for rule in self.rules:
-            for found in rule.find(evidence):
-                match found:
+            for finding in rule.find(evidence):
+                match finding:
                     case Keep(node, why) if _has_floats(node):
                         kept.setdefault(node, KeptNode(rule.name, node.name or "", why))
                     case Clamp(constant, limit):

@@ -167,9 +167,9 @@ def _measured(value: ir.Value, measured: Mapping[str, float]) -> float | None:
     if value.name is not None and value.name in measured:
         return measured[value.name]
     producer = value.producer()
-    ranges = [_measured(source, measured) for source in moved_inputs(producer)] if producer else []
-    known = [largest for largest in ranges if largest is not None]
-    return float(np.max(known)) if known else None  # NaN wins, which the built-in max does not promise
+    sources = [_measured(source, measured) for source in moved_inputs(producer)] if producer else []
+    magnitudes = [largest for largest in sources if largest is not None]
+    return float(np.max(magnitudes)) if magnitudes else None  # the built-in max may lose a NaN, np.max never does
 
 
 def _position(evidence: Evidence) -> Iterator[Keep]:

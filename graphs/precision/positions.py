@@ -13,17 +13,17 @@ _INTEGERS = (ir.DataType.INT32, ir.DataType.INT64)
 
 def position_arithmetic(graph: ir.Graph) -> dict[ir.Node, ir.Node]:
     """Each node of position arithmetic, with the Sin, Cos or Cast to integers that it leads to, itself included."""
-    found: dict[ir.Node, ir.Node] = {}
+    end_of: dict[ir.Node, ir.Node] = {}
     for end in graph:
         makes_index = end.op_type == "Cast" and end.outputs[0].dtype in _INTEGERS and bool(_floats(end))
         if makes_index or end.op_type in ("Sin", "Cos"):
             pending = [end]
             while pending:
                 node = pending.pop()
-                if node not in found:
-                    found[node] = end
+                if node not in end_of:
+                    end_of[node] = end
                     pending += [producer for value in _floats(node) if (producer := value.producer()) is not None]
-    return found
+    return end_of
 
 
 def _floats(node: ir.Node) -> list[ir.Value]:

@@ -46,7 +46,7 @@ def _is_numbers(dims: Dims) -> bool:
 
 def _elementwise(node: ir.Node) -> frozenset[int] | None:
     rank = len(dims_of(node.outputs[0]) or ())
-    found = set()
+    per_token = set()
     for index, value in enumerate(node.inputs):
         if value is None:
             continue
@@ -57,8 +57,8 @@ def _elementwise(node: ir.Node) -> frozenset[int] | None:
         if len(whole) != rank or whole[0] not in (1, BATCH) or whole[1] not in (1, SEQ) or not _is_numbers(whole[2:]):
             return None
         if whole[:2] != (1, 1):
-            found.add(index)
-    return frozenset(found)
+            per_token.add(index)
+    return frozenset(per_token)
 
 
 def _gather(node: ir.Node) -> frozenset[int] | None:

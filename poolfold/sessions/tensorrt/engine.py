@@ -117,13 +117,13 @@ def _check(path: Path, record: Engine, trt: Any, engine: Any) -> int:
         raise ArtifactError(
             f"{path} has {shown}; expected int64 {', '.join(expected)} and float32 {VECTORS}. Build the engine again."
         )
-    found = [
+    shapes = [
         tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(IDS, index))
         for index in range(engine.num_optimization_profiles)
     ]
-    if found != [_shapes(profile.batch, profile.seq_len) for profile in record.profiles]:
+    if shapes != [_shapes(profile.batch, profile.seq_len) for profile in record.profiles]:
         raise ArtifactError(
-            f"{path} takes input_ids of {found}; its manifest says {list(record.profiles)}. Build the engine again."
+            f"{path} takes input_ids of {shapes}; its manifest says {list(record.profiles)}. Build the engine again."
         )
     return int(tuple(engine.get_tensor_shape(VECTORS))[-1])
 
