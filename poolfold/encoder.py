@@ -1,6 +1,6 @@
-"""Texts or token ids to vectors, over any session. A vector that is not finite, or is zero, is never returned.
+"""Texts or token ids to vectors, with any session. A vector that is not finite, or is zero, is never returned.
 
-Knows no runtime, no file and no manifest but its `Model`.
+Independent of runtimes and files; of the manifest it reads only `Model`.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ _SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """A loaded model. Safe to share between threads; `close` it, or use it in a `with`, to free its weights.
+    """A loaded model. Safe to share between threads. To free its weights, call `close` or use a `with` statement.
 
     strategy, dtype, target: what `load` chose.
     dim: length of a vector.
-    model: what the checkpoint says it is.
+    model: the checkpoint's description in the manifest.
     """
 
     session: Session = field(repr=False)
@@ -60,20 +60,20 @@ class Encoder:
     ) -> npt.NDArray[np.float32]:
         """Embed texts.
 
-        Texts of like length share a batch, so that little padding is computed; the rows come back in input order.
+        Texts of similar length share a batch, so that little padding is computed. The rows are in input order.
 
         Args:
             texts: any number of texts; longer ones are truncated to `max_seq_length`.
-            batch_size: texts in one run.
-            prompt: put before each text. Without it, `prompt_name`'s prompt; without that, the checkpoint's default.
-            prompt_name: one of `prompts`.
+            batch_size: the most texts in one run.
+            prompt: text to put before each text; None for the prompt `prompt_name`.
+            prompt_name: a name in `prompts`; None for the checkpoint's default prompt, if it has one.
             progress: called after each batch with the number of texts done so far.
 
         Returns:
             float32 [len(texts), dim].
 
         Raises:
-            InputError: the arguments, or a text that gives no token.
+            InputError: an argument is invalid, or a text gives no token.
             CheckFailed: a vector is not finite, or is zero.
         """
         listed = check_texts(texts, batch_size)
@@ -106,7 +106,7 @@ class Encoder:
             float32 [batch, dim].
 
         Raises:
-            InputError: the arguments.
+            InputError: an argument is invalid.
             CheckFailed: a vector is not finite, or is zero.
         """
         ids, mask = check_batch(input_ids, attention_mask, self.model)
@@ -117,7 +117,7 @@ class Encoder:
     def _run(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], names: list[str]
     ) -> npt.NDArray[np.float32]:
-        """Run the session and check every row; `names` tells the rows in a message."""
+        """Run the session and check every row; `names` has a name of each row for messages."""
         vectors = self.session.run(input_ids, attention_mask)
         expected = (len(names), self.dim)
         if vectors.dtype != np.float32 or vectors.shape != expected:
@@ -141,7 +141,7 @@ class Encoder:
 
 
 def _refuse_rows(rows: npt.NDArray[np.intp], what: str, names: list[str]) -> None:
-    """Raise CheckFailed where there are any rows."""
+    """Raise CheckFailed if `rows` is not empty."""
     if rows.size:
         shown = ", ".join(names[row] for row in rows[:_SHOWN])
         more = f" and {rows.size - _SHOWN} more" if rows.size > _SHOWN else ""
