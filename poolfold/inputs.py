@@ -57,7 +57,7 @@ def check_batch(
         if not 1 <= seq <= limit:
             raise InputError(
                 f"input_ids has {seq} tokens a row; expected 1 to {limit}, this model's max_seq_length. "
-                "Truncate it, or let encode do so."
+                "Truncate it, or pass texts to encode, which truncates them."
             )
         _check_values("input_ids", ids, model.vocab_size, "the rows of the embedding table")
         _check_values("attention_mask", mask, 2, "1 for a token and 0 for padding")
