@@ -1,49 +1,49 @@
-"""ONNX in, ONNX out: chapters on a ground floor. A pass is one transformation in one file; the rest is what passes ask.
+"""Transformations of ONNX graphs. A pass is one transformation in one file; the other files hold what passes call.
 
-encoder/         an encoder in the form that the other chapters expect
-  cleanup          constants folded, duplicates merged, dead nodes and build-machine notes removed, dtypes inferred
-  foreign_encoder  whether a graph that somebody else exported is an encoder, and which of its parts count
-  adopt_encoder    pass: the interface of such a graph becomes poolfold's own
-  raise_opset      pass: the opset that the others know
-  known_dims       pass: dimensions that are numbers, instead of their computation
-  constant_shapes  pass: shapes to reshape to, as constants
-  uniform_lookups  pass: a look-up of one row for all tokens becomes that row
-  embedding_sums   pass: such a row goes into the table of positions
-  grouped_heads    pass: key and value heads shared instead of repeated
+encoder/         bring an encoder into the form that the other folders expect
+  cleanup          fold constants, merge duplicates, remove dead nodes and stack traces, infer dtypes
+  foreign_encoder  check that a graph from another exporter is an encoder, and find its token vectors
+  adopt_encoder    pass: give such a graph poolfold's inputs and output
+  raise_opset      pass: convert the graph to the opset that the other passes expect
+  known_dims       pass: replace computed dimensions by constants where they are numbers
+  constant_shapes  pass: give each Reshape a constant target shape
+  uniform_lookups  pass: replace a Gather whose indices are all equal by the one row that it gathers
+  embedding_sums   pass: add such a row to the table of positions
+  grouped_heads    pass: let Attention share key and value heads instead of repeating them
 mask/            attention masks
-  canonical_mask   pass: every attention mask in one form
-  mask_program     the subgraph of a mask, run; mask_form what it means; mask_readers what reads it
-pooling/         from token vectors to one vector a text
-  strategy         what a pooling strategy is, and its exact meaning in numpy
-  head             what stands behind the pooling, and its exact meaning in numpy: dense, normalise, truncate
-  fold_pooling     pass: last_hidden_state -> sentence_embedding, pooled
-  fold_head        pass: the head, as graph nodes
-last_layer/      where the pooling reads one row
-  push_down_row    pass: only that row is computed, as far down as it goes; row_picker takes it out
-  row_attention    pass: an attention of one query, as engines fuse it
-unpadding/       real tokens only
-  padding_free     pass: pack the real tokens before token-wise work
-  token_rules      which operators work on each token by itself; token_mixing what hides padding from the others
+  canonical_mask   pass: rewrite every attention mask to the same additive form
+  mask_program     runs the subgraph of a mask; mask_form tells its meaning; mask_readers lists the nodes that read it
+pooling/         from token vectors to one vector per text
+  strategy         pooling strategies and their definition in numpy
+  head             the modules after the pooling (dense, normalise, truncate) and their definition in numpy
+  fold_pooling     pass: append the pooling; the output becomes sentence_embedding
+  fold_head        pass: append the head
+last_layer/      compute only the row that cls or lasttoken reads
+  push_down_row    pass: select that row as early as possible; row_picker appends the selection
+  row_attention    pass: write an Attention of one query as operators that engines fuse
+unpadding/       compute real tokens only
+  padding_free     pass: pack the real tokens before the operators that treat each token separately
+  token_rules      which operators treat each token separately; token_mixing checks that the others mask padding
 precision/       fp16
-  float16          pass: a strongly typed fp16 graph; float16_rules the named rules that keep nodes of it fp32
-  rehearsal        pass: that fp16 graph in fp32, each fp16 tensor rounded to fp16 and back
-  ranges           pass: the largest magnitude of every tensor, as an extra output
-  attention_scores how large the scores inside an Attention can get
-  mask_constants   which constants switch attention off, and where they flow
-  positions        which float arithmetic is about positions
+  float16          pass: convert a graph to strongly typed fp16; float16_rules lists the nodes that stay fp32
+  rehearsal        pass: compute that fp16 graph in fp32, rounding each fp16 tensor to fp16 and back
+  ranges           pass: output the largest magnitude of every tensor
+  attention_scores bounds the scores inside an Attention
+  mask_constants   finds the constants that mask attention, and the tensors that carry them
+  positions        finds the float arithmetic on positions
 files/           graphs on disk
   weights          save graphs that share one external data file
-  summary          what a graph consists of: operators, dtypes, attention layers
-ir/              the ground floor, which every chapter reads
+  summary          count what a graph consists of: operators, dtypes, attention layers
+ir/              what every folder above imports
   names            names of inputs and outputs
   dims             dimensions by name
-  constants        constants made and read; magnitude how large one gets
-  row_rules        what an operator needs for one row of its output
-  movement         which operators only move values
-  stage            append nodes that are marked with the stage they belong to
+  constants        make and read constants; magnitude measures them
+  row_rules        which rows of its inputs an operator needs for one row of its output
+  movement         operators that move values and compute none
+  stage            append nodes, each marked with the stage that added it
 
-A clone for each strategy is `onnx_ir.Model.clone`: it shares the weights. It shares type objects as well, so a pass
-gives a value a new type and never assigns to `value.dtype`.
+Each strategy works on a clone of the encoder (`onnx_ir.Model.clone`). Clones share their weights and their type
+objects, so a pass gives a value a new type and never assigns to `value.dtype`.
 
-Nothing here knows torch, a runtime, a checkpoint or the command line. Importing a chapter imports no submodule.
+Nothing here depends on torch, a runtime, a checkpoint or the command line. Importing a folder imports no submodule.
 """

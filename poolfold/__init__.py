@@ -1,15 +1,16 @@
-"""What production imports: verify an artifact, load it, embed texts. Never torch, transformers or onnx.
+"""The package for production: verify an artifact, load it, embed texts. It never imports torch, transformers or onnx.
 
-manifest    the contract with the exporter: values, and their exact JSON
-verify      every file of an artifact against its manifest
+manifest    the records that the exporter writes, and their JSON
+verify      check every file of an artifact against its manifest
 tokenise    texts -> input_ids, attention_mask
-inputs      what a caller may hand over, and the messages where it is something else
-encoder     texts or ids -> vectors, over any session
-sessions    one file per runtime
+inputs      check a caller's texts, ids and masks
+packing     positions of the real tokens in a batch
+encoder     texts or ids -> vectors, with any session
+sessions    one file or folder per runtime
 load        an artifact directory -> Encoder
 errors      every error, with its exit code
 
-`tokenizers` and the runtime are imported by the first `load`, not by `import poolfold`.
+The first `load` imports `tokenizers` and the runtime; `import poolfold` does not.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from poolfold.errors import (
     TargetUnavailable,
 )
 
-# Bound eagerly: the submodule has the function's name, and a lazy attribute would give whichever came first.
+# Imported eagerly: a submodule has the same name as the function, and would shadow a lazy attribute.
 from poolfold.load import load
 from poolfold.verify import verify
 
@@ -45,7 +46,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> str:
-    """`__version__`, read from the installed package when it is first asked for."""
+    """`__version__`, read from the installed package on first access."""
     if name != "__version__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import metadata

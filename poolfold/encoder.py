@@ -1,6 +1,6 @@
-"""Texts or token ids to vectors, over any session. A vector that is not finite, or is zero, is never returned.
+"""Texts or token ids to vectors, with any session. A vector that is not finite, or is zero, is never returned.
 
-Knows no runtime, no file and no manifest but its `Model`.
+Independent of runtimes and files; of the manifest it reads only `Model`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, CheckFailed, InputError
 from poolfold.inputs import check_batch, check_texts
-from poolfold.manifest import SENTENCE_EMBEDDING, Model, Output
+from poolfold.manifest import EMBEDDING, Model, Output
 from poolfold.outputs import refusals
 from poolfold.sessions import Session
 from poolfold.tokenise import Tokenizer, pad, shorten
@@ -25,11 +25,11 @@ _SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class Encoder:
-    """A loaded model. Safe to share between threads; `close` it, or use it in a `with`, to free its weights.
+    """A loaded model. Safe to share between threads. To free its weights, call `close` or use a `with` statement.
 
     strategy, dtype, target: what `load` chose.
     dim: length of a vector.
-    model: what the checkpoint says it is.
+    model: the checkpoint's description in the manifest.
     output: what the graph gives, and which rows are refused.
     """
 
@@ -40,7 +40,7 @@ class Encoder:
     target: str = field(kw_only=True)
     dim: int = field(kw_only=True)
     model: Model = field(kw_only=True, repr=False)
-    output: Output = field(default=SENTENCE_EMBEDDING, kw_only=True, repr=False)
+    output: Output = field(default=EMBEDDING, kw_only=True, repr=False)
 
     @property
     def max_seq_length(self) -> int:
@@ -63,20 +63,20 @@ class Encoder:
     ) -> npt.NDArray[np.float32]:
         """Embed texts.
 
-        Texts of like length share a batch, so that little padding is computed; the rows come back in input order.
+        Texts of similar length share a batch, so that little padding is computed. The rows are in input order.
 
         Args:
             texts: any number of texts; longer ones are truncated to `max_seq_length`.
-            batch_size: texts in one run.
-            prompt: put before each text. Without it, `prompt_name`'s prompt; without that, the checkpoint's default.
-            prompt_name: one of `prompts`.
+            batch_size: the most texts in one run.
+            prompt: text to put before each text; None for the prompt `prompt_name`.
+            prompt_name: a name in `prompts`; None for the checkpoint's default prompt, if it has one.
             progress: called after each batch with the number of texts done so far.
 
         Returns:
             float32 [len(texts), dim].
 
         Raises:
-            InputError: the arguments, or a text that gives no token.
+            InputError: an argument is invalid, or a text gives no token.
             CheckFailed: a vector is not finite, or is zero.
         """
         listed = check_texts(texts, batch_size)
@@ -109,7 +109,7 @@ class Encoder:
             float32 [batch, dim].
 
         Raises:
-            InputError: the arguments.
+            InputError: an argument is invalid.
             CheckFailed: a vector is not finite, or is zero.
         """
         ids, mask = check_batch(input_ids, attention_mask, self.model)
@@ -120,7 +120,7 @@ class Encoder:
     def _run(
         self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], names: list[str]
     ) -> npt.NDArray[np.float32]:
-        """Run the session and check every row; `names` tells the rows in a message."""
+        """Run the session and check every row; `names` has a name of each row for messages."""
         vectors = self.session.run(input_ids, attention_mask)
         expected = (len(names), self.dim)
         if vectors.dtype != self.output.dtype or vectors.shape != expected:

@@ -1,4 +1,4 @@
-"""Every error a user can meet, each with the exit code the command line gives it.
+"""Every error that a user can see, each with the exit code of the command line.
 
     PoolfoldError                 70  (never raised itself)
     ├── CheckFailed                1  it ran, and a check failed
@@ -7,8 +7,7 @@
     │   └── ArtifactError          2  an artifact that is not what its manifest says
     └── TargetUnavailable          3  the target, or a library it needs, is not here
 
-A message says what was got, what was expected and what to do. Anything that is not a `PoolfoldError` is a bug: exit
-code 70.
+A message says what was got, what was expected and what to do. Any other exception is a bug: exit code 70.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class TargetUnavailable(PoolfoldError):
 
 
 def first_line(error: BaseException) -> str:
-    """The innermost cause of an error in one line; libraries wrap theirs in pages of advice."""
+    """The first line of the innermost cause of an error; libraries put long advice after it."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

@@ -1,6 +1,6 @@
-"""What a caller may hand to an encoder. Whatever else arrives is an InputError that names its place and its remedy.
+"""Check the texts, ids and masks that a caller passes to an encoder. An InputError names the wrong value and a remedy.
 
-Knows arrays and texts; no tokeniser and no session.
+Independent of tokenisers and sessions.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ def check_batch(
     """The batch as int64 [batch, seq] twice; batch may be 0.
 
     Raises:
-        InputError: not two equal shapes [batch, seq] of integers, ids outside the embedding table, a mask that is not
-            made of 0 and 1, a row without any token, no token at all, or more tokens than the model takes.
+        InputError: the arrays are not integers of one shape [batch, seq]; an id is outside the embedding table; a mask
+            holds other values than 0 and 1; a row has no token; or a row has more tokens than the model accepts.
     """
     ids = _matrix("input_ids", input_ids)
     mask = _matrix("attention_mask", attention_mask)
@@ -57,7 +57,7 @@ def check_batch(
         if not 1 <= seq <= limit:
             raise InputError(
                 f"input_ids has {seq} tokens a row; expected 1 to {limit}, this model's max_seq_length. "
-                "Truncate it, or let encode do so."
+                "Truncate it, or pass texts to encode, which truncates them."
             )
         _check_values("input_ids", ids, model.vocab_size, "the rows of the embedding table")
         _check_values("attention_mask", mask, 2, "1 for a token and 0 for padding")

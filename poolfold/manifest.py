@@ -109,7 +109,7 @@ class Output(_Record, frozen=True):
     refused: tuple[str, ...]
 
 
-SENTENCE_EMBEDDING = Output(
+EMBEDDING = Output(
     name="sentence_embedding",
     axes=("batch", "dim"),
     dtype="float32",

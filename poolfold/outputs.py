@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 import numpy as np
 import numpy.typing as npt
 
-from poolfold.manifest import SENTENCE_EMBEDDING, Output
+from poolfold.manifest import EMBEDDING, Output
 
 Rows = npt.NDArray[np.floating]
 
@@ -27,7 +27,7 @@ _CHECKS: Mapping[str, tuple[str, Callable[[Rows], npt.NDArray[np.bool_]]]] = {
 """What may be refused -> how a message calls it, and the rows that hold it: float [rows, dim] -> bool [rows]."""
 
 
-def refusals(vectors: Rows, output: Output = SENTENCE_EMBEDDING) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
+def refusals(vectors: Rows, output: Output = EMBEDDING) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
     """Each reason to refuse rows of float [rows, dim], in words, with the indices of those rows."""
     for reason in dict.fromkeys(_CHECKS[kind][0] for kind in output.refused):
         kinds = [kind for kind in output.refused if _CHECKS[kind][0] == reason]
@@ -36,7 +36,7 @@ def refusals(vectors: Rows, output: Output = SENTENCE_EMBEDDING) -> Iterator[tup
             yield reason, rows
 
 
-def refused_rows(vectors: Rows, output: Output = SENTENCE_EMBEDDING) -> npt.NDArray[np.bool_]:
+def refused_rows(vectors: Rows, output: Output = EMBEDDING) -> npt.NDArray[np.bool_]:
     """Rows that hold anything that the output refuses: float [rows, dim] -> bool [rows]."""
     refused = np.zeros(len(vectors), dtype=np.bool_)
     for _, rows in refusals(vectors, output):

@@ -1,4 +1,4 @@
-"""Which places of a batch hold tokens: the further input of graphs and engines that compute real tokens only."""
+"""Positions of the real tokens in a batch: the input `token_positions` of packed graphs and engines."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import numpy.typing as npt
 
 
 def token_positions(attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Places of the tokens in a batch laid out as one row, int64 [1, tokens], rising.
+    """Indices of the tokens in the flattened batch, int64 [1, tokens], rising.
 
-    The first place counts as a token whatever the mask says of it, as the graphs expect: there is one at least then.
+    The first position always counts as a token, as the graphs expect, so that there is at least one.
 
     Args:
         attention_mask: int64 [batch, seq], 1 on tokens and 0 on padding.

@@ -1,6 +1,6 @@
-"""Texts to `input_ids` and `attention_mask`, as the checkpoint's own tokeniser does it.
+"""Texts to `input_ids` and `attention_mask`, with the checkpoint's own tokeniser.
 
-Knows tokenizer.json and the manifest's `Text`; no graph, no session, no file.
+Reads the content of tokenizer.json and the manifest's `Text`. Independent of graphs, sessions and files.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy.typing as npt
 from poolfold.errors import InputError
 from poolfold.manifest import Text
 
-# A tokeniser's result holds far more than ids; a piece at a time bounds what of it is alive.
+# A tokeniser's result takes far more memory than the ids, so texts are tokenised in pieces.
 _TEXTS_AT_ONCE = 1024
 
 
@@ -24,7 +24,7 @@ class Tokenizer:
     """
 
     def __init__(self, tokenizer_json: str, text: Text, vocab_size: int) -> None:
-        """Build from the content of tokenizer.json; its own padding and truncation are switched off.
+        """Build a tokeniser from the content of tokenizer.json; its own padding and truncation are disabled.
 
         Raises:
             InputError: tokenizer.json cannot be read, or it and `text` disagree with each other or with the vocabulary.
@@ -44,7 +44,7 @@ class Tokenizer:
             if side not in ("left", "right"):
                 raise InputError(f"{name} is {side!r}; expected 'left' or 'right'. Correct the checkpoint's {name}.")
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
-        # Below that, tokenizers truncates nothing and says nothing.
+        # With a lower limit, tokenizers silently truncates nothing.
         if text.max_seq_length < max(special, 1):
             raise InputError(
                 f"max_seq_length is {text.max_seq_length}, and the tokeniser adds {special} special tokens. "
@@ -116,21 +116,21 @@ class Tokenizer:
         if prompt_name is None:
             return prompts.get(self.text.default_prompt_name or "", "")
         if prompt_name not in prompts:
-            known = ", ".join(map(repr, prompts)) or "none"
-            raise InputError(f"no prompt is called {prompt_name!r}; this model's prompts: {known}. Or pass prompt=...")
+            names = ", ".join(map(repr, prompts)) or "none"
+            raise InputError(f"no prompt is called {prompt_name!r}; this model's prompts: {names}. Or pass prompt=...")
         return prompts[prompt_name]
 
 
 def pad(
     rows: Sequence[Sequence[int]], side: str, pad_token_id: int, length: int | None = None
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Put rows of ids into one rectangle, as long as the longest row or as `length`, whichever is longer.
+    """Pad rows of ids to the length of the longest row, or to `length` if that is longer.
 
     Args:
         rows: token ids, of any lengths.
-        side: "left" or "right", where the padding goes.
-        pad_token_id: the id that fills.
-        length: pad to at least this many tokens.
+        side: the side of the padding, "left" or "right".
+        pad_token_id: the id of padding.
+        length: the least number of tokens per row in the result.
 
     Returns:
         input_ids and attention_mask, int64 [batch, seq]; the mask is 1 on tokens and 0 on padding.
@@ -146,5 +146,5 @@ def pad(
 
 
 def shorten(text: str) -> str:
-    """The beginning of a text, quoted, for a message; what does not print is escaped."""
+    """The beginning of a text, quoted for a message; characters that do not print are escaped."""
     return repr(text) if len(text) <= 40 else f"{text[:40]!r}..."

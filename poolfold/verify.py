@@ -1,6 +1,6 @@
-"""Every file of an artifact against its manifest: nothing changed, nothing missing, nothing extra, nothing outside.
+"""Check every file of an artifact against its manifest: no file may be changed, missing, extra or outside.
 
-Knows names, sizes and hashes; not what is in the files.
+Compares names, sizes and hashes. Independent of what the files contain.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ _SHOWN = 10
 
 
 def verify(directory: Path) -> Manifest:
-    """Check an artifact, whole, and return its manifest.
+    """Check a whole artifact and return its manifest.
 
     Raises:
-        ArtifactError: no artifact, not readable, or different from its manifest; lists the problems, ten at most.
+        ArtifactError: the directory is not an artifact, cannot be read, or differs from its manifest; the message
+            lists up to ten problems.
     """
     manifest = _read(directory)
     try:
@@ -40,21 +41,21 @@ def verify(directory: Path) -> Manifest:
 
 
 def describe(directory: Path, path: Path) -> File:
-    """The manifest's entry for the file `path`, which lies somewhere below `directory`."""
+    """The manifest's entry for the file `path`, which lies below `directory`."""
     return File(path=path.relative_to(directory).as_posix(), bytes=path.stat().st_size, sha256=_sha256(path))
 
 
 def _sha256(path: Path) -> str:
-    """SHA-256 of a file in hex digits, read piece by piece."""
+    """SHA-256 of a file in hex digits; the file is read in pieces."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _read(directory: Path) -> Manifest:
-    """Read the manifest; whatever stands in the way is an ArtifactError."""
+    """Read the manifest; every failure is an ArtifactError."""
     path = directory / MANIFEST_NAME
     try:
-        # A pipe of that name would block for ever.
+        # Reading a named pipe would block for ever.
         if path.exists() and not path.is_file():
             raise ArtifactError(f"{path} is not a regular file. Fetch the artifact again, or export the model again.")
         return read_manifest(directory)
@@ -63,7 +64,7 @@ def _read(directory: Path) -> Manifest:
 
 
 def _list(directory: Path) -> tuple[set[str], list[str]]:
-    """What lies below `directory`: regular files, and a problem for each thing that has no place in an artifact."""
+    """The regular files below `directory`, and a problem for every other thing except a non-empty folder."""
     files: set[str] = set()
     problems: list[str] = []
     pending = [directory]
@@ -91,7 +92,7 @@ def _relative(directory: Path, path: Path) -> str:
 
 
 def _check_entries(directory: Path, manifest: Manifest, files: set[str]) -> Iterator[str]:
-    """Compare the manifest's entries with the regular files that are there."""
+    """Compare the manifest's entries with the regular files in the directory."""
     listed: set[str] = set()
     for entry in manifest.files:
         if not _is_inside(entry.path):
@@ -110,7 +111,7 @@ def _check_entries(directory: Path, manifest: Manifest, files: set[str]) -> Iter
 
 
 def _is_inside(path: str) -> bool:
-    """Whether a manifest's path can only mean one file below the artifact, on any system, and not the manifest."""
+    """Whether a path in the manifest means one file below the artifact on every system, and not the manifest."""
     plain = PurePosixPath(path)
     return (
         str(plain) == path
@@ -123,7 +124,7 @@ def _is_inside(path: str) -> bool:
 
 
 def _compare(path: Path, entry: File) -> str | None:
-    """How a file differs from its entry, or None."""
+    """How a file differs from its entry; None where it does not."""
     try:
         size = path.stat().st_size
         if size != entry.bytes:

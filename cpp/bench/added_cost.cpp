@@ -2,8 +2,8 @@
 //
 // usage: added-cost DIR [ROUNDS]
 //
-// Both take turns on one session in one process: first the one, then the other, so that neither always comes second. The
-// bare run has its tensors made before and its output in place.
+// Both run alternately on one session in one process, in changing order. The bare run uses tensors and an output buffer
+// that exist before timing starts.
 #include <onnxruntime_cxx_api.h>
 
 #include <algorithm>

@@ -15,7 +15,7 @@ Vectors ByPadding::run(const Batch& batch) const {
 
 const Session& ByPadding::padding_free() const {
   const std::lock_guard<std::mutex> held(lock_);
-  if (!padding_free_) padding_free_ = open_();  // an error leaves it unopened, and the next batch tries again
+  if (!padding_free_) padding_free_ = open_();  // after an error, the next batch tries again
   return *padding_free_;
 }
 

@@ -25,7 +25,7 @@ void check_options(const Options& options) {
     throw InputError("unknown target " + quote(options.target) + "; expected one of " + join(kTargets) + ".");
   if (options.threads && (*options.threads < 1 || *options.threads > kMostThreads))
     throw InputError("threads is " + std::to_string(*options.threads) + "; expected 1 to " +
-                     std::to_string(kMostThreads) + ", or None for the runtime's own choice.");
+                     std::to_string(kMostThreads) + ", or std::nullopt for the runtime's own choice.");
 }
 
 std::string choose(const std::string& directory, const std::string& what, const std::optional<std::string>& asked,

@@ -1,4 +1,4 @@
-// Which graph or engine of an artifact to run: strategy, dtype and form. As poolfold/load.py. Opens nothing.
+// Chooses which graph or engine of an artifact to run, by strategy, dtype and form. As poolfold/load.py. Opens no file.
 #pragma once
 
 #include <optional>
@@ -13,11 +13,11 @@ namespace poolfold {
 // Targets that a loader may be asked for.
 inline const std::vector<std::string> kTargets = {"onnxruntime", "tensorrt-rtx", "tensorrt"};
 
-// Refuse what no artifact could make right. Throws InputError.
+// Throws InputError: an option is invalid for every artifact.
 void check_options(const Options& options);
 
-// What was asked for if the artifact has it; if nothing was, `preferred` where it is there, else the first.
-// Throws ArtifactError: it has none at all. InputError: it has not this one.
+// `asked` if it is in `has`; without `asked`, `preferred` if it is in `has`, else the first.
+// Throws ArtifactError: `has` is empty. InputError: `asked` is not in `has`.
 std::string choose(const std::string& directory, const std::string& what, const std::optional<std::string>& asked,
                    const std::vector<std::string>& has, const std::optional<std::string>& preferred);
 

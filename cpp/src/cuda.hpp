@@ -1,4 +1,4 @@
-// The CUDA runtime as far as an engine needs it: errors with words, one GPU, a stream, memory that is used again.
+// The parts of the CUDA runtime that an engine needs: errors with descriptions, the GPU, a stream, reusable memory.
 #pragma once
 
 #include <cuda_runtime_api.h>
@@ -8,14 +8,14 @@
 
 namespace poolfold {
 
-// Throws TargetUnavailable where a call of the CUDA runtime failed; says how.
+// Throws TargetUnavailable, with the runtime's description, if a call of the CUDA runtime failed.
 void succeed(cudaError_t code);
 
-// Make a GPU the calling thread's own and give its compute capability, such as "8.9".
-// Throws TargetUnavailable: no driver, one that is too old, or no such GPU; says which.
+// Selects the GPU of the calling thread and returns its compute capability, such as "8.9".
+// Throws TargetUnavailable: no driver, a driver that is too old, or no such GPU; the message says which.
 std::string use_gpu(int number);
 
-// A stream of its own: the default stream would wait for all others.
+// A non-blocking stream; the default stream would wait for all others.
 class Stream {
  public:
   Stream();
@@ -23,7 +23,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
   ~Stream();
   cudaStream_t get() const { return stream_; }
-  // Wait for what was queued.
+  // Waits for all queued work.
   void wait() const { succeed(cudaStreamSynchronize(stream_)); }
 
  private:
@@ -37,7 +37,7 @@ class DeviceBuffer {
   DeviceBuffer(const DeviceBuffer&) = delete;
   DeviceBuffer& operator=(const DeviceBuffer&) = delete;
   ~DeviceBuffer();
-  // At least so many bytes. What was there before is gone; nothing queued may still use it.
+  // Allocates at least this many bytes. The old content is lost; no queued work may still use it.
   void* reserve(std::size_t bytes);
 
  private:

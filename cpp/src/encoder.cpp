@@ -52,7 +52,7 @@ Vectors Encoder::embed(const std::int64_t* input_ids, const std::int64_t* attent
   return vectors;
 }
 
-// Run the session on a rectangle and put its rows to their places; `rows` tells the place of each.
+// Runs the session on a padded batch and copies vector i to index rows[i] of `into`.
 void Encoder::run(const std::int64_t* ids, const std::int64_t* mask, std::size_t seq,
                   const std::vector<std::size_t>& rows, Vectors& into) const {
   const Vectors given = session_->run({ids, mask, rows.size(), seq});

@@ -1,4 +1,4 @@
-// In a build without TensorRT: says what to do.
+// For builds without TensorRT: refuses every engine.
 #include "engine_session.hpp"
 #include "poolfold/errors.hpp"
 

@@ -14,7 +14,7 @@ void EngineLog::log(Severity severity, const char* message) noexcept {
   if (severity > Severity::kERROR) return;
   try {
     last_error = message;
-  } catch (...) {  // no memory for words: the library must not see it
+  } catch (...) {  // out of memory; no exception may reach the library
     last_error.clear();
   }
 }
@@ -30,7 +30,7 @@ EngineContext::EngineContext(nvinfer1::ICudaEngine& engine, const std::string& p
 
 Vectors EngineContext::run(const Batch& batch, int profile) {
   if (profile != profile_) {
-    profile_ = -1;  // a half-done change is done again
+    profile_ = -1;  // if the change fails, the next run sets the profile again
     require(context_->setOptimizationProfileAsync(profile, stream_.get()), "its optimisation profile");
     profile_ = profile;
   }
@@ -54,7 +54,7 @@ Vectors EngineContext::run(const Batch& batch, int profile) {
   return vectors;
 }
 
-// Give the engine one input: its shape, and a copy of its values on the GPU.
+// Sets one input of the engine: its shape, and the address of a copy of its values on the GPU.
 void EngineContext::bind(const char* name, DeviceBuffer& buffer, const std::int64_t* data, std::int64_t rows,
                          std::int64_t columns) {
   const std::size_t bytes = static_cast<std::size_t>(rows * columns) * sizeof(std::int64_t);
@@ -69,7 +69,7 @@ void EngineContext::bind(const char* name, DeviceBuffer& buffer, const std::int6
 
 void EngineContext::require(bool done, const char* what) const {
   if (done) return;
-  // Whatever was queued may still read the caller's memory.
+  // Queued copies may still read the caller's memory.
   cudaStreamSynchronize(stream_.get());
   throw ArtifactError(path_ + " refuses " + what + ": " + EngineLog::last() +
                       ". Build the engine anew, or use target onnxruntime.");

@@ -14,7 +14,7 @@ namespace poolfold {
 
 inline constexpr const char* kEngineOutput = "sentence_embedding";
 
-// What the library said last; it speaks from any thread.
+// Keeps the last error that the library logged on each thread.
 class EngineLog : public nvinfer1::ILogger {
  public:
   void log(Severity severity, const char* message) noexcept override;
@@ -24,7 +24,7 @@ class EngineLog : public nvinfer1::ILogger {
 
 class EngineContext {
  public:
-  // packed: whether the engine takes token_positions. Throws TargetUnavailable: no memory for a context.
+  // packed: whether the engine has an input token_positions. Throws TargetUnavailable: no memory for a context.
   EngineContext(nvinfer1::ICudaEngine& engine, const std::string& path, bool packed);
 
   // Embed a batch that fits the profile: float32 [batch, dim].
@@ -37,7 +37,7 @@ class EngineContext {
 
   std::string path_;
   bool packed_;
-  // Destroyed in reverse order: the context before the stream and the memory that it knows.
+  // Members are destroyed in reverse order: the context before the stream and the memory that it uses.
   Stream stream_;
   DeviceBuffer ids_, mask_, positions_, output_;
   std::vector<std::int64_t> places_;

@@ -32,7 +32,7 @@ std::vector<char> read(const std::string& path) {
   return bytes;
 }
 
-// One engine, and as many contexts as threads have ever used it at once. Contexts and their memory are used again.
+// One engine, and one context for each run that was ever concurrent. Contexts and their memory are reused.
 class EngineSession : public Session {
  public:
   EngineSession(Engine engine, EngineFile file, int gpu) : description_(std::move(engine)), file_(std::move(file)), gpu_(gpu) {
@@ -47,7 +47,7 @@ class EngineSession : public Session {
                           EngineLog::last() + ". Build the engine anew here: " + file_.rebuild);
     check_tensors();
     check_profiles();
-    give_back(borrow());  // the first context now, so that its failure is a failure of `load`
+    give_back(borrow());  // creates the first context now, so that `load` fails if there is no memory for it
   }
 
   Vectors run(const Batch& batch) const override {
@@ -55,7 +55,7 @@ class EngineSession : public Session {
     succeed(cudaSetDevice(gpu_));
     auto context = borrow();
     Vectors vectors = context->run(batch, profile);
-    give_back(std::move(context));  // not after an error: a context in doubt is not used again
+    give_back(std::move(context));  // not after an error: a context that failed is not reused
     return vectors;
   }
 
@@ -98,7 +98,7 @@ class EngineSession : public Session {
                           ". Build the engine anew: " + file_.rebuild);
   }
 
-  // The manifest's profiles choose; so they must be the engine's.
+  // `choose_profile` reads the manifest's profiles, so they must equal the engine's.
   void check_profiles() const {
     bool right = engine_->getNbOptimizationProfiles() == static_cast<int>(description_.profiles.size());
     for (std::size_t index = 0; right && index < description_.profiles.size(); ++index) {
@@ -115,7 +115,7 @@ class EngineSession : public Session {
                           file_.rebuild);
   }
 
-  // In the order of their making; destroyed in reverse: contexts, engine, runtime, log.
+  // Destroyed in reverse order: contexts, engine, runtime, log.
   EngineLog log_;
   Engine description_;
   EngineFile file_;

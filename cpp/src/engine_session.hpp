@@ -1,4 +1,4 @@
-// An engine in TensorRT or TensorRT-RTX, whichever this build was configured for. Knows one engine; no other files.
+// Runs one engine in TensorRT or TensorRT-RTX, whichever this build was configured for.
 #pragma once
 
 #include <memory>
@@ -9,7 +9,7 @@
 
 namespace poolfold {
 
-// path: the engine's file. rebuild: the command that makes it anew, for messages. gpu: the device's number.
+// path: the engine's file. rebuild: the command that builds it again, for messages. gpu: the device's number.
 //
 // Throws TargetUnavailable: this build has no such library, or the library or GPU is not what the engine needs.
 // ArtifactError: the library cannot read the engine, or its tensors are not what its manifest says.

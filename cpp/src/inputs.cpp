@@ -31,7 +31,7 @@ void check_batch(const Batch& batch, const Model& model) {
   const auto limit = static_cast<std::size_t>(model.text.max_seq_length);
   if (batch.seq < 1 || batch.seq > limit)
     throw InputError("input_ids has " + std::to_string(batch.seq) + " tokens a row; expected 1 to " +
-                     std::to_string(limit) + ", this model's max_seq_length. Truncate it, or let encode do so.");
+                     std::to_string(limit) + ", this model's max_seq_length. Truncate it.");
   check_values("input_ids", batch.input_ids, batch, model.vocab_size, kIds);
   check_values("attention_mask", batch.attention_mask, batch, 2, kMask);
   for (std::size_t row = 0; row < batch.batch; ++row) {

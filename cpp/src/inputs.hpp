@@ -1,4 +1,4 @@
-// What a caller may hand to an encoder. Whatever else arrives is an InputError that names its place and its remedy.
+// Checks the ids and masks that a caller passes to an encoder. An InputError names the wrong value and a remedy.
 // As poolfold/inputs.py.
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace poolfold {
 
-// Throws InputError: ids outside the embedding table, a mask that is not made of 0 and 1, a row without any token, no
-// token at all, or more tokens than the model takes.
+// Throws InputError: an id is outside the embedding table, a mask holds other values than 0 and 1, a row has no token,
+// or a row has more tokens than the model accepts.
 void check_batch(const Batch& batch, const Model& model);
 
 // As check_batch, for rows of any lengths without a mask.

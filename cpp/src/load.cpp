@@ -13,9 +13,9 @@
 namespace poolfold {
 namespace {
 
-using Opened = std::pair<std::unique_ptr<const Session>, std::string>;  // and its dtype
+using Opened = std::pair<std::unique_ptr<const Session>, std::string>;  // a session and its dtype
 
-// Both forms of a graph, the faster one for each batch.
+// Opens a graph; if it has two forms, each batch runs on the faster one.
 Opened open_graph(const std::string& directory, const Graph& graph, const Options& options) {
   const auto open = [directory, threads = options.threads, spinning = options.spinning](const std::string& path) {
     return open_onnxruntime(directory + "/" + path, threads, spinning);
@@ -23,14 +23,14 @@ Opened open_graph(const std::string& directory, const Graph& graph, const Option
   auto plain = open(graph.path);
   if (!graph.padding_free) return {std::move(plain), graph.dtype};
   const auto& measured = graph.padding_free->faster_below;
-  const auto found = measured.find(options.target);
+  const auto entry = measured.find(options.target);
   return {std::make_unique<ByPadding>(
               std::move(plain), [open, path = graph.padding_free->path] { return open(path); },
-              found == measured.end() ? kFasterBelow : found->second),
+              entry == measured.end() ? kFasterBelow : entry->second),
           graph.dtype};
 }
 
-// The engine of either form; where there are both, the faster one for each batch.
+// Opens the engine of either form; if there are both, each batch runs on the faster one.
 Opened open_engines(const std::string& directory, const Manifest& manifest, const std::vector<Engine>& engines,
                     int gpu) {
   const auto open = [directory, gpu](const Engine& engine) {
@@ -53,7 +53,7 @@ Opened open_engines(const std::string& directory, const Manifest& manifest, cons
 }  // namespace
 
 Encoder load(const std::filesystem::path& given, const Options& options) {
-  // Before the hashes: those of a large artifact take seconds.
+  // Before `verify`: hashing a large artifact takes seconds.
   check_options(options);
   const std::string directory = plain_path(given.native());
   const Manifest manifest = verify(directory);

@@ -130,7 +130,7 @@ void read(const Value& value, Manifest& manifest) {
                       {"environment", any_object}});
 }
 
-// Where the seal's 64 digits begin, or npos: it is the file's first key.
+// The offset of the seal's 64 digits, or npos. The seal must be the file's first key.
 std::size_t find_seal(std::string_view data) {
   if (data.substr(0, 1) != "{") return std::string_view::npos;  // no white space before it
   std::size_t at = 1;
@@ -152,13 +152,13 @@ Manifest parse_manifest(std::string_view data, const std::string& where) {
   try {
     fields = Json::parse(data.begin(), data.end());
   } catch (const Json::exception&) {
-    // Without the parser's own words: every language's loader says the same.
+    // The parser's reason is left out, so that the message is the same in every language.
     refuse(where + " is not JSON. Export the model again.");
   }
   const Json none;
   const Json& version = fields.is_object() && fields.contains("schema_version") ? fields["schema_version"] : none;
   const bool counted = version.is_number_integer();
-  // The version comes first: a later poolfold may seal its manifest in another way.
+  // Before the seal: a later schema version may seal the manifest in another way.
   if (counted && (version.is_number_unsigned() ? version.get<std::uint64_t>() > std::uint64_t{kSchemaVersion}
                                                : version.get<std::int64_t>() > kSchemaVersion))
     refuse(where + " has schema version " + version.dump() + "; this poolfold reads up to version " +

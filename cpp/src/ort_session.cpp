@@ -1,6 +1,6 @@
 #include "ort_session.hpp"
 
-// The API is looked up by hand, so that a library older than the headers is an error with words and not a crash.
+// The API is looked up explicitly, so that a library older than the headers gives an error message and not a crash.
 #define ORT_API_MANUAL_INIT
 #include <onnxruntime_cxx_api.h>
 
@@ -32,7 +32,7 @@ Ort::Env& environment() {
   return env;
 }
 
-// An error in the words that ONNX Runtime's Python package has for it.
+// The message that ONNX Runtime's Python package gives for an error.
 std::string words(const Ort::Exception& error) {
   static constexpr std::array<const char*, 12> kNames = {
       "SUCCESS",       "FAIL",         "INVALID_ARGUMENT", "NO_SUCHFILE",     "NO_MODEL",      "ENGINE_ERROR",
@@ -97,13 +97,13 @@ class GraphSession : public Session {
   }
 
  private:
-  // ONNX Runtime takes inputs as writable memory, and does not write there.
+  // ONNX Runtime's API requires writable memory for inputs, but does not write to it.
   Ort::Value tensor(const std::int64_t* data, std::size_t count, const std::array<std::int64_t, 2>& dims) const {
     return Ort::Value::CreateTensor<std::int64_t>(memory_, const_cast<std::int64_t*>(data), count, dims.data(),
                                                   dims.size());
   }
 
-  // A session's runs do not change it, though the C++ API does not say so.
+  // Run does not change the session, though the C++ API does not declare it const.
   std::vector<Ort::Value> session_run(const std::vector<const char*>& names, const std::vector<Ort::Value>& values) const {
     auto& session = const_cast<Ort::Session&>(session_);
     return session.Run(Ort::RunOptions{nullptr}, names.data(), values.data(), values.size(), &kOutput, 1);
@@ -130,8 +130,8 @@ class GraphSession : public Session {
       outputs.insert(session_.GetOutputNameAllocated(i, allocator).get());
     takes_token_types_ = inputs.count("token_type_ids") != 0;
     takes_positions_ = inputs.count("token_positions") != 0;
-    const std::size_t known = 2u + takes_token_types_ + takes_positions_;
-    if (inputs.count("input_ids") == 0 || inputs.count("attention_mask") == 0 || inputs.size() != known ||
+    const std::size_t expected_count = 2u + takes_token_types_ + takes_positions_;
+    if (inputs.count("input_ids") == 0 || inputs.count("attention_mask") == 0 || inputs.size() != expected_count ||
         outputs.count(kOutput) == 0)
       throw ArtifactError(path_ + " has inputs " + listed(inputs) + " and outputs " + listed(outputs) +
                           "; expected input_ids, attention_mask and perhaps token_type_ids and token_positions, and " +

@@ -1,4 +1,4 @@
-// An ONNX graph in ONNX Runtime, on the CPU. Knows graph names and threads; no texts and no manifest.
+// Runs an ONNX graph in ONNX Runtime on the CPU. Independent of the manifest.
 #pragma once
 
 #include <memory>
@@ -11,15 +11,15 @@ struct OrtSession;  // ONNX Runtime's own, as its C API has it
 
 namespace poolfold {
 
-// path: the .onnx file; its external data lies beside it. threads: of one run; without it ONNX Runtime takes the
+// path: the .onnx file; its external data lies beside it. threads: threads of one run; by default ONNX Runtime uses the
 // physical cores. spinning: whether threads busy-wait between the operators of a run.
 //
 // Throws ArtifactError: ONNX Runtime cannot load the graph, or its inputs or output have other names.
 // TargetUnavailable: ONNX Runtime is older than the headers that poolfold was built with.
 std::unique_ptr<const Session> open_onnxruntime(const std::string& path, std::optional<int> threads, bool spinning);
 
-// What a Session from `open_onnxruntime` runs, so that the benchmark can run it bare: two sessions of one graph differ in
-// speed by more than what is to be measured. It stays the Session's.
+// The ONNX Runtime session inside a Session from `open_onnxruntime`, which keeps ownership. The benchmark runs it
+// directly, since two sessions of one graph differ in speed by more than the overhead that it measures.
 ::OrtSession* handle_of(const Session& session);
 
 }  // namespace poolfold

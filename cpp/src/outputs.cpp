@@ -17,7 +17,7 @@ void refuse(const std::vector<std::size_t>& rows, const char* what) {
   if (rows.size() > kShown) shown += " and " + std::to_string(rows.size() - kShown) + " more";
   throw CheckFailed(std::string("the vector is ") + what + " for " + shown +
                     "; expected finite values, not all zero. Nothing is returned. "
-                    "Try dtype fp32, and `poolfold validate` on these texts.");
+                    "Try dtype fp32, and `poolfold validate` on the texts of these ids.");
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// What an encoder may give back. Whatever else a session gives is an error, and is never returned.
+// Checks the vectors that a session returns, before an encoder returns them.
 #pragma once
 
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace poolfold {
 
-// Throws CheckFailed where a row is not finite, or is zero. `rows`: the caller's number of each row, for the message.
+// Throws CheckFailed if a row is not finite, or is zero. `rows`: the caller's index of each row, for the message.
 void check_vectors(const Vectors& vectors, const std::vector<std::size_t>& rows);
 
 }  // namespace poolfold

@@ -1,4 +1,4 @@
-// Which places of a batch hold tokens: for graphs and engines that compute real tokens only, and for who chooses them.
+// Positions and share of the real tokens in a batch, for graphs and engines that compute real tokens only.
 #pragma once
 
 #include <vector>
@@ -7,11 +7,11 @@
 
 namespace poolfold {
 
-// Places of the tokens in a batch laid out as one row, rising: int64 [1, tokens]. The first place counts as a token
-// whatever the mask says of it, as the graphs expect: there is one at least then.
+// Indices of the tokens in the flattened batch, rising: int64 [1, tokens]. The first position always counts as a token,
+// as the graphs expect, so that there is at least one.
 std::vector<std::int64_t> token_positions(const Batch& batch);
 
-// Share of a batch's places that hold tokens.
+// The share of a batch's positions that hold tokens.
 double token_share(const Batch& batch);
 
 }  // namespace poolfold

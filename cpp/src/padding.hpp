@@ -1,4 +1,4 @@
-// Rows of ids into one rectangle. As `pad` of poolfold/tokenise.py.
+// Pads rows of ids to one length. As `pad` of poolfold/tokenise.py.
 #pragma once
 
 #include <cstdint>
@@ -15,7 +15,7 @@ struct Padded {
   std::size_t seq = 0;
 };
 
-// Put the chosen rows into one rectangle, in this order; side and id of the padding are the model's own.
+// Pads the chosen rows, in this order, on the side and with the id of the model's tokeniser.
 Padded pad(const std::vector<std::vector<std::int64_t>>& rows, const std::vector<std::size_t>& chosen,
            const Text& text);
 

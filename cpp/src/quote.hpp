@@ -1,4 +1,4 @@
-// Names in messages as Python writes them, so that both loaders say the same. Knows strings only.
+// Formats names in messages as Python does.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// JSON values as frozen records: an unknown or a missing key, or a wrong type, is an error that names its place, in the
-// words of the library that reads the manifest in Python.
+// Reads JSON into records. An unknown key, a missing key or a wrong type is an error that names its place, worded as by
+// msgspec, which reads the manifest in Python.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 
 namespace poolfold {
 
-// Keys in the file's order: the first wrong one is the one that is reported.
+// Keeps keys in the file's order, so that the first wrong key is reported.
 using Json = nlohmann::ordered_json;
 
 // What is wrong, and where: "Expected `int`, got `str` - at `$.model.hidden_size`".
@@ -35,7 +35,7 @@ struct Field {
   bool required = true;
 };
 
-// Read an object's fields, listed in the record's own order. `nullable` only changes what a message says.
+// Reads an object's fields, listed in the record's order. `nullable` changes only the expected type in a message.
 void read_object(const Value& value, std::initializer_list<Field> fields, bool nullable = false);
 
 // Field readers: check the type and store the value.
@@ -47,7 +47,7 @@ std::function<void(const Value&)> into(std::optional<std::string>& target);
 std::function<void(const Value&)> into(std::vector<std::string>& target);
 std::function<void(const Value&)> into(std::map<std::string, double>& target);
 
-// Field readers for what is checked and not kept.
+// Field readers that check the type and store nothing.
 void an_int(const Value& value);
 void an_optional_int(const Value& value);
 void a_number(const Value& value);

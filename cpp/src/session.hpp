@@ -1,4 +1,4 @@
-// What an encoder runs on: one implementation per runtime. Knows no texts and no manifest.
+// What runs a graph or an engine for an encoder: one implementation per runtime. Independent of the manifest.
 #pragma once
 
 #include <cstddef>
@@ -26,7 +26,7 @@ class Session {
   Session& operator=(const Session&) = delete;
   virtual ~Session() = default;
 
-  // Embed a batch: float32 [batch, dim], whatever the graph gives; the encoder checks it.
+  // Embeds a batch: float32 [batch, dim]. The encoder checks the result.
   virtual Vectors run(const Batch& batch) const = 0;
 };
 

@@ -1,4 +1,4 @@
-// SHA-256 in hex digits, by OpenSSL.
+// SHA-256 in hex digits, computed by OpenSSL.
 #pragma once
 
 #include <initializer_list>
@@ -7,10 +7,10 @@
 
 namespace poolfold {
 
-// Of pieces of memory, one after the other.
+// The hash of several pieces of memory, concatenated.
 std::string sha256(std::initializer_list<std::string_view> pieces);
 
-// Of a file, read piece by piece. Throws std::system_error where it cannot be read.
+// The hash of a file, read in pieces. Throws std::system_error if it cannot be read.
 std::string sha256_of_file(const std::string& path);
 
 }  // namespace poolfold

@@ -23,17 +23,17 @@ constexpr std::size_t kShown = 10;
 
 using Problems = std::vector<std::string>;
 
-// An error of the operating system as Python writes it.
+// Formats an error of the operating system as Python does.
 std::string os_error(const std::error_code& code, const std::string& path) {
   return "[Errno " + std::to_string(code.value()) + "] " + std::strerror(code.value()) + ": " + quote(path);
 }
 
-// Read the manifest; whatever stands in the way is an ArtifactError.
+// Reads the manifest; every failure is an ArtifactError.
 Manifest read_checked(const std::string& directory) {
   const std::string path = plain_path(directory + "/" + kManifestName);
   try {
     struct stat status;
-    // A pipe of that name would block for ever.
+    // Reading a named pipe would block for ever.
     if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
       throw ArtifactError(path + " is not a regular file. Fetch the artifact again, or export the model again.");
     return read_manifest(directory);
@@ -50,7 +50,7 @@ std::vector<fs::directory_entry> entries(const std::string& folder) {
   return listed;
 }
 
-// What lies below `directory`: regular files, and a problem for each thing that has no place in an artifact.
+// The regular files below `directory`, and a problem for every other thing except a non-empty folder.
 std::set<std::string> list(const std::string& directory, Problems& problems) {
   std::set<std::string> files;
   std::vector<std::string> pending{""};  // relative folders, each ending in a slash
@@ -76,7 +76,7 @@ std::set<std::string> list(const std::string& directory, Problems& problems) {
   return files;
 }
 
-// Whether a manifest's path can only mean one file below the artifact, on any system, and not the manifest.
+// Whether a path in the manifest means one file below the artifact on every system, and not the manifest.
 bool is_inside(const std::string& path) {
   if (plain_path(path) != path || path == "." || path == kManifestName || path[0] == '/') return false;
   // A backslash separates, and a colon names a drive or a stream, on Windows.
@@ -100,7 +100,7 @@ std::string compare(const std::string& path, const File& entry) {
   }
 }
 
-// Compare the manifest's entries with the regular files that are there.
+// Compares the manifest's entries with the regular files in the directory.
 void check_entries(const std::string& directory, const Manifest& manifest, const std::set<std::string>& files,
                    Problems& problems) {
   std::set<std::string> listed;

@@ -1,5 +1,5 @@
-// Answers questions on stdin, one JSON object a line, with one JSON object a line: how tests/cpp holds this library
-// beside Python's. An error comes back as {"error": class, "message": words}.
+// Reads one JSON object per line from stdin and answers each with one JSON object per line, for the tests in tests/cpp,
+// which compare this library with Python's. An error is answered as {"error": class, "message": text}.
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>

@@ -62,7 +62,7 @@ TEST_CASE("nothing in, nothing out") {
 
 TEST_CASE("a vector that is not finite or is zero is never returned") {
   const std::string rest = "; expected finite values, not all zero. Nothing is returned. Try dtype fp32, and "
-                           "`poolfold validate` on these texts.";
+                           "`poolfold validate` on the texts of these ids.";
   CHECK(failure({{1}, {20}}) == "the vector is not finite (NaN or infinity) for row 1" + rest);
   CHECK(failure({{21}, {1, 1}}) == "the vector is not finite (NaN or infinity) for row 0" + rest);
   CHECK(failure({{1}, {1}, {22}}) == "the vector is zero for row 2" + rest);

@@ -1,1 +1,1 @@
-"""An encoder graph in the form that later chapters expect: its interface, its shapes, its constants."""
+"""Bring an encoder graph into the form that the other folders expect: its inputs and output, shapes and constants."""

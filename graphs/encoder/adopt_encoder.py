@@ -1,6 +1,6 @@
-"""Give a graph that somebody else exported the form in which poolfold's own encoders come.
+"""Give a graph from another exporter the inputs and the output of an encoder that poolfold traced itself.
 
-What may be taken is said by `foreign_encoder`. Ignorant of files, checkpoints and runtimes.
+`foreign_encoder` decides which graphs qualify. Independent of files, checkpoints and runtimes.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ _OPSET = 11  # the first with Range
 
 
 class AdoptEncoderPass(ir.passes.InPlacePass):
-    """Make an encoder of two inputs and one output out of a foreign graph.
+    """Turn a graph from another exporter into an encoder with two inputs and one output.
 
     Before: input_ids, attention_mask, token_type_ids, position_ids int64 or int32 [N, L] -> token_embeddings [N, L, H],
             sentence_embedding [N, H]
     After:  input_ids, attention_mask int64 [batch, seq] -> last_hidden_state float32 [batch, seq, hidden]; where an
             input was int32, a Cast; token_type_ids = Expand(0), position_ids = Expand(Range(seq)), both [batch, seq]
 
-    Requires: what `find_encoder` does; opset 11 or later.
-    Ensures: dimensions of the inputs are called batch and seq wherever the graph's annotations name them; what only
-        the dropped outputs needed is gone.
+    Requires: what `find_encoder` requires; opset 11 or later.
+    Ensures: every annotation calls the dimensions of the inputs batch and seq; nodes that only a removed output needed
+        are removed.
     Numerics: exact for batches of token type 0 at positions 0, 1, ..., seq - 1.
     Source: optimum's and torch's exports.
 
@@ -41,7 +41,7 @@ class AdoptEncoderPass(ir.passes.InPlacePass):
         self.width = width
 
     def requires(self, model: ir.Model) -> None:
-        """Refuse what is no such encoder, or one of another width."""
+        """Refuse a graph that is not such an encoder, or whose token vectors have another width."""
         if (opset := model.opset_imports.get("", 0)) < _OPSET:
             raise ir.passes.PreconditionError(f"it is a graph of opset {opset}; expected {_OPSET} or later")
         encoder = find_encoder(model)
@@ -65,7 +65,7 @@ class AdoptEncoderPass(ir.passes.InPlacePass):
 
 
 def _rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
-    """Give `value` a name, and whatever has it now another."""
+    """Give `value` the name `name`; a value that has this name already is renamed."""
     if value.name == name:
         return
     for other in (*graph.inputs, *graph.initializers.values(), *(v for node in graph for v in node.outputs)):
@@ -75,7 +75,7 @@ def _rename(graph: ir.Graph, value: ir.Value, name: str) -> None:
 
 
 def _rename_dims(model: ir.Model) -> None:
-    """Call the dimensions of the inputs batch and seq in every annotation, also inside expressions."""
+    """Rename the dimensions of the inputs to batch and seq in every annotation, also inside expressions."""
     names: dict[str, str] = {}
     for value in model.graph.inputs:
         for dim, name in zip(value.shape or (), ("batch", "seq"), strict=False):
@@ -86,7 +86,7 @@ def _rename_dims(model: ir.Model) -> None:
     def renamed(dim: int | ir.SymbolicDim) -> int | str | None:
         if isinstance(dim, int) or dim.value is None:
             return dim if isinstance(dim, int) else None
-        return names.get(dim.value) or symbol.sub(lambda found: names.get(found[0], found[0]), dim.value)
+        return names.get(dim.value) or symbol.sub(lambda match: names.get(match[0], match[0]), dim.value)
 
     for node in ir.traversal.RecursiveGraphIterator(model.graph):
         for value in node.outputs:
@@ -95,7 +95,7 @@ def _rename_dims(model: ir.Model) -> None:
 
 
 def _replace_inputs(graph: ir.Graph) -> None:
-    """Take int64 ids and mask [batch, seq], and make of them what the old inputs gave."""
+    """Replace the inputs by int64 ids and mask [batch, seq], and compute the old inputs from these."""
     old = {str(value.name): value for value in graph.inputs}
     for name, value in old.items():
         value.name = f"{name}.foreign"
@@ -114,7 +114,7 @@ def _replace_inputs(graph: ir.Graph) -> None:
 
 
 class _Front:
-    """Nodes to put in front of a graph, in order."""
+    """Nodes to insert before the first node of a graph, in order."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self.nodes: list[ir.Node] = []

@@ -1,7 +1,7 @@
-"""Clean a graph as the exporter left it: fold constants, merge duplicates, drop the dead, infer every dtype.
+"""Clean up an exported graph: fold constants, merge duplicates, remove unused nodes, infer every dtype.
 
-What comes out names no file of the build machine, and the same input gives the same bytes. Ignorant of what the graph
-computes; any stage can be followed by it.
+The result names no file of the build machine, and equal input gives equal bytes. Independent of what the graph
+computes; it may run after any pass.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from onnxscript import optimizer
 from graphs.ir.stage import STAGE_KEY
 
 _FOLD_LIMIT = 1024
-"""Elements. Shape arithmetic and scalars fold; a table of position vectors stays a table that is read from.
-The folder transposes weights of any size, as views, so that nothing is copied."""
+"""Elements. Shape arithmetic and scalars are folded; a table of position vectors is kept as a table.
+Transposed weights are folded whatever their size: they become views, and nothing is copied."""
 
 _MERGE_LIMIT = 1024
-"""Elements. Equal constants up to this size become one; comparing gigabytes of weights finds nothing."""
+"""Elements. Equal constants up to this size are merged; larger ones are hardly ever equal, and slow to compare."""
 
 
 def cleanup(model: ir.Model) -> bool:
@@ -38,7 +38,7 @@ def cleanup(model: ir.Model) -> bool:
     passes = ir.passes.Sequential(
         common.InlinePass(),
         _StripMetadataPass(),
-        # Before folding: a weight that several nodes transpose is then transposed once.
+        # Before folding, so that a weight that several nodes transpose is transposed once.
         common.CommonSubexpressionEliminationPass(),
         _FoldConstantsPass(),
         common.IdentityEliminationPass(),
@@ -61,7 +61,7 @@ def cleanup(model: ir.Model) -> bool:
 
 
 class _FoldConstantsPass(ir.passes.InPlacePass):
-    """onnxscript's folder, which keeps its own pass private."""
+    """onnxscript's constant folder as a pass; onnxscript's own pass class is private."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         result = optimizer.fold_constants(model, input_size_limit=_FOLD_LIMIT, output_size_limit=_FOLD_LIMIT)
@@ -69,7 +69,7 @@ class _FoldConstantsPass(ir.passes.InPlacePass):
 
 
 class _StripMetadataPass(ir.passes.InPlacePass):
-    """Remove every note but the stage: exporters write stack traces, with file paths of the machine that built."""
+    """Remove all metadata but the stage: exporters write stack traces, with file paths of the build machine."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))

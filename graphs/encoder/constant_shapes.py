@@ -1,7 +1,7 @@
-"""Say the shapes that a graph reshapes to as constants, instead of computing them at each run.
+"""Make the target shape of each Reshape a constant, instead of computing it at each run.
 
-`[batch, seq, 384] -> [batch, seq, 12, 32]` is Reshape by `[0, 0, 12, 32]`. Works on the dimensions that the exporter
-wrote down; ignorant of what the tensors mean.
+`[batch, seq, 384] -> [batch, seq, 12, 32]` is Reshape by `[0, 0, 12, 32]`. Reads the dimensions that the exporter
+annotated; independent of what the tensors mean.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from graphs.ir.dims import dims_of, reshape_operand
 
 
 class ConstantShapesPass(ir.passes.InPlacePass):
-    """Give every Reshape a constant second input where one says the same; drop what changes no shape or order.
+    """Give every Reshape a constant target where one exists; remove operators that change neither shape nor order.
 
-    Before: Shape -> Slice -> Concat -> Reshape; Expand to the shape that is there; Transpose(0, 1, 2, 3)
+    Before: Shape -> Slice -> Concat -> Reshape; Expand to the input's own shape; Transpose(0, 1, 2, 3)
     After:  Reshape by [0, 0, 12, 32]; nothing; nothing
 
     Requires: shapes inferred (`cleanup`), dimensions of input_ids called batch and seq.
-    Ensures: the dimensions of every value are as before. A Reshape whose target takes two computed numbers stays.
-        What computed the shapes is left for `cleanup` to drop.
+    Ensures: the dimensions of every value stay the same. A Reshape whose target has two computed dimensions stays.
+        The nodes that computed the shapes stay until `cleanup` removes them.
     Numerics: exact; no number of a tensor changes.
     Source: ONNX, `Reshape`: 0 copies a dimension, -1 is inferred.
     """
@@ -56,7 +56,7 @@ def _make_constant(graph: ir.Graph, node: ir.Node) -> bool:
 
 
 def _moves_nothing(node: ir.Node) -> bool:
-    """Whether the output is the input, element by element."""
+    """Whether the output equals the input."""
     before, after = dims_of(node.inputs[0]) if node.inputs else None, dims_of(node.outputs[0])
     if before is None or before != after or None in before:
         return False
@@ -69,7 +69,7 @@ def _moves_nothing(node: ir.Node) -> bool:
 
 
 def _slices_all(node: ir.Node) -> bool:
-    """Whether a Slice starts at 0, in steps of 1, and ends at the end of an axis."""
+    """Whether a Slice takes whole axes: it starts at 0, has step 1, and stops at the end."""
     constants = [None if v is None or v.const_value is None else v.const_value.numpy() for v in node.inputs[1:]]
     starts, ends, _, steps = [*constants, None, None][:4] if len(constants) >= 2 else [None] * 4
     whole = (

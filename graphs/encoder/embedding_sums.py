@@ -1,7 +1,7 @@
-"""Add a constant into the table of positions once, instead of to every token at each run.
+"""Add a constant row to the table of positions once, instead of adding it to every token at each run.
 
-What an encoder adds up for each token, word, position and type, is a sum of look-ups. A row that is the same for every
-token belongs into the smallest table. Ignorant of which table holds what.
+The input embedding of a token is a sum of rows looked up in tables: word, position, token type. A row that is the same
+for every token can be added to one of the tables. Independent of what each table holds.
 """
 
 from __future__ import annotations
@@ -15,27 +15,27 @@ from graphs.ir.constants import array_of, constant
 from graphs.ir.dims import dims_of
 
 _MOST_ROWS = 16384
-"""A longer table is a vocabulary: a second copy of it costs more than the sum saves."""
+"""A longer table is a vocabulary, and a second copy of it costs more than the sum saves."""
 
 
 class EmbeddingSumsPass(ir.passes.InPlacePass):
-    """Move a constant row of a sum into a table that the sum looks up.
+    """Add the constant row of a sum to a table that another term of the sum looks up.
 
     Before: Add(Add(words, row), Gather(positions))
     After:  Add(words, Gather(positions + row))
 
     Requires: shapes inferred (`cleanup`); token types folded to a row (`uniform_lookups`).
-    Ensures: fires only where no one else reads the partial sums or the look-up, the row is [hidden], and the table is
-        fp32 [rows, hidden] of at most 16384 rows.
-    Numerics: the sum is taken in another order: up to one rounding of fp32.
+    Ensures: changes a sum only where nothing else reads the partial sums or the look-up, the row is [hidden], and the
+        table is fp32 [rows, hidden] of at most 16384 rows.
+    Numerics: the sum is taken in another order, which changes it by at most one fp32 rounding.
     Source: this project.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Rewrite the first sum that qualifies, until none does."""
-        found = [(node, *terms) for node in list(model.graph) if (terms := _constant_term(node)) is not None]
+        """Rewrite every sum that qualifies."""
+        sums = [(node, *terms) for node in list(model.graph) if (terms := _constant_term(node)) is not None]
         modified = False
-        for node, row, rest in found:
+        for node, row, rest in sums:
             lookup = next(_lookups(node, rest, row), None)
             if lookup is not None:
                 _merge(model.graph, node, row, rest, lookup)
@@ -44,7 +44,7 @@ class EmbeddingSumsPass(ir.passes.InPlacePass):
 
 
 def _constant_term(node: ir.Node) -> tuple[ir.Value, ir.Value] | None:
-    """The constant row of an Add and what it is added to."""
+    """The constant row of an Add, and its other operand; None where there is no such row."""
     if node.op_type != "Add" or node.domain or node.outputs[0].is_graph_output():
         return None
     for row, rest in (node.inputs, node.inputs[::-1]):
@@ -56,7 +56,7 @@ def _constant_term(node: ir.Node) -> tuple[ir.Value, ir.Value] | None:
 
 
 def _lookups(node: ir.Node, rest: ir.Value, row: ir.Value) -> Iterator[ir.Node]:
-    """Look-ups in the same sum, of which nothing else reads the partial results: inside `rest`, or added behind."""
+    """Look-ups in the same sum, one Add before or after `node`, whose results nothing else reads."""
     candidates: list[ir.Value | None] = []
     inner = rest.producer()
     if inner is not None and inner.op_type == "Add" and len(rest.uses()) == 1:

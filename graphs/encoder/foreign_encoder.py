@@ -1,6 +1,6 @@
-"""Tell whether a graph that somebody else exported is an encoder that poolfold can take, and which of its parts count.
+"""Check that a graph from another exporter is an encoder that poolfold can use, and find its token vectors.
 
-Ignorant of files, checkpoints and runtimes; `adopt_encoder` makes the graph its own.
+Independent of files, checkpoints and runtimes; `adopt_encoder` rewrites the graph.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onnx_ir as ir
 from graphs.ir.names import ATTENTION_MASK, INPUT_IDS, LAST_HIDDEN_STATE, POSITION_IDS, TOKEN_TYPE_IDS
 
 _TOKEN_OUTPUTS = (LAST_HIDDEN_STATE, "token_embeddings")
-"""What exporters call token vectors, in order of preference: optimum's name, and that of sentence-transformers."""
+"""Names that exporters give the token vectors, in order of preference: optimum's, then sentence-transformers'."""
 
 _INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
 _HALF = frozenset({ir.DataType.FLOAT16, ir.DataType.BFLOAT16})
@@ -26,11 +26,11 @@ _QUANTISED = frozenset(
 
 @dataclass(frozen=True)
 class ForeignEncoder:
-    """What of a graph is the encoder.
+    """The parts of a graph that make up the encoder.
 
-    hidden: the name of the output with the token vectors; width: how many values each has, None where the graph does
-        not say.
-    folded: the inputs that become constants.
+    hidden: the name of the output with the token vectors.
+    width: the size of a token vector; None where the graph does not declare it.
+    folded: the names of the inputs that become constants.
     """
 
     hidden: str
@@ -39,10 +39,10 @@ class ForeignEncoder:
 
 
 def find_encoder(model: ir.Model) -> ForeignEncoder:
-    """The encoder in a graph, functions inlined and initializers taken out of its inputs.
+    """The encoder in a graph whose functions are inlined and whose inputs list no initializers.
 
     Raises:
-        ir.passes.PreconditionError: the graph is no fp32 encoder of dynamic batches; says what was got and expected.
+        ir.passes.PreconditionError: the graph is not an fp32 encoder with dynamic batch and sequence axes.
     """
     _require_fp32(model)
     folded = _check_inputs(model.graph)
@@ -58,7 +58,7 @@ def find_encoder(model: ir.Model) -> ForeignEncoder:
 
 
 def _check_inputs(graph: ir.Graph) -> tuple[str, ...]:
-    """Check names, dtypes and shapes; the inputs that fold."""
+    """Check names, dtypes and shapes of the inputs; return the names of those that become constants."""
     names = [str(value.name) for value in graph.inputs]
     expected = f"expected {INPUT_IDS}, {ATTENTION_MASK} and perhaps {TOKEN_TYPE_IDS}, {POSITION_IDS}"
     if unknown := [name for name in names if name not in (INPUT_IDS, ATTENTION_MASK, TOKEN_TYPE_IDS, POSITION_IDS)]:
@@ -81,18 +81,18 @@ def _check_inputs(graph: ir.Graph) -> tuple[str, ...]:
 
 
 def _token_vectors(graph: ir.Graph) -> ir.Value:
-    """The output that holds a vector for each token: by its name, or the only one of that form."""
+    """The output that holds a vector for each token: by its name, or else the only output of rank 3."""
     named = [value for name in _TOKEN_OUTPUTS for value in graph.outputs if value.name == name]
     formed = [value for value in graph.outputs if value.shape is not None and len(value.shape) == 3]
-    found = named[:1] or formed
+    candidates = named[:1] or formed
     outputs = ", ".join(f"{value.name} {value.shape or 'of unknown shape'}" for value in graph.outputs)
-    if len(found) != 1:
-        what = "no vectors of tokens" if not found else "several outputs that could be the vectors of tokens"
+    if len(candidates) != 1:
+        what = "no vectors of tokens" if not candidates else "several outputs that could be the vectors of tokens"
         raise ir.passes.PreconditionError(
             f"it gives {outputs}: {what}. Expected {' or '.join(_TOKEN_OUTPUTS)}, float32 [batch, seq, hidden], since "
             "a pooled vector cannot be pooled in another way. Export the encoder for feature extraction"
         )
-    (hidden,) = found
+    (hidden,) = candidates
     if hidden.dtype != ir.DataType.FLOAT or (hidden.shape is not None and len(hidden.shape) != 3):
         raise ir.passes.PreconditionError(
             f"its output {hidden.name} is {hidden.dtype} {hidden.shape}; expected FLOAT [batch, seq, hidden]"
@@ -101,7 +101,7 @@ def _token_vectors(graph: ir.Graph) -> ir.Value:
 
 
 def _require_fp32(model: ir.Model) -> None:
-    """Refuse weights and operators of fewer bits: what they lost cannot be brought back, nor be told apart."""
+    """Refuse weights and operators of fewer bits than fp32: their lost precision cannot be recovered or measured."""
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     if quantised := sorted({node.op_type for node in nodes if node.op_type in _QUANTISED}):
         raise ir.passes.PreconditionError(
@@ -117,8 +117,8 @@ def _require_fp32(model: ir.Model) -> None:
 
 
 def _inputs_behind(output: ir.Value) -> set[str]:
-    """Names of the graph inputs that a value is computed from."""
-    found: set[str] = set()
+    """Names of the graph inputs that a value depends on."""
+    names: set[str] = set()
     seen: set[ir.Value] = set()
     pending = [output]
     while pending:
@@ -127,14 +127,14 @@ def _inputs_behind(output: ir.Value) -> set[str]:
             continue
         seen.add(value)
         if value.is_graph_input():
-            found.add(str(value.name))
+            names.add(str(value.name))
         if (node := value.producer()) is not None:
             pending.extend(_reads(node))
-    return found
+    return names
 
 
 def _reads(node: ir.Node) -> Iterator[ir.Value]:
-    """What a node reads, its subgraphs included."""
+    """The values that a node and its subgraphs read."""
     yield from (value for value in node.inputs if value is not None)
     for attribute in node.attributes.values():
         if attribute.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS):

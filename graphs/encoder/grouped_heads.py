@@ -1,7 +1,7 @@
-"""Let an `Attention` share keys and values between query heads by itself, instead of repeating them for it.
+"""Let an `Attention` share keys and values between query heads, instead of repeating them in memory.
 
-Grouped-query attention has fewer key and value heads than query heads. Exporters repeat them in memory; the operator
-needs no copy. Ignorant of how many there are.
+Grouped-query attention has fewer key and value heads than query heads. Exporters repeat the heads, although the
+operator accepts fewer. Independent of the number of heads.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from graphs.ir.dims import dims_of
 
 
 class GroupedHeadsPass(ir.passes.InPlacePass):
-    """Take the repetition of key and value heads out of the graph.
+    """Remove the nodes that repeat key and value heads.
 
     Before: K [batch, kv, seq, head] -> Unsqueeze -> Expand -> Reshape [batch, heads, seq, head] -> Attention; V alike
     After:  Attention(Q, K, V, mask) with K and V [batch, kv, seq, head]
 
-    Requires: shapes inferred. Fires where both K and V are repeated head by head, [a, a, b, b], as the operator shares
-        them; another order, or a repetition of one of them alone, stays.
+    Requires: shapes inferred. Changes an Attention where both K and V are repeated head by head, [a, a, b, b], which is
+        how the operator shares them; another order, or a repetition of K or V alone, stays.
     Ensures: heads are a multiple of kv.
     Numerics: exact.
     Source: ONNX, `Attention`: "grouped query attention".
@@ -42,7 +42,7 @@ class GroupedHeadsPass(ir.passes.InPlacePass):
 
 
 def _repeated(operand: ir.Value | None) -> ir.Value | None:
-    """What is repeated head by head, [batch, kv, seq, head]; None where that is not how `operand` is made."""
+    """The tensor that `operand` repeats head by head, [batch, kv, seq, head]; None where it repeats none."""
     reshape = _made_by(operand, "Reshape")
     expand = _made_by(reshape.inputs[0], "Expand") if reshape is not None else None
     unsqueeze = _made_by(expand.inputs[0], "Unsqueeze") if expand is not None else None

@@ -1,6 +1,6 @@
-"""Write down the dimensions of a tensor that are numbers, instead of reading them from its shape at each run.
+"""Make dimensions constants where shape inference gives a number, instead of reading them from a Shape at each run.
 
-Works on the annotations of shape inference; ignorant of what the tensors mean.
+Independent of what the tensors mean.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ _PICKS = ("Gather", "Slice")
 
 
 class FoldKnownDimsPass(ir.passes.InPlacePass):
-    """Replace what picks known dimensions out of a Shape by a constant.
+    """Replace a Gather or Slice that selects numeric dimensions from a Shape by a constant.
 
     Before: [batch, heads, seq, 32] -> Shape -> Slice(3:) -> Cast -> Sqrt, the scale of an attention
     After:  32 -> Cast -> Sqrt, which `cleanup` folds
 
     Requires: shapes inferred, constants lifted to initializers (`cleanup`).
-    Ensures: dimensions that are not numbers are still read.
+    Ensures: dimensions that are symbols are still read from the Shape.
     Numerics: exact.
     Source: this project; TorchScript's exporter computes the scale of scaled_dot_product_attention so.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Replace node by node; the Shape goes with `cleanup`."""
+        """Replace node by node; `cleanup` removes a Shape that nothing reads any more."""
         modified = False
         for node in list(model.graph):
             output = node.outputs[0]
@@ -48,7 +48,7 @@ class FoldKnownDimsPass(ir.passes.InPlacePass):
 
 
 def _dims(value: ir.Value | None) -> npt.NDArray[np.int64] | None:
-    """What `value` holds of the dimensions of a tensor, -1 for each that is no number; None where it holds others."""
+    """The dimensions that `value` holds, -1 for each that is not a number; None where it holds no dimensions."""
     node = value.producer() if value is not None else None
     if node is None or node.domain or node.op_type not in ("Shape", *_PICKS):
         return None
@@ -59,14 +59,14 @@ def _dims(value: ir.Value | None) -> npt.NDArray[np.int64] | None:
         return None
     if node.op_type == "Gather":
         return np.asarray(dims[operands[0]])
-    # The axis can only be the one there is.
+    # The input has one axis, so the axes of the Slice need no check.
     numbers = [int(operand.reshape(-1)[0]) for operand in operands if operand is not None]
     start, end, step = numbers[0], numbers[1], numbers[3] if len(numbers) == 4 else 1
     return dims[start:end:step]
 
 
 def _shape(node: ir.Node) -> npt.NDArray[np.int64] | None:
-    """What a Shape node gives."""
+    """The output of a Shape node, -1 for each dimension that is not a number; None where the rank is unknown."""
     shape = node.inputs[0].shape if node.inputs[0] is not None else None
     if shape is None:
         return None

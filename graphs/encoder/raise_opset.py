@@ -1,6 +1,6 @@
-"""Convert a graph to a later opset, so that every pass finds the operators it knows and appends its own.
+"""Convert a graph to a later opset, so that the passes can read and append operators of that opset.
 
-Ignorant of what the graph computes.
+Independent of what the graph computes.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ import onnx_ir as ir
 from onnxscript.version_converter import ConvertVersionPass
 
 OPSET = 23
-"""What encoders are traced at: the first opset with `Attention` as one operator."""
+"""The opset at which encoders are traced: the first one with `Attention` as one operator."""
 
 _CONVERTER_OPSET = 18
-"""onnxscript converts from here on; what is older goes through ONNX's own converter up to here."""
+"""onnxscript converts graphs of this opset and later; ONNX's own converter brings older graphs up to it."""
 
 
 class RaiseOpsetPass(ir.passes.InPlacePass):
-    """Convert a graph below `opset` to it; a later one stays as it is.
+    """Convert a graph of an earlier opset to `opset`; a graph of a later opset stays as it is.
 
     Before: opset 14: ReduceMean(axes=[-1]), Unsqueeze(axes), ...
     After:  opset 23: ReduceMean with axes as an input, ...
 
-    Requires: an opset of ONNX's own operators is imported. Shapes inferred, where it is below 13: by its rank ONNX's
-        converter tells a Softmax that stays one from a Softmax that becomes five nodes.
-    Ensures: opset `opset` or later, or a PreconditionError that gives the converter's reason. Operators of other
-        domains are left alone.
+    Requires: the graph imports an opset of ONNX's own operators. Below opset 13, shapes are inferred: ONNX's converter
+        needs the rank to decide whether a Softmax stays one node or becomes five.
+    Ensures: opset `opset` or later, or a PreconditionError with the converter's reason. Operators of other domains do
+        not change.
     Numerics: exact: the same operators under later names and conventions.
     Source: onnxscript's version converter; ONNX's below opset 18.
     """
@@ -42,7 +42,7 @@ class RaiseOpsetPass(ir.passes.InPlacePass):
             raise ir.passes.PreconditionError(f"it imports {sorted(model.opset_imports)}, and no opset of ONNX itself")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Convert in one step, or in two from before opset 18."""
+        """Convert in one step; from below opset 18 in two."""
         before = model.opset_imports[""]
         if before >= self.opset:
             return ir.passes.PassResult(model, modified=False)
@@ -50,7 +50,7 @@ class RaiseOpsetPass(ir.passes.InPlacePass):
             if model.opset_imports[""] < step:
                 with _reasons() as reasons:
                     ConvertVersionPass(step, fallback=True)(model)
-                # Where it fails, the converter logs why and leaves the graph alone; a node that it skips it logs too.
+                # The converter does not raise: it logs why it failed, or which node it skipped.
                 if reasons or model.opset_imports[""] != step:
                     raise ir.passes.PreconditionError(
                         f"opset {before} cannot be converted to {self.opset}: {'; '.join(reasons) or 'no reason given'}"
@@ -59,24 +59,24 @@ class RaiseOpsetPass(ir.passes.InPlacePass):
 
 
 class _Reasons(logging.Handler):
-    """Collects what the converter reports as skipped or failed."""
+    """Collects the converter's messages about nodes that it skipped or failed to convert."""
 
     def __init__(self) -> None:
         super().__init__(logging.WARNING)
-        self.found: list[str] = []
+        self.reasons: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Keep the reason alone: a place in the converter's source helps nobody."""
+        """Keep the reason without its location in the converter's source."""
         error = record.exc_info[1] if record.exc_info is not None else None
         if error is not None:
-            self.found.append(str(error).rpartition(" failed: ")[2] or type(error).__name__)
+            self.reasons.append(str(error).rpartition(" failed: ")[2] or type(error).__name__)
         elif "exception" in str(record.msg):
-            self.found.append(record.getMessage())
+            self.reasons.append(record.getMessage())
 
 
 @contextmanager
 def _reasons() -> Iterator[list[str]]:
-    """Catch the converter's log: what it says about fallbacks is no matter, failures are."""
+    """Capture the converter's log; yields the failures, and drops messages about fallbacks."""
     logger = logging.getLogger("onnxscript.version_converter")
     children = [logger, logging.getLogger(f"{logger.name}._version_converter")]
     handler = _Reasons()
@@ -86,7 +86,7 @@ def _reasons() -> Iterator[list[str]]:
         log.propagate = False
         log.addHandler(handler)
     try:
-        yield handler.found
+        yield handler.reasons
     finally:
         for log, (level, propagate) in zip(children, before, strict=True):
             log.removeHandler(handler)

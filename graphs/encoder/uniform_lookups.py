@@ -1,6 +1,6 @@
-"""Replace a look-up whose every index is the same number by the one row that it finds.
+"""Replace a Gather whose indices are all equal by the one row that it gathers.
 
-That is how token types end: an encoder called without token_type_ids looks up row 0 for every token. Ignorant of what
+Token types are such a case: an encoder called without token_type_ids gathers row 0 for every token. Independent of what
 the table holds.
 """
 
@@ -11,33 +11,26 @@ import onnx_ir as ir
 
 from graphs.ir.constants import array_of, constant
 from graphs.ir.dims import aligned, dims_of
+from graphs.ir.movement import moved_inputs
 from graphs.ir.row_rules import ELEMENTWISE, axis_of
 
-_MOVES = frozenset({"Expand", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice", "Squeeze"}) | {
-    "Tile",
-    "Transpose",
-    "Unsqueeze",
-}
-"""Operators whose output holds nothing but elements of the first input."""
-
-
-_WHOLE = (ir.DataType.INT64, ir.DataType.INT32)
+_INTEGERS = (ir.DataType.INT64, ir.DataType.INT32)
 
 
 class UniformLookupsPass(ir.passes.InPlacePass):
-    """Turn Gather by equal indices into a constant row that broadcasts.
+    """Replace a Gather with equal indices by a constant row that broadcasts.
 
     Before: Expand(0) -> Gather(token types) [batch, seq, hidden] -> Add(words)
     After:  Add(words, row [hidden])
 
     Requires: shapes inferred (`cleanup`).
-    Ensures: fires only where every reader is elementwise and has its shape from another input.
+    Ensures: changes a Gather only where every reader is elementwise and another input gives the reader its shape.
     Numerics: exact.
     Source: this project.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Follow equal numbers from the constants on."""
+        """Propagate the number of each uniform constant through the graph."""
         graph = model.graph
         uniform: dict[ir.Value, int] = {}
         for value in graph.initializers.values():
@@ -47,9 +40,10 @@ class UniformLookupsPass(ir.passes.InPlacePass):
         modified = False
         for node in list(graph):
             first = node.inputs[0] if node.inputs else None
-            if first in uniform and node.op_type in _MOVES and not node.domain:
-                uniform.update(dict.fromkeys(node.outputs, uniform[first]))
-            elif node.op_type == "Cast" and first in uniform and node.outputs[0].dtype in _WHOLE:
+            numbers = {uniform.get(value) for value in moved_inputs(node)}
+            if len(numbers) == 1 and (number := numbers.pop()) is not None:
+                uniform.update(dict.fromkeys(node.outputs, number))
+            elif node.op_type == "Cast" and first in uniform and node.outputs[0].dtype in _INTEGERS:
                 uniform[node.outputs[0]] = uniform[first]
             elif node.op_type == "Gather" and not node.domain and node.inputs[1] in uniform:
                 modified |= _use_row(graph, node, uniform[node.inputs[1]])
@@ -57,8 +51,8 @@ class UniformLookupsPass(ir.passes.InPlacePass):
 
 
 def _one_number(value: ir.Value) -> int | None:
-    """The whole number that fills a constant; None where it holds several, or is no constant of whole numbers."""
-    if value.dtype not in _WHOLE:
+    """The integer that fills a constant; None where it holds several, or is not a constant of integers."""
+    if value.dtype not in _INTEGERS:
         return None
     array = array_of(value)
     return int(array.flat[0]) if array is not None and array.size and bool((array == array.flat[0]).all()) else None
@@ -70,7 +64,7 @@ def _use_row(graph: ir.Graph, node: ir.Node, index: int) -> bool:
     if rows is None or table is None or axis_of(node, rows.ndim, default=0) != 0 or output.is_graph_output():
         return False
     if not -len(rows) <= index < len(rows):
-        return False  # the graph fails there, and goes on to
+        return False  # an index out of range: the graph fails at run time, and must still fail
     if not output.uses() or not all(_has_its_shape_without(reader, output) for reader in output.consumers()):
         return False
     row = constant(graph, f"{table.name}.row_{index}", np.ascontiguousarray(rows[index]))
@@ -79,7 +73,7 @@ def _use_row(graph: ir.Graph, node: ir.Node, index: int) -> bool:
 
 
 def _has_its_shape_without(reader: ir.Node, value: ir.Value) -> bool:
-    """Whether an elementwise node would have the shape it has if `value` broadcast along every axis."""
+    """Whether an elementwise node keeps its output shape when `value` becomes a row that broadcasts."""
     wanted = dims_of(reader.outputs[0])
     if reader.op_type not in ELEMENTWISE or wanted is None or None in wanted:
         return False

@@ -1,4 +1,4 @@
-"""What a graph consists of: operators, dtypes, shapes, attention layers. Looks, and changes nothing."""
+"""Count what a graph consists of: operators, dtypes, shapes, attention layers. Read-only."""
 
 from __future__ import annotations
 
@@ -8,14 +8,13 @@ from dataclasses import dataclass
 
 import onnx_ir as ir
 
-_ON_THE_WAY = frozenset(
-    {"Add", "Sub", "Mul", "Div", "Where", "Cast", "Max", "Min", "Clip", "Tanh", "IsNaN", "Identity"}
-    | {"Reshape", "Transpose", "Squeeze", "Unsqueeze", "Expand"}
-)
-"""What may stand between the Softmax of an attention and its two MatMuls: scale, mask, soft cap, change of layout."""
+from graphs.ir.movement import LAYOUT
+
+_BETWEEN = LAYOUT | {"Add", "Sub", "Mul", "Div", "Where", "Cast", "Max", "Min", "Clip", "Tanh", "IsNaN"}
+"""Operators allowed between the Softmax of an attention and its two MatMuls: scale, mask, soft cap, layout."""
 
 _DEPTH = 12
-"""Nodes to look past on either side of a Softmax."""
+"""Longest path to search on either side of a Softmax, in nodes."""
 
 
 @dataclass(frozen=True)
@@ -78,16 +77,16 @@ def _info(value: ir.Value) -> TensorInfo:
 
 
 def _between_matmuls(softmax: ir.Node) -> bool:
-    """Whether a MatMul leads to this Softmax and another one follows it."""
+    """Whether this Softmax follows one MatMul and precedes another."""
     return _leads_to_matmul(softmax, upwards=True) and _leads_to_matmul(softmax, upwards=False)
 
 
 def _leads_to_matmul(softmax: ir.Node, *, upwards: bool) -> bool:
-    """Whether a walk over the operators that attention uses meets a MatMul."""
+    """Whether a path of operators that attention uses ends in a MatMul."""
     level = {softmax}
     for _ in range(_DEPTH):
         level = {near for node in level for near in (node.predecessors() if upwards else node.successors())}
         if any(node.op_type == "MatMul" for node in level):
             return True
-        level = {node for node in level if node.op_type in _ON_THE_WAY}
+        level = {node for node in level if node.op_type in _BETWEEN}
     return False

@@ -1,8 +1,8 @@
 """Save graphs that share one external data file, and read them back.
 
-An initializer above 1 KiB is written once, however many graphs hold it: the same tensor object, or another one with the
-same bytes. Weights are streamed, one tensor at a time, so that models past 2 GB need no second copy in memory.
-Ignorant of what the graphs compute.
+An initializer above 1 KiB is written once, even where several graphs hold it, as the same tensor object or as another
+one with equal bytes. Tensors are written one at a time, so that a model past 2 GB needs no second copy in memory.
+Independent of what the graphs compute.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 _INLINE_LIMIT = 1024
-"""Bytes. Shape inference and parsers look into small constants, so these stay inside the graph."""
+"""Bytes. Shape inference and parsers read small constants, so these stay inside the graph."""
 
 _ALIGNMENT = 4096
-"""Bytes. A page: what runtimes map without copying."""
+"""Bytes. One page, so that runtimes can map a tensor without copying it."""
 
 _PIECE = 2**24
 
 
 def save_graphs(graphs: Mapping[Path, ir.Model], weights: Path) -> Path | None:
-    """Write `graphs`, their large initializers once in `weights`. Equal input gives equal bytes.
+    """Write `graphs`, and their large initializers to `weights`, each once. Equal input gives equal bytes.
 
-    The models are not changed; their tensors stay where they are.
+    The models are not changed.
 
     Args:
-        graphs: where each graph goes. Every file lies in the folder of `weights` or in one above it, since ONNX
-            refers to external data by a path inside the graph's own folder.
+        graphs: path -> graph. Every path lies in the folder of `weights` or in a folder above it, since ONNX requires
+            external data to lie in the graph's own folder or below it.
         weights: the external data file.
 
     Returns:
@@ -39,7 +39,7 @@ def save_graphs(graphs: Mapping[Path, ir.Model], weights: Path) -> Path | None:
 
     Raises:
         ValueError: `weights` lies outside the folder of a graph.
-        FileExistsError: a file is there already; a mapped file is never written over.
+        FileExistsError: a file exists already; it may be mapped by another process, so it is never overwritten.
     """
     for path in graphs:
         if not weights.parent.is_relative_to(path.parent):
@@ -74,7 +74,7 @@ def _is_large(value: ir.Value) -> bool:
 
 
 def _reference(value: ir.Value, location: str, offsets: Mapping[int, int]) -> ir.ExternalTensor:
-    """The tensor of `value` as a place in the external data file."""
+    """The tensor of `value` as a reference into the external data file."""
     tensor = value.const_value
     assert tensor is not None and value.name is not None
     return ir.ExternalTensor(
@@ -95,11 +95,11 @@ def _write_tensors(file: BinaryIO, tensors: list[ir.TensorProtocol]) -> dict[int
         if id(tensor) in offsets:
             continue
         data = _bytes(tensor)
-        # Both ends tell most tensors apart; only those that agree are compared whole.
+        # Tensors with other first or last bytes differ; only the remaining ones are compared whole.
         alike = written.setdefault((data.size, data[:64].tobytes(), data[-64:].tobytes()), [])
-        twin = next((other for other in alike if _same(_bytes(other), data)), None)
-        if twin is not None:
-            offsets[id(tensor)] = offsets[id(twin)]
+        duplicate = next((other for other in alike if _same(_bytes(other), data)), None)
+        if duplicate is not None:
+            offsets[id(tensor)] = offsets[id(duplicate)]
             continue
         end = file.tell()
         file.write(b"\0" * (-end % _ALIGNMENT))
@@ -110,7 +110,7 @@ def _write_tensors(file: BinaryIO, tensors: list[ir.TensorProtocol]) -> dict[int
 
 
 def _same(a: npt.NDArray[np.uint8], b: npt.NDArray[np.uint8]) -> bool:
-    """Whether two byte strings of one length agree, compared piece by piece: a comparison makes a copy of its size."""
+    """Whether two arrays of one length are equal; compared in pieces, since numpy allocates the result's size."""
     pieces = range(0, a.size, _PIECE)
     return all(np.array_equal(a[start : start + _PIECE], b[start : start + _PIECE]) for start in pieces)
 

@@ -1,1 +1,1 @@
-"""The ground floor: what every chapter asks of nodes, constants and dimensions, and the names of inputs and outputs."""
+"""What every other folder of graphs imports: properties of operators, constants, dimensions, names of inputs."""

@@ -1,6 +1,7 @@
-"""The dimensions of a value: a number, a symbol, or None where nothing is known. `batch` and `seq` are the inputs' own.
+"""The dimensions of a value: each a number, a symbol, or None where it is unknown.
 
-Exporters and shape inference annotate every value; the passes reason by these annotations and compute no shape.
+The symbols `batch` and `seq` are the dimensions of the graph's inputs. Exporters and shape inference annotate every
+value; the passes read these annotations and infer no shape themselves.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ SEQ = "seq"
 Dim = int | str | None
 Dims = tuple[Dim, ...]
 
-# A table of positions is cut at min(rows, seq). Beyond its rows the graph itself fails, so this is seq. A single row
-# is no such table: it is repeated for every position. Nor is what has a batch: texts that are cut do not fail.
+# A table of positions is sliced to min(rows, seq) rows. Where seq > rows the graph fails elsewhere, so this dimension
+# equals seq. Two exceptions: a table of one row, which is broadcast, and a value with a batch axis: truncating texts
+# does not make the graph fail.
 _CUT_TABLE = re.compile(r"Min\((?:(?!1,)\d+, ?seq|seq, ?(?!1\))\d+)\)")
 
 _PRODUCT = re.compile(r"\w+(?:\*\w+)*")
@@ -33,12 +35,12 @@ def dims_of(value: ir.Value | None) -> Dims | None:
 
 
 def aligned(dims: Dims, rank: int) -> Dims:
-    """`dims` as a tensor of `rank` broadcasts it: ones in front."""
+    """`dims` broadcast to `rank`: ones are put in front."""
     return (1,) * (rank - len(dims)) + dims
 
 
 def same_size(a: Sequence[Dim], b: Sequence[Dim]) -> bool:
-    """Whether two runs of dimensions certainly hold equally many elements; `2*batch` is two dimensions."""
+    """Whether two lists of dimensions certainly have the same product; `2*batch` counts as two factors."""
     if None in (*a, *b):
         return False
     factors = [[f for dim in dims for f in _factors(str(dim))] for dims in (a, b)]
@@ -52,9 +54,9 @@ def _factors(dim: str) -> list[str]:
 
 
 def reshape_operand(source: Dims, target: Dims) -> list[int] | None:
-    """The constant second input of the Reshape from `source` to `target`, or None where no constant says it.
+    """The constant target of a Reshape from `source` to `target`; None where no constant expresses it.
 
-    0 copies the dimension of the same place, and one -1 stands for what is left.
+    In a Reshape, 0 copies the dimension at the same index, and -1, which may occur once, stands for the remaining size.
     """
     operand = [dim if isinstance(dim, int) else 0 if _copies(source, i, dim) else -1 for i, dim in enumerate(target)]
     return operand if operand.count(-1) <= 1 and all(d != 0 for d in target) else None

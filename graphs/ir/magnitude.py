@@ -1,4 +1,4 @@
-"""The largest magnitude of a constant, computed once for each tensor however many graphs and rules ask."""
+"""The largest magnitude of a constant, computed once per tensor and cached in its metadata."""
 
 from __future__ import annotations
 

@@ -1,20 +1,23 @@
-"""Which operators only move values: what leaves them is bit for bit among what entered.
+"""Operators that only move values: every element of the output is an element of an input, bit for bit.
 
-So a tensor behind one has the range and the rounding of the tensor before it, in any dtype.
+So the output has the range and the rounding of the input, in any dtype.
 """
 
 from __future__ import annotations
 
 import onnx_ir as ir
 
-_FIRST_INPUT = frozenset(
-    {"Expand", "Flatten", "Gather", "GatherElements", "GatherND", "Identity", "Reshape", "Slice", "Split", "Squeeze"}
-    | {"Tile", "Transpose", "Unsqueeze", "DepthToSpace", "SpaceToDepth"}
-)
+LAYOUT = frozenset({"Expand", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+"""Operators that keep every element of their first input and change only the shape or the order of axes."""
+
+_SELECTION = frozenset({"Gather", "GatherElements", "GatherND", "Slice", "Split"})
+"""Operators that take a part of the elements of their first input, by position."""
+
+_FIRST_INPUT = LAYOUT | _SELECTION | {"DepthToSpace", "Flatten", "SpaceToDepth", "Tile"}
 
 
 def moved_inputs(node: ir.Node) -> tuple[ir.Value, ...]:
-    """The inputs whose values `node` only moves; empty where it computes."""
+    """The inputs whose elements `node` moves to its outputs; empty where it computes new values."""
     if node.domain:
         return ()
     if node.op_type == "Concat":

@@ -1,6 +1,6 @@
-"""The names of a graph's inputs and outputs, by which other programs load it.
+"""The names of a graph's inputs and outputs.
 
-Source: optimum's and sentence-transformers' exports use the same.
+Source: the exports of optimum and sentence-transformers use the same names, so other programs can load the graphs.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ ATTENTION_MASK = "attention_mask"
 TOKEN_TYPE_IDS = "token_type_ids"
 POSITION_IDS = "position_ids"
 TOKEN_POSITIONS = "token_positions"
-"""Input of the packed form, int64 [1, tokens]: the place of each token in the flattened batch."""
+"""Input of the packed form, int64 [1, tokens]: the index of each token in the flattened batch."""
 LAST_HIDDEN_STATE = "last_hidden_state"
 SENTENCE_EMBEDDING = "sentence_embedding"
 
 
 def scores_name(node: ir.Node) -> str:
-    """What the scores of an Attention node are called in `tensor_ranges`."""
+    """The name under which `tensor_ranges` lists the scores of an Attention node."""
     return f"{node.name}.scores"

@@ -1,8 +1,8 @@
-"""What an operator needs in order to compute one row of its output: of which inputs one row, and along which axis.
+"""Which rows of its inputs an operator needs to compute one row of its output.
 
-"A row" is one position along an axis that holds the sequence; each text of the batch, axis 0, wants one of its own. So
-a rule also makes sure that axis 0 stays what it is. The rules are those of ONNX's operators; ignorant of which row is
-wanted and of what the graph computes.
+A row is one position along an axis of size seq. Each text of the batch (axis 0) needs a row of its own, so a rule also
+requires that the operator keeps axis 0 in place. There is one rule per ONNX operator, independent of which row is
+needed and of what the graph computes.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from graphs.ir.constants import integers_of
 from graphs.ir.dims import SEQ, Dims, aligned, dims_of, same_size
 
 RowInputs = dict[int, int]
-"""Index of an input -> the axis along which one row of it is enough. Other inputs are needed as they are."""
+"""Index of an input -> the axis along which one row of it is enough. Inputs that are not listed are needed whole."""
 
 ELEMENTWISE = frozenset(
     {"Abs", "Add", "And", "Cast", "CastLike", "Ceil", "Clip", "Cos", "Div", "Elu", "Equal", "Erf", "Exp", "Floor"}
@@ -24,13 +24,13 @@ ELEMENTWISE = frozenset(
     | {"Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softplus", "Softsign", "Sqrt", "Sub", "Sum"}
     | {"Swish", "Tan", "Tanh", "ThresholdedRelu", "Where", "Xor"}
 )
-"""Operators whose every output element depends on one element of each input, by broadcasting."""
+"""Operators whose every output element depends on one element of each input, after broadcasting."""
 
 BROADCASTING = ELEMENTWISE | {"Attention", "MatMul"}
-"""Operators that put axes in front of an input that has fewer than the output."""
+"""Operators that accept an input of lower rank than the output, and prepend axes to it."""
 
 NORMALISATIONS = frozenset({"LayerNormalization", "RMSNormalization"})
-"""Operators over all axes from `axis` on, by default the last."""
+"""Operators over all axes from `axis` to the last; `axis` is the last by default."""
 
 SOFTMAXES = frozenset({"Hardmax", "LogSoftmax", "LpNormalization", "Softmax"})
 """Operators over one axis, by default the last."""
@@ -44,9 +44,11 @@ REDUCTIONS = frozenset({"ReduceL1", "ReduceL2", "ReduceLogSum", "ReduceLogSumExp
 
 
 def row_inputs(node: ir.Node, axis: int) -> RowInputs | str:
-    """What one row of the outputs takes, along `axis` of each, which is not negative; or why it takes everything.
+    """The rows of the inputs that one row of the outputs needs; or the reason why it needs whole inputs.
 
-    For an operator of several outputs, one row of each.
+    Args:
+        node: the operator. If it has several outputs, one row of each is meant.
+        axis: the axis of the outputs along which the row is one position; not negative.
     """
     if node.domain:
         return f"{node.domain}::{node.op_type} is not ONNX's own"
@@ -76,7 +78,7 @@ def _has_input(node: ir.Node, index: int) -> bool:
 
 
 def axis_of(node: ir.Node, rank: int, default: int = -1, name: str = "axis") -> int:
-    """The attribute that names an axis of a tensor of `rank`, not negative."""
+    """The attribute `name`, an axis of a tensor of `rank`, as a non-negative number."""
     attribute = node.attributes.get(name)
     return (default if attribute is None else attribute.as_int()) % rank
 
@@ -120,7 +122,7 @@ def _normalisation(node: ir.Node, axis: int) -> RowInputs | str:
 
 
 def scales_alike(node: ir.Node, rank: int) -> bool:
-    """Whether a normalisation has one scale and one bias for all that it normalises."""
+    """Whether a normalisation applies the same scale and bias to every row that it normalises."""
     first = axis_of(node, rank)
     scales = [dims_of(value) for value in node.inputs[1:] if value is not None]
     return all(dims is not None and set(aligned(dims, rank)[:first]) <= {1} for dims in scales)
@@ -182,7 +184,8 @@ def _expand(node: ir.Node, axis: int) -> RowInputs | str:
     dims = _shape(node, 0)
     if len(dims) != len(_output(node)):
         return "Expand adds axes"
-    # One row of it must be what Expand by constants makes: the other axes are there, or are numbers.
+    # The row is later made by an Expand with a constant shape, so every other axis must have its size already, or
+    # expand to a number.
     others = [(a, b) for place, (a, b) in enumerate(zip(dims, _output(node), strict=True)) if place != axis]
     if any((a != b and not isinstance(b, int)) or None in (a, b) for a, b in others) or dims[axis] not in (1, SEQ):
         return "Expand repeats along a computed axis"
@@ -214,7 +217,7 @@ def _gather(node: ir.Node, axis: int) -> RowInputs | str:
     if along == 0 and axis >= len(indices):
         return "Gather takes from the batch"
     if along <= axis < along + len(indices):
-        # Behind the batch, the same indices are taken of every text; each would want a row of its own of them.
+        # Along an axis other than the batch, one list of indices serves all texts, but each text needs its own row.
         return {1: axis} if along == 0 else "Gather takes the same rows of every text"
     return {0: axis if axis < along else axis - len(indices) + 1}
 
@@ -230,7 +233,7 @@ def _gather_elements(node: ir.Node, axis: int) -> RowInputs | str:
 
 
 def _attention(node: ir.Node, axis: int) -> RowInputs | str:
-    """Softmax(Q K^T * scale + mask) V, over [batch, heads, seq, head]: a row takes its query, and all keys."""
+    """Softmax(Q K^T * scale + mask) V, over [batch, heads, seq, head]: a row needs its own query and all keys."""
     causal = node.attributes.get("is_causal")
     if causal is not None and causal.as_int():
         return "Attention is causal by attribute: its mask is not in the graph"

@@ -1,6 +1,7 @@
 """Append nodes to a graph, each marked with the stage that added it.
 
-The mark is what later passes go by: precision rules keep the pooling stage in fp32. Ignorant of what the nodes compute.
+Later passes read the mark: precision rules, for example, keep the stage `pooling` in fp32. Independent of what the
+nodes compute.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ def stage_of(node: ir.Node) -> str | None:
 
 
 class Stage:
-    """Appends nodes of one stage at the end of a graph; names count up, so that equal input gives equal bytes."""
+    """Appends nodes of one stage at the end of a graph; names are numbered, so that equal input gives equal bytes."""
 
     def __init__(self, graph: ir.Graph, name: str) -> None:
         self.graph = graph
@@ -52,7 +53,7 @@ class Stage:
         return node.outputs[0]
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> ir.Value:
-        """An initializer called `<stage>.<name>`; asked for again by the same name, the same one."""
+        """The initializer `<stage>.<name>`, made on the first call with this name."""
         if name not in self._constants:
             tensor = ir.tensor(np.asarray(value, dtype), name=f"{self.name}.{name}")
             constant = ir.Value(
@@ -66,5 +67,5 @@ class Stage:
         return self._constants[name]
 
     def axes(self, *axes: int) -> ir.Value:
-        """An int64 initializer that lists axes, or any other integers."""
+        """An int64 initializer of axes, or of any other integers."""
         return self.constant("axes_" + "_".join(map(str, axes)), axes, np.int64)

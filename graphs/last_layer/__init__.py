@@ -1,1 +1,1 @@
-"""The last layer for the pooled row alone, where the pooling reads one row."""
+"""Compute the last layer only for the row that the pooling reads, where it reads one row."""

@@ -1,8 +1,8 @@
-"""Pick the pooled row before the last layer works on all the others, instead of after.
+"""Select the row that the pooling reads before the last layer computes all rows, instead of after.
 
-`cls` and `lasttoken` read one row of `last_hidden_state`. Whatever computes that row from one row of its inputs need
-not compute the rest: the last layer's query, attention output, feed-forward and norms. Keys and values keep every
-token. Ignorant of architectures: it follows the data.
+`cls` and `lasttoken` read one row of `last_hidden_state`. Operators that compute a row from one row of their inputs
+need not compute the others: the last layer's query, attention output, feed-forward and norms. Keys and values keep
+every token. Independent of architectures: the pass follows the data flow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STAGE = "row"
 
 @dataclass(frozen=True)
 class Stop:
-    """A value of which every row is computed still, and the reason."""
+    """A value whose rows are all still computed, and the reason."""
 
     value: str
     why: str
@@ -31,11 +31,11 @@ class Stop:
 
 @dataclass(frozen=True)
 class PushDown:
-    """How far the row was pushed down.
+    """How far the selection of the row was moved.
 
-    nodes: how many nodes compute one row of each text and not all.
-    attentions: how many of them are an attention: 1 where the push-down went through the last layer.
-    stops: where it ended.
+    nodes: the number of nodes that compute one row per text instead of all.
+    attentions: the number of attentions among them; 1 where the selection moved in front of the last layer.
+    stops: the values at which it stopped.
     """
 
     nodes: int
@@ -43,7 +43,7 @@ class PushDown:
     stops: tuple[Stop, ...]
 
     def describe(self) -> str:
-        """How far it got and why it ended there, in a line."""
+        """How far the selection moved and why it stopped there, in one line."""
         stops = "; ".join(f"{stop.value}: {stop.why}" for stop in self.stops)
         if not self.nodes:
             return f"not moved: {stops}"
@@ -52,27 +52,27 @@ class PushDown:
 
 
 class PushDownRowPass(ir.passes.InPlacePass):
-    """Move the pooling's GatherND from the end of the encoder to where the row's inputs are needed whole.
+    """Move the pooling's GatherND from the end of the encoder to the values of which every row is needed.
 
     Before: x -> Q, K, V -> Attention -> MatMul -> Add(x) -> norm -> feed-forward -> norm -> GatherND(row)
     After:  x -> K, V; x -> GatherND(row) -> Q -> Attention -> MatMul -> Add -> norm -> feed-forward -> norm
 
-    Requires: `cls` or `lasttoken` folded in (`fold_pooling`), shapes inferred (`cleanup`); raised where the picked row
-        is no row of a [batch, seq, hidden] tensor.
-    Ensures: moved nodes have 1 in place of seq; the vectors are the same on either padding side and for any mask. A
-        second application finds the row at the top already and changes nothing. Where another reader needs every row,
-        such as a further pooling mode, nothing moves and `result` says why.
+    Requires: a pooling `cls` or `lasttoken` (`fold_pooling`), shapes inferred (`cleanup`). A GatherND that does not
+        select a row of a [batch, seq, hidden] tensor is refused.
+    Ensures: moved nodes have 1 instead of seq in their shapes; the vectors are the same for either padding side and any
+        mask. A second application changes nothing. Where another reader needs every row, such as a second pooling mode,
+        nothing is moved and `result` gives the reason.
     Numerics: exact; a matrix product of fewer rows may sum in another order.
     Source: ONNX Runtime's compute optimizer, "upstream gather", for training graphs.
 
-    After a run, `result` says how far it got.
+    After a run, `result` says how far the selection moved.
     """
 
     def __init__(self) -> None:
         self.result = PushDown(0, 0, ())
 
     def requires(self, model: ir.Model) -> None:
-        """Refuse a pooling whose row is not picked out of token vectors."""
+        """Refuse a pooling that does not select a row of token vectors."""
         for pick in _picks(model.graph):
             data, index = dims_of(pick.inputs[0]), dims_of(pick.inputs[1])
             batch_dims = pick.attributes.get("batch_dims")
@@ -84,7 +84,7 @@ class PushDownRowPass(ir.passes.InPlacePass):
                 raise ir.passes.PreconditionError(f"push-down needs batch_dims 1, got {batch_dims}")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Find out what one row takes, then rewrite."""
+        """Find the inputs that one row needs, then rewrite."""
         graph = model.graph
         picks = _picks(graph)
         if len(picks) != 1:
@@ -102,25 +102,25 @@ class PushDownRowPass(ir.passes.InPlacePass):
 
 
 def _is_attention(node: ir.Node) -> bool:
-    """Whether it is an attention, or the softmax over the keys of one."""
+    """Whether the node is an Attention, or the Softmax over the keys of a decomposed one."""
     return node.op_type == "Attention" or (
         node.op_type == "Softmax" and (dims_of(node.outputs[0]) or ())[-1:] == (SEQ,)
     )
 
 
 def _picks(graph: ir.Graph) -> list[ir.Node]:
-    """The nodes by which the pooling picks rows of the encoder's output."""
+    """The nodes with which the pooling selects rows of the encoder's output."""
     return [node for node in graph if node.op_type == "GatherND" and stage_of(node) == "pooling"]
 
 
 @dataclass
 class _Plan:
-    """What is wanted of each value, and what follows for each node.
+    """What readers need of each value, and what each node will compute.
 
     wanted: value -> axes along which one row of it is enough for some reader.
-    whole: values of which some reader needs all, and one such reader; None where it is an output of the graph.
+    whole: value -> a reader that needs every row; None where the value is an output of the graph.
     moved: node -> axis of its outputs along which it will compute one row.
-    blocked: node -> why it cannot.
+    blocked: node -> the reason why it computes every row.
     """
 
     wanted: dict[ir.Value, set[int]] = field(default_factory=lambda: defaultdict(set))
@@ -129,14 +129,14 @@ class _Plan:
     blocked: dict[ir.Node, str] = field(default_factory=dict)
 
     def picked(self) -> list[tuple[ir.Value, int]]:
-        """Values of which a row is taken out, each with its axis: those that are there whole."""
+        """Values from which a row is selected, each with its axis: those whose producer computes every row."""
         return [
             (value, axis) for value, axes in self.wanted.items() for axis in axes if value.producer() not in self.moved
         ]
 
     def stops(self) -> list[Stop]:
-        """Why each of these is there whole."""
-        found = []
+        """Why every row of each of these is still computed."""
+        stops = []
         for value, axis in self.picked():
             if repeated_row(value, axis) is not None:
                 continue
@@ -147,8 +147,8 @@ class _Plan:
                 why = "it is an input"
             else:
                 why = self.blocked.get(producer, "it is the same for every text")
-            found.append(Stop(value.name or "", why))
-        return found
+            stops.append(Stop(value.name or "", why))
+        return stops
 
 
 def _reads_whole(reader: ir.Node | None) -> str:
@@ -156,7 +156,7 @@ def _reads_whole(reader: ir.Node | None) -> str:
 
 
 def _plan(graph: ir.Graph, pick: ir.Node) -> _Plan:
-    """Ask again with one more node blocked, until every row that is wanted can be had."""
+    """Repeat, excluding nodes whose input row cannot be selected, until the plan is consistent."""
     blocked: dict[ir.Node, str] = {}
     while True:
         plan = _demand(graph, pick, blocked)
@@ -173,7 +173,7 @@ def _plan(graph: ir.Graph, pick: ir.Node) -> _Plan:
 
 
 def _demand(graph: ir.Graph, pick: ir.Node, blocked: dict[ir.Node, str]) -> _Plan:
-    """Go from the outputs to the inputs: every reader of a value has said what it needs before the value is met."""
+    """Visit the nodes from the outputs to the inputs: every reader of a value is visited before its producer."""
     plan = _Plan(blocked=dict(blocked))
     plan.whole.update(dict.fromkeys(graph.outputs))
     for node in reversed(graph):
@@ -184,7 +184,7 @@ def _demand(graph: ir.Graph, pick: ir.Node, blocked: dict[ir.Node, str]) -> _Pla
             plan.whole[index] = node
             continue
         for made in node.outputs:
-            # A branch or a loop reads it from inside; that is no input of the node that holds them.
+            # A branch or a loop may read the value in its subgraph; then it is not an input of the node in this graph.
             plan.whole.update((made, reader) for reader in made.consumers() if reader.graph is not graph)
         rows = _rows_of(node, plan)
         for place, value in enumerate(node.inputs):
@@ -198,7 +198,7 @@ def _demand(graph: ir.Graph, pick: ir.Node, blocked: dict[ir.Node, str]) -> _Pla
 
 
 def _rows_of(node: ir.Node, plan: _Plan) -> dict[int, int] | None:
-    """Which rows of which inputs the node needs; None where it computes everything."""
+    """Input index -> axis of the one row that the node needs of it; None where the node computes every row."""
     used = [value for value in node.outputs if value in plan.wanted or value in plan.whole]
     axes = {axis for value in used for axis in plan.wanted.get(value, ())}
     if not axes or node in plan.blocked or any((dims_of(value) or (None,))[0] != BATCH for value in used):
@@ -240,11 +240,11 @@ def _rewrite(graph: ir.Graph, pick: ir.Node, plan: _Plan) -> None:
                 node.replace_input_with(place, picker.pick(value, *as_read(node, value, row_axis)))
     for node, axis in plan.moved.items():
         for made in node.outputs:
-            if (dims := dims_of(made)) is not None:  # an output that is left out has none
+            if (dims := dims_of(made)) is not None:  # an omitted output has no shape
                 made.shape = ir.Shape(one_row(dims, axis))
     for moved in plan.moved:
         _narrow(graph, moved)
-    # What is left of the pooling's own pick: the one row, without its axis.
+    # The pooling's own selection becomes a Squeeze of the axis of size 1.
     data, output = pick.inputs[0], pick.outputs[0]
     squeezed = ir.Value(name=f"{output.name}.row", type=output.type, shape=output.shape)
     squeeze = ir.node("Squeeze", [data, integers(graph, [1])], outputs=[squeezed], name=f"{pick.name}.row")
@@ -256,7 +256,7 @@ def _rewrite(graph: ir.Graph, pick: ir.Node, plan: _Plan) -> None:
 
 
 def _narrow(graph: ir.Graph, node: ir.Node) -> None:
-    """Reshape and repeat to the dimensions that its output has now."""
+    """Give a Reshape or an Expand the target shape of its new output."""
     source, target = dims_of(node.inputs[0]), dims_of(node.outputs[0])
     assert source is not None and target is not None
     if node.op_type == "Reshape":

@@ -1,7 +1,7 @@
-"""Write the attention of a single query row as two matrix products and a softmax.
+"""Write an attention over a single query row as two matrix products and a softmax.
 
-Engines have fused kernels for many queries, and none for an `Attention` of one; the three operators they fuse by
-themselves. Runs behind the push-down, which makes such nodes.
+Engines have fused kernels for an `Attention` of many queries and none for one query, but they fuse these three
+operators. Runs after the push-down, which makes such nodes.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ class RowAttentionPass(ir.passes.InPlacePass):
     Before: Attention(Q [batch, heads, 1, head], K, V, mask)
     After:  MatMul(Q * scale, Transpose(K)) -> Add(mask) -> Softmax -> MatMul(V)
 
-    Requires: shapes inferred. Left alone: more than one query, a different number of heads in K and V, a soft cap, a
-        mask that is not float, causal by attribute, further inputs or outputs.
+    Requires: shapes inferred. An Attention stays as it is if it has more than one query, a different number of heads in
+        K and V, a soft cap, a mask that is not float, the attribute is_causal, or further inputs or outputs.
     Ensures: the output keeps its name and shape.
-    Numerics: exact up to the order of the scaling; the scale is applied to the query.
+    Numerics: exact up to the order of operations; the scale is applied to the query.
     Source: ONNX, the function body of `Attention`; measured: TensorRT-RTX 1.7 builds no Attention of one query.
     """
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite node by node."""
         graph = model.graph
-        found = [node for node in graph if _is_row_attention(node)]
+        attentions = [node for node in graph if _is_row_attention(node)]
         stage = Stage(graph, _STAGE)
-        for node in found:
+        for node in attentions:
             _decompose(stage, node)
-        if found:
+        if attentions:
             graph.sort()
-        return ir.passes.PassResult(model, modified=bool(found))
+        return ir.passes.PassResult(model, modified=bool(attentions))
 
 
 def _is_row_attention(node: ir.Node) -> bool:
@@ -74,7 +74,7 @@ def _decompose(stage: Stage, node: ir.Node) -> None:
     turned = stage.op("Transpose", key, perm=[0, 1, 3, 2], shape=shape(batch, heads, size, key_dims[2]))
     scores_dims: Dims = (batch, heads, 1, key_dims[2])
     scores = stage.op("MatMul", scaled, turned, shape=shape(*scores_dims))
-    # What ranges measure of the scores inside the Attention holds for these.
+    # The name under which `ranges` measures the scores of the Attention, so that the measurement applies here.
     scores.name = scores_name(node)
     if len(node.inputs) > 3 and node.inputs[3] is not None:
         scores = stage.op("Add", scores, node.inputs[3], shape=shape(*scores_dims))

@@ -1,6 +1,6 @@
-"""Take the picked row of each text out of a tensor that holds every row, whichever axis they lie along.
+"""Append nodes that select one row per text from a tensor that holds every row, along any axis.
 
-Ignorant of who wants the row; `push_down_row` does.
+Independent of the reader of the row; `push_down_row` decides where one is selected.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def one_row(dims: Dims, axis: int) -> Dims:
 
 
 def as_read(reader: ir.Node, value: ir.Value, axis: int) -> tuple[Dims, int]:
-    """The dimensions of an input as the reader broadcasts it, and where the axis is among them."""
+    """The dimensions of an input as the reader broadcasts it, and the index of `axis` among them."""
     dims = dims_of(value)
     assert dims is not None
     rank = len(dims_of(reader.outputs[0]) or ())
@@ -28,12 +28,12 @@ def as_read(reader: ir.Node, value: ir.Value, axis: int) -> tuple[Dims, int]:
 
 
 def can_pick(dims: Dims, axis: int) -> bool:
-    """Whether one row for each text can be taken out: the batch comes first, or there is none."""
+    """Whether one row per text can be selected: axis 0 is the batch, or no axis is."""
     return axis > 0 and dims[axis] == SEQ and dims[0] in (BATCH, 1) and BATCH not in dims[1:]
 
 
 def repeated_row(value: ir.Value, axis: int) -> ir.Value | None:
-    """The one row that a value repeats along an axis, such as the canonical mask; None where it does not."""
+    """The one row that a value repeats along an axis, as the canonical mask does; None where rows may differ."""
     producer, dims = value.producer(), dims_of(value)
     if producer is None or producer.op_type != "Expand" or dims is None:
         return None
@@ -41,7 +41,7 @@ def repeated_row(value: ir.Value, axis: int) -> ir.Value | None:
 
 
 class RowPicker:
-    """Takes one row out of whole values. Nodes are appended; the pass sorts the graph."""
+    """Appends the nodes that select a row, once per value and axis; the pass then sorts the graph."""
 
     def __init__(self, stage: Stage, index: ir.Value) -> None:
         self._stage = stage
@@ -49,7 +49,7 @@ class RowPicker:
         self._picked: dict[tuple[ir.Value, Dims, int], ir.Value] = {}
 
     def pick(self, value: ir.Value, dims: Dims, axis: int) -> ir.Value:
-        """One row of each text, of `value` as it broadcasts to `dims`: [batch, ..., 1 along `axis`, ...]."""
+        """One row per text of `value` broadcast to `dims`: [batch, ..., 1 along `axis`, ...]."""
         key = value, dims, axis
         if key not in self._picked:
             repeated = repeated_row(value, axis - len(dims) + len(dims_of(value) or ()))
@@ -76,7 +76,7 @@ class RowPicker:
         return op("Unsqueeze", picked, self._stage.axes(axis), dtype=dtype, shape=ir.Shape(one_row(dims, axis)))
 
     def _of_all(self, value: ir.Value, dims: Dims, axis: int) -> ir.Value:
-        """Of a value that is the same for every text; the batch comes in with the rows."""
+        """Select rows of a value that is the same for every text; the index adds the batch axis."""
         op, dtype = self._stage.op, _dtype(value)
         index = op("Squeeze", self._index, self._stage.axes(1), dtype=ir.DataType.INT64, shape=ir.Shape([BATCH]))
         gathered = (*dims[:axis], BATCH, *dims[axis + 1 :])

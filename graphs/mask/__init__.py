@@ -1,1 +1,1 @@
-"""Attention masks: what the subgraph of a mask computes, and every mask in one form."""
+"""Attention masks: find what each one means, and rewrite all of them to one form."""

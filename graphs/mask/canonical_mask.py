@@ -1,7 +1,7 @@
 """Replace each attention mask by one canonical additive mask, computed once for all layers.
 
-What a mask means is found by `mask_form`; here it is written back in the one form that ONNX Runtime, OpenVINO and
-TensorRT all compute and fuse.
+`mask_form` finds the meaning of a mask; this pass writes it in the one form that ONNX Runtime, OpenVINO and TensorRT
+all compute and fuse.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _STAGE = "mask"
 
 @dataclass(frozen=True)
 class CanonicalMask:
-    """A mask that was replaced: the value's name, its form, and by how many nodes it was read."""
+    """A mask that was replaced: the name of its value, its form, and the number of nodes that read it."""
 
     value: str
     form: MaskForm
@@ -31,21 +31,21 @@ class CanonicalMask:
 
 
 class CanonicalMaskPass(ir.passes.InPlacePass):
-    """Write the masks of all layers as one additive mask each form.
+    """Rewrite the masks of all layers as additive masks, one for each distinct form.
 
     Before: Range, GatherND, And, ... -> bool [batch, 1, seq, seq] -> Attention; Where(mask, scores, -large) -> Softmax
     After:  Where(mask, 0, -large) -> float [batch, 1, 1, seq], or [batch, 1, seq, seq] where positions matter;
             -> Expand -> Attention; Add(scores, mask) -> Softmax
 
-    Requires: shapes inferred (`cleanup`); an input attention_mask int64 [batch, seq]; no pooling yet, which reads the
-        mask as well.
-    Ensures: every recognised mask reads attention_mask through the same nodes. What is not recognised stays, and
-        `unrecognised` names it.
-    Numerics: exact for every query that may attend to a key. One that may attend to none gets the mean over all keys
-        instead of NaN or zeros: such a query is padding, or stands behind padding that nothing reads.
+    Requires: shapes inferred (`cleanup`); an input attention_mask int64 [batch, seq]; no pooling yet, since the pooling
+        reads the mask too.
+    Ensures: all recognised masks share the nodes that read attention_mask. Masks that are not recognised stay, and
+        `unrecognised` lists them.
+    Numerics: exact for every query that may attend to a key. A query that may attend to none gets the mean over all
+        keys instead of NaN or zeros; its output is never read, since it is padding or sees only padding.
     Source: ONNX, `Attention`; NVIDIA, fused attention takes an additive mask in the dtype of the scores.
 
-    After a run, `masks` and `unrecognised` say what was found.
+    After a run, `masks` and `unrecognised` list the masks.
     """
 
     def __init__(self) -> None:
@@ -53,7 +53,7 @@ class CanonicalMaskPass(ir.passes.InPlacePass):
         self.unrecognised: tuple[str, ...] = ()
 
     def requires(self, model: ir.Model) -> None:
-        """Refuse a graph whose mask is no input, or is shaped already."""
+        """Refuse a graph without an input attention_mask of two axes."""
         mask = next((value for value in model.graph.inputs if value.name == ATTENTION_MASK), None)
         if mask is None:
             raise ir.passes.PreconditionError(f"a canonical mask needs an input {ATTENTION_MASK}; the graph has none")
@@ -65,30 +65,30 @@ class CanonicalMaskPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Find the masks, then replace them."""
         graph = model.graph
-        found: list[tuple[ir.Value, MaskForm, list[MaskUse]]] = []
+        recognised: list[tuple[ir.Value, MaskForm, list[MaskUse]]] = []
         unrecognised: list[str] = []
         for value in mask_values(graph):
             if _is_canonical(value):
-                continue  # so that a second run changes nothing
+                continue  # a second run changes nothing
             for switches_off in (False, True):
                 uses = [use for use in mask_uses(value) if use.switches_off == switches_off]
                 form = None
                 if uses and all(use.replaceable for use in uses):
                     form = find_form(MaskProgram(graph, value, inverted=switches_off))
                 if form is not None:
-                    found.append((value, form, uses))
+                    recognised.append((value, form, uses))
                 elif uses:
                     unrecognised.append(value.name or "")
-        if found:
-            # Only now: every subgraph was evaluated as the exporter wrote it.
+        if recognised:
+            # After the search, so that every subgraph was evaluated as the exporter wrote it.
             writer = _Writer(graph)
-            for _, form, readers in found:
+            for _, form, readers in recognised:
                 for reader in readers:
                     _replace(graph, reader, writer, form)
             graph.sort()
-        self.masks = tuple(CanonicalMask(value.name or "", form, len(readers)) for value, form, readers in found)
+        self.masks = tuple(CanonicalMask(value.name or "", form, len(readers)) for value, form, readers in recognised)
         self.unrecognised = tuple(unrecognised)
-        return ir.passes.PassResult(model, modified=bool(found))
+        return ir.passes.PassResult(model, modified=bool(recognised))
 
 
 def _is_canonical(value: ir.Value) -> bool:
@@ -116,7 +116,7 @@ def _replace(graph: ir.Graph, use: MaskUse, writer: _Writer, form: MaskForm) -> 
 
 
 class _Writer:
-    """Writes each form once. Nodes are appended; the pass sorts the graph."""
+    """Appends the nodes of each form once; the pass then sorts the graph."""
 
     def __init__(self, graph: ir.Graph) -> None:
         self._stage = Stage(graph, _STAGE)
@@ -136,14 +136,14 @@ class _Writer:
                 query = op("Unsqueeze", token, axes(1, 3), dtype=ir.DataType.BOOL, shape=ir.Shape([BATCH, 1, SEQ, 1]))
                 allowed = op("And", query, allowed, dtype=ir.DataType.BOOL, shape=_WHOLE)
             zero = self._stage.constant("zero", 0.0)
-            # Half the lowest number: two such masks in one sum stay finite, and max pooling's own constant is another,
-            # with which this one would be merged and then not clamped in fp16.
+            # Half the lowest number, for two reasons. The sum of two masks stays finite. And the constant differs from
+            # the one of max pooling: cleanup would merge equal constants, and the fp16 rules clamp only this one.
             hidden = self._stage.constant("hidden", np.finfo(np.float32).min / 2)
             self._additive[form] = op("Where", allowed, zero, hidden, shape=allowed.shape)
         return self._additive[form]
 
     def whole(self, form: MaskForm) -> ir.Value:
-        """The same for each query, float32 [batch, 1, seq, seq]: ONNX Runtime's Attention broadcasts no queries."""
+        """The same mask as float32 [batch, 1, seq, seq], since ONNX Runtime's Attention does not broadcast axis 2."""
         if form.by_position or form.query_too:
             return self.additive(form)
         if form not in self._whole:
@@ -157,7 +157,7 @@ class _Writer:
         return self._whole[form]
 
     def _bands(self, form: MaskForm) -> list[ir.Value]:
-        """What the form says of positions, bool [1, 1, seq, seq] each."""
+        """The conditions of the form on positions, bool [seq, seq] each."""
         if not form.by_position:
             return []
         op, axes, constant = self._stage.op, self._stage.axes, self._stage.constant

@@ -1,8 +1,8 @@
-"""What an attention mask means: which keys each query may attend to, found by running the mask's own subgraph.
+"""Find which keys each query may attend to under an attention mask, by running the subgraph that computes the mask.
 
-Exporters write a mask as they compute it, in dozens of ways. What counts is a function of the attention_mask and of two
-positions, so the subgraph is evaluated, and the form is accepted only where it gives the same answer everywhere.
-Ignorant of how the form is written back.
+Exporters compute the same mask by many different subgraphs. The meaning of a mask is a function of attention_mask and
+two positions, so the subgraph is evaluated on many inputs, and a form is accepted only if it agrees on all of them.
+Independent of how the form is written to the graph.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ import numpy.typing as npt
 from graphs.mask.mask_program import Bools, CannotRunError, MaskProgram
 
 _EXHAUSTIVE = (1, 2, 3, 4, 5)
-"""Lengths at which every attention_mask there is gets tried."""
+"""Lengths at which every possible attention_mask is evaluated."""
 
 _BEYOND = 3
-"""How much longer than its reach a mask is tried: what is off by one shows."""
+"""Masks are evaluated at lengths up to their reach plus this number, so that an error by one position shows."""
 
 _LONGEST = 8300
-"""The longest sequence that is evaluated: a window that reaches further is not recognised."""
+"""The longest sequence that is evaluated; a mask with a longer window is not recognised."""
 
 _ELEMENTS = 2**20
-"""Of the largest mask that is tried with several texts."""
+"""The most elements of a mask [batch, seq, seq] that is evaluated."""
 
 
 @dataclass(frozen=True)
 class MaskForm:
     """Query i may attend to key j where key j is a token and `-ahead <= i - j <= behind`.
 
-    behind, ahead: None for without limit; ahead 0 is causal.
-    query_too: only where query i is a token as well.
+    behind, ahead: in positions; None means no limit, and ahead = 0 is causal.
+    query_too: query i must be a token as well.
     """
 
     behind: int | None
@@ -42,11 +42,11 @@ class MaskForm:
 
     @property
     def by_position(self) -> bool:
-        """Whether the positions matter, and not only which keys are tokens."""
+        """Whether the form depends on positions, and not only on which keys are tokens."""
         return self.behind is not None or self.ahead is not None
 
     def allowed(self, mask: npt.NDArray[np.int64]) -> Bools:
-        """The form on attention_mask [batch, seq], as bool [batch, seq, seq]."""
+        """The form applied to attention_mask [batch, seq]: bool [batch, seq, seq]."""
         tokens, length = mask > 0, mask.shape[1]
         allowed = np.broadcast_to(tokens[:, None, :], (*mask.shape, length)).copy()
         if self.behind is not None:
@@ -57,7 +57,7 @@ class MaskForm:
 
 
 def find_form(program: MaskProgram) -> MaskForm | None:
-    """The form of a mask, or None where no form agrees with it everywhere it was tried."""
+    """The form of a mask, or None where no form agrees with it on every input that was tried."""
     everything = _everything(program)
     band = None if everything is None else _band(everything)
     if everything is None or band is None:
@@ -78,11 +78,11 @@ def find_form(program: MaskProgram) -> MaskForm | None:
 
 
 def _everything(program: MaskProgram) -> Bools | None:
-    """What is allowed without padding, bool [seq, seq], so long that everything in the subgraph has had its effect."""
+    """The mask without padding, bool [seq, seq], evaluated at a length beyond the reach of the subgraph."""
     if program.reach + _BEYOND > _LONGEST:
         return None
     length = max(int(np.ceil(program.reach)) + _BEYOND, *_EXHAUSTIVE)
-    # Longer than a table that is cut to the sequence, the graph itself fails, and nothing can be wrong.
+    # The subgraph may fail beyond the length of a table that it slices; then that length is the longest to evaluate.
     for n in (length, *(size for size in program.tables if size < length and _fails(program, size + 1))):
         try:
             allowed = program.allowed(np.ones((1, n), np.int64))
@@ -101,13 +101,13 @@ def _fails(program: MaskProgram, length: int) -> bool:
 
 
 def _band(allowed: Bools) -> tuple[int | None, int | None] | None:
-    """How far a query sees behind and ahead, None where it sees all; None where that is no single band.
+    """How far a query may attend behind and ahead, None for no limit; None instead of the pair if it is not one band.
 
     Args:
         allowed: bool [seq, seq], without padding.
     """
     n = len(allowed)
-    # By distance i - j: from the first column upwards, from the first row downwards.
+    # The first column holds distances i - j = 0, 1, ...; the first row holds i - j = 0, -1, ...
     behind, ahead = allowed[:, 0], allowed[0, :]
     if (
         not behind[0]
@@ -120,7 +120,7 @@ def _band(allowed: Bools) -> tuple[int | None, int | None] | None:
 
 
 def _masks(length: int) -> Iterator[npt.NDArray[np.int64]]:
-    """What is tried: everything there is on short sequences, a sample on long ones, int64 [batch, seq] each."""
+    """The masks to evaluate, int64 [batch, seq] each: all masks of short lengths, a sample of long ones."""
     for n in _EXHAUSTIVE:
         yield (np.arange(2**n)[:, None] >> np.arange(n)) & 1
     for n in range(length - _BEYOND if length**2 < _ELEMENTS else length, length + 1):
@@ -128,7 +128,7 @@ def _masks(length: int) -> Iterator[npt.NDArray[np.int64]]:
 
 
 def _sample(length: int) -> npt.NDArray[np.int64]:
-    """Masks of a length at random, and padded on either side to any length; fewer the longer they are."""
+    """Random masks of one length, and masks padded on either side by any amount; fewer for longer lengths."""
     rng = np.random.default_rng(0)
     padded = np.arange(length) < rng.permutation(length + 1)[:, None]
     sided = np.stack([padded, padded[:, ::-1]], axis=1).reshape(-1, length)

@@ -1,7 +1,8 @@
-"""Run the subgraph that computes one attention mask, and know how long a sequence must be to show all that it does.
+"""Run the subgraph that computes one attention mask, and bound the sequence length up to which it must be tested.
 
-A mask is arithmetic on positions: thresholds, sums of them, tables. Only operators are accepted of which it can be said
-how far a number reaches, so that a window of 4096 is tried beyond 4096. Ignorant of what masks are for.
+A mask is arithmetic on positions: thresholds, sums, tables. The reach of a subgraph is the length beyond which its
+behaviour repeats: a window of 4096 has a reach of 4096 or more, and must be tested beyond it. Only operators with a
+known reach are accepted. Independent of what masks are for.
 """
 
 from __future__ import annotations
@@ -17,43 +18,47 @@ from onnx.reference import ReferenceEvaluator
 
 from graphs.ir.constants import array_of
 from graphs.ir.dims import BATCH, SEQ, dims_of
+from graphs.ir.movement import LAYOUT
 from graphs.ir.names import ATTENTION_MASK
 
 Bools = npt.NDArray[np.bool_]
 
 SWITCHED_OFF = -1e4
-"""An additive mask at or below it leaves nothing of a score."""
+"""At or below this number, an additive mask makes the attention weight zero."""
 
 _SUMS = frozenset(
     {"Add", "Sub", "Equal", "Greater", "GreaterOrEqual", "Less", "LessOrEqual"}
     | {"Concat", "Gather", "GatherElements", "GatherND", "Range", "Slice", "Trilu"}
 )
-"""Operators by which the reaches of the inputs add up: i - 3 <= 4 tells positions apart up to 7."""
+"""Operators whose reach is the sum of their inputs' reaches: i - 3 <= 4 distinguishes positions up to 7."""
 
-_MOVED = frozenset({"Cast", "Expand", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"})
+_MOVED = LAYOUT | {"Cast"}
+"""Operators that change layout or dtype. Those that select values by position, such as Gather and Slice, are in _SUMS:
+their indices are positions too."""
+
 _OTHERS = _MOVED | {"Abs", "And", "ConstantOfShape", "Max", "Min", "Neg", "Not", "Or", "Shape", "Where", "Xor"}
-"""Operators by which a number reaches no further than before."""
+"""Operators whose reach is the largest of their inputs' reaches."""
 
 _FILLED = _MOVED | {"Add", "Max", "Min", "Mul", "Neg", "Sub", "Trilu", "Where"}
-"""Operators behind which a number that switches off is one still."""
+"""Operators that keep a masking constant a masking constant (their output still hides the position)."""
 
 _EXACT = frozenset({ir.DataType.BOOL, ir.DataType.INT32, ir.DataType.INT64, ir.DataType.FLOAT, ir.DataType.DOUBLE})
-"""Dtypes in which every position is itself."""
+"""Dtypes that represent every position exactly."""
 
 
 class CannotRunError(Exception):
-    """The subgraph fails on sequences of this length: they are longer than a table that it reads."""
+    """The subgraph fails on sequences of this length, because a table in it is shorter."""
 
 
 class MaskProgram:
     """The subgraph that computes one mask from attention_mask, ready to run.
 
-    reach: beyond sequences of this length nothing new happens; infinite where that cannot be said.
-    tables: sizes of the constants, any of which may end what can be computed.
+    reach: the sequence length beyond which the behaviour repeats; infinite where it is unknown.
+    tables: sizes of the constants, in rising order; the subgraph may fail on sequences longer than any of them.
     """
 
     def __init__(self, graph: ir.Graph, value: ir.Value, *, inverted: bool = False) -> None:
-        """Cut out the subgraph of `value`; `inverted` where true means "not allowed"."""
+        """Extract the subgraph of `value`; `inverted`: true in the mask means "may not attend"."""
         self._inverted = inverted
         part = ir.convenience.extract(graph, inputs=graph.inputs, outputs=[value])
         self._inputs = [v for v in part.inputs if v.uses()]
@@ -65,7 +70,7 @@ class MaskProgram:
             self._evaluator = ReferenceEvaluator(ir.to_proto(ir.Model(part, ir_version=10))).run
 
     def allowed(self, mask: npt.NDArray[np.int64]) -> Bools | None:
-        """Which keys each query may attend to, bool [batch, seq, seq]; None where it is no mask of 0 and -large.
+        """Which keys each query may attend to, bool [batch, seq, seq]; None where its values are not 0 and -large.
 
         Raises:
             CannotRunError: the subgraph fails at this length.
@@ -91,13 +96,13 @@ class MaskProgram:
 
 
 def _can_feed(value: ir.Value) -> bool:
-    """Whether the dtype and each dimension of an input is known: batch, seq, or a number."""
+    """Whether the dtype of an input is known, and each of its dimensions is batch, seq or a number."""
     dims = dims_of(value)
     return value.dtype is not None and dims is not None and all(d in (BATCH, SEQ) or isinstance(d, int) for d in dims)
 
 
 def _feed(value: ir.Value, mask: npt.NDArray[np.int64]) -> npt.NDArray[np.generic]:
-    """The mask; of any other input only the shape is read."""
+    """The value of an input: the mask, or zeros for any other input, of which the subgraph reads only the shape."""
     sizes = dict(zip((BATCH, SEQ), mask.shape, strict=True))
     assert value.dtype is not None
     shape = [sizes[dim] if isinstance(dim, str) else int(dim or 0) for dim in dims_of(value) or ()]
@@ -105,7 +110,7 @@ def _feed(value: ir.Value, mask: npt.NDArray[np.int64]) -> npt.NDArray[np.generi
 
 
 def _reach(part: ir.Graph) -> float:
-    """The length beyond which nothing new happens; infinite where an operator may do anything."""
+    """The length beyond which the behaviour repeats; infinite where the reach of an operator is unknown."""
     reaches: dict[ir.Value, float] = {}
     finest, scalings = 1.0, 0
     for value in part.initializers.values():
@@ -128,12 +133,12 @@ def _reach(part: ir.Graph) -> float:
             number, step = _reach_and_step(node.outputs[0], attribute.as_tensor().numpy())
             reach, finest = max(reach, number), min(finest, step)
         reaches.update((value, reach) for value in node.outputs)
-    # 0.1 * i <= 4 reaches to 40.
+    # Multiplied by fractions, positions reach further: 0.1 * i <= 4 has a reach of 40.
     return max(reaches.values(), default=0.0) / finest**scalings
 
 
 def _reach_and_step(value: ir.Value, array: npt.NDArray[Any] | None) -> tuple[float, float]:
-    """How far a constant reaches, by its numbers and its size, and how close a number of it is to a whole one."""
+    """The reach of a constant, from its numbers and its size, and the smallest distance of a number to an integer."""
     if array is None:
         return math.inf, 1.0
     size = float(max(array.shape, default=0))
@@ -141,21 +146,21 @@ def _reach_and_step(value: ir.Value, array: npt.NDArray[Any] | None) -> tuple[fl
         return size, 1.0
     numbers = array.astype(np.float64)
     if array.dtype.kind == "f":
-        # A table is no longer than its positions, so what switches off in it is none of them.
+        # The length of a table is counted by `size`, so masking numbers inside it need not count as positions.
         numbers = numbers[np.isfinite(numbers) & ((numbers > SWITCHED_OFF) | (array.size == 1))]
     elif all(node.op_type == "Slice" for node in value.consumers()):
-        numbers = numbers[np.abs(numbers) < 2**31]  # to the end
+        numbers = numbers[np.abs(numbers) < 2**31]  # larger numbers mean "to the end of the axis"
     steps = np.abs(numbers - np.rint(numbers))
     return float(max(np.abs(numbers).max(initial=0.0), size)), float(steps[steps > 0].min(initial=1.0))
 
 
 def _switches_off(value: ir.Value, array: npt.NDArray[Any]) -> bool:
-    """Whether a constant is the large number that switches off, and is never compared to a position."""
+    """Whether a constant is the large number that masks a score, and is never compared to a position."""
     return array.dtype.kind == "f" and abs(array.item()) >= -SWITCHED_OFF and _only_filled(value)
 
 
 def _only_filled(value: ir.Value) -> bool:
-    """Whether nothing is done with a number but to select it, to add it and to scale it."""
+    """Whether every operator that reads the value, directly or through others, only selects, adds or scales it."""
     return all(
         node.op_type in _FILLED and not (node.op_type == "Where" and place == 0) and _only_filled(node.outputs[0])
         for node, place in value.uses()

@@ -1,6 +1,6 @@
-"""Find what reads an attention mask: values made of it alone, and the nodes that switch attention off by them.
+"""Find the values computed from attention_mask alone, and the nodes that use them to mask attention.
 
-Ignorant of what the masks mean.
+Independent of what the masks mean.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ _SCORE_ARITHMETIC = frozenset({"Add", "Div", "Mul", "Where", "Identity", "Cast"}
 
 
 class MaskUse(NamedTuple):
-    """A node, and the place among its inputs at which it reads a mask."""
+    """A node, and the index of the input that is a mask."""
 
     node: ir.Node
     place: int
 
     @property
     def fill(self) -> int | None:
-        """The input of a Where that holds the number which switches off; None where neither is one."""
+        """The index of the input of a Where that is a masking constant; None where neither is one."""
         return _fill_side(self.node) if self.node.op_type == "Where" else None
 
     @property
     def switches_off(self) -> bool:
-        """Whether the mask is true where attention is off: Where(padding, -large, scores)."""
+        """Whether true in the mask means "may not attend": Where(padding, -large, scores)."""
         return self.fill == 1
 
     @property
     def replaceable(self) -> bool:
-        """Whether a mask [batch, 1, seq, seq] fits here, and no output of the graph shows masked scores."""
+        """Whether a mask [batch, 1, seq, seq] fits here, and no graph output depends on the masking constant."""
         if self.node.op_type == "Attention":
             return True
         dims, mask = dims_of(self.node.outputs[0]), dims_of(self.node.inputs[self.place])
@@ -49,30 +49,30 @@ class MaskUse(NamedTuple):
 
 
 def mask_uses(value: ir.Value) -> list[MaskUse]:
-    """Where `value` is used to switch attention off."""
+    """The uses of `value` as an attention mask."""
     return [use for node, place in value.uses() if _reads_as_mask(use := MaskUse(node, place))]
 
 
 def mask_values(graph: ir.Graph) -> list[ir.Value]:
-    """Values computed from attention_mask and shapes alone that something else reads, in graph order."""
+    """Values computed from attention_mask and shapes alone that other computations read, in graph order."""
     mask = {value for value in graph.inputs if value.name == ATTENTION_MASK}
     other = {value for value in graph.inputs if value.name != ATTENTION_MASK}
     biases: set[ir.Value] = set()
-    found: dict[ir.Value, None] = {}
+    masks: dict[ir.Value, None] = {}
     for node in graph:
         if node.op_type in ("Shape", "Size") and not node.domain:
             continue
         inputs = [value for value in node.inputs if value is not None]
         reads_mask = any(value in mask for value in inputs)
-        # What a branch or loop reads is not among its inputs; and a mask may meet a bias before the scores.
+        # A branch or a loop reads values that are not among its inputs. A mask may be added to a position bias first.
         if any(value in other for value in inputs) or _has_graph(node) or (reads_mask and _meets_bias(node, biases)):
             other.update(node.outputs)
-            found.update(dict.fromkeys(v for v in inputs if v in mask and v.producer() is not None))
+            masks.update(dict.fromkeys(v for v in inputs if v in mask and v.producer() is not None))
         elif reads_mask:
             mask.update(node.outputs)
         elif any(value in biases or _is_learned(value) for value in inputs):
             biases.update(node.outputs)
-    return list(found)
+    return list(masks)
 
 
 def _has_graph(node: ir.Node) -> bool:
@@ -84,7 +84,7 @@ def _meets_bias(node: ir.Node, biases: set[ir.Value]) -> bool:
 
 
 def _is_learned(value: ir.Value) -> bool:
-    """Whether a table holds more than what masks are made of: 0, 1 and what switches off."""
+    """Whether a table holds other numbers than masks do: 0, 1 and masking constants."""
     if value.dtype != ir.DataType.FLOAT or (array := array_of(value)) is None:
         return False
     numbers = np.asarray(array, np.float32)
@@ -104,7 +104,7 @@ def _reads_as_mask(use: MaskUse) -> bool:
 
 
 def _softmax_follows(node: ir.Node) -> bool:
-    """Whether all that reads the node is score arithmetic that ends in an attention."""
+    """Whether every reader of the node is arithmetic on scores that ends in an attention."""
     uses = node.outputs[0].uses()
     return bool(uses) and all(
         _is_attention(reader, place) or (reader.op_type in _SCORE_ARITHMETIC and _softmax_follows(reader))
@@ -120,7 +120,7 @@ def _is_attention(node: ir.Node, place: int) -> bool:
 
 
 def _shows(node: ir.Node) -> bool:
-    """Whether masked scores are an output of the graph, which tells one large number from another."""
+    """Whether masked scores are a graph output, so that another masking constant would change that output."""
     output = node.outputs[0]
     return output.is_graph_output() or any(
         _shows(reader) for reader, place in output.uses() if not _is_attention(reader, place)
@@ -128,7 +128,7 @@ def _shows(node: ir.Node) -> bool:
 
 
 def _fill_side(node: ir.Node) -> int | None:
-    """The input of a Where that holds the number which switches off; None where neither is one."""
+    """The index of the input of a Where that is a masking constant; None where neither is one."""
     for place in (1, 2):
         number = scalar_of(node.inputs[place])
         if number is not None and number <= SWITCHED_OFF:

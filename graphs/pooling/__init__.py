@@ -1,1 +1,1 @@
-"""Pooling and what stands behind it: the exact meaning in numpy, and the same as graph nodes."""
+"""The pooling and the head that follows it: defined in numpy, and appended to a graph as nodes."""

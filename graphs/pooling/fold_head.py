@@ -1,6 +1,6 @@
-"""Append what stands behind the pooling: dense layers, normalisation, truncation.
+"""Append the head, the modules that follow the pooling: dense layers, normalisation, truncation.
 
-The values are `graphs.pooling.head`; here they become nodes. Ignorant of where the vectors come from.
+`graphs.pooling.head` defines them; this pass appends them as nodes. Independent of how the vectors are computed.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ _OPSET = 20  # the first with Gelu
 
 
 class FoldHeadPass(ir.passes.InPlacePass):
-    """Append the modules of `head` behind `sentence_embedding`, in order.
+    """Append the modules of `head` after `sentence_embedding`, in order.
 
     Before: sentence_embedding float32 [batch, hidden]
     After:  Gemm [-> activation] [-> Add(residual)] for a dense layer; ReduceL2 -> Max(1e-12) -> Div for normalisation;
             Slice for truncation; the last output is called sentence_embedding, float32 [batch, dim]
 
     Requires: `sentence_embedding` as the only output, with a known width, and no head yet; opset 20 or later.
-    Ensures: the output keeps its name and dtype; every added node carries the stage `head`. An empty head, or one
-        that keeps every dimension, adds nothing and says so.
+    Ensures: the output keeps its name and dtype; every added node has the stage `head`. An empty head, or one that only
+        truncates to the full width, adds nothing, and the result says "not modified".
     Numerics: fp32; Gelu is the exact one. A zero row stays zero.
     Source: sentence-transformers, `Dense`, `Normalize`, `truncate_dim`; torch.nn.functional.normalize.
 
     Raises:
-        ValueError: a module does not fit the width of what reaches it. The graph is left as it was.
+        ValueError: a module does not fit the width of its input. The graph has not been changed.
     """
 
     def __init__(self, head: Head) -> None:
@@ -80,7 +80,7 @@ class FoldHeadPass(ir.passes.InPlacePass):
 
 
 def _widths(head: Head, width: int) -> list[int]:
-    """The width behind each module.
+    """The width of each module's output.
 
     Raises:
         ValueError: a module does not fit.

@@ -1,7 +1,7 @@
-"""Fold the pooling into the graph: token vectors in, one vector for each row out.
+"""Append the pooling to the graph: from token vectors to one vector per text.
 
-The meaning of every mode is `graphs.pooling.strategy.pool`; here it becomes nodes that ONNX Runtime, TensorRT and
-TensorRT-RTX all take. Ignorant of checkpoints and of what made the token vectors.
+`graphs.pooling.strategy.pool` defines every mode; this pass writes it as nodes that ONNX Runtime, TensorRT and
+TensorRT-RTX all accept. Independent of checkpoints and of how the token vectors are computed.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from graphs.ir.stage import Stage
 from graphs.pooling.strategy import PoolingMode, Strategy
 
 _INDEX = ir.DataType.INT32
-_OPSET = 18  # ReduceMax and ReduceMin take their axes as an input from here on
+_OPSET = 18  # the first in which ReduceMax and ReduceMin take their axes as an input
 
 
 class FoldPoolingPass(ir.passes.InPlacePass):
@@ -27,10 +27,10 @@ class FoldPoolingPass(ir.passes.InPlacePass):
             sentence_embedding float32 [batch, len(strategy) * hidden]
 
     Requires: `last_hidden_state` as the only output, with a known hidden size; an input `attention_mask`; opset 18 or
-        later. A graph that is pooled already lacks that output, so a second application is refused.
-    Ensures: one output; every added node carries the stage `pooling`; work that modes share is there once.
-    Numerics: exact up to the order of summation. What stands at masked positions, NaN and infinity included, reaches
-        no output; a NaN at a token reaches every mode that reads the token. A row without any token gives zeros.
+        later. A pooled graph lacks that output, so a second application is refused.
+    Ensures: one output; every added node has the stage `pooling`; modes share the nodes that they have in common.
+    Numerics: exact up to the order of summation. Values at masked positions, NaN and infinity included, do not affect
+        the output; a NaN at a token reaches every mode that reads the token. A row without any token gives zeros.
     Source: `graphs.pooling.strategy.pool`; sentence-transformers, `Pooling`.
     """
 
@@ -74,7 +74,7 @@ class FoldPoolingPass(ir.passes.InPlacePass):
 
 
 class _Tokens:
-    """The values that modes are made of. Each is emitted when it is first asked for, and only once."""
+    """The values that the modes share. The nodes of each are appended on first use, and only once."""
 
     def __init__(self, stage: Stage, hidden: ir.Value, mask: ir.Value) -> None:
         self.stage = stage
@@ -94,7 +94,7 @@ class _Tokens:
             case PoolingMode.MAX:
                 lowest = self.stage.constant("lowest", np.finfo(np.float32).min)
                 largest = op("ReduceMax", op("Where", self.is_token_3d, self.hidden, lowest), self.axis, keepdims=0)
-                # ReduceMax skips NaN (measured in ONNX Runtime), a sum does not: a broken token must show.
+                # ReduceMax skips NaN (measured in ONNX Runtime), a sum does not. A NaN must not be hidden.
                 is_nan = op("IsNaN", self.total, dtype=ir.DataType.BOOL)
                 return self._zero_if_empty(op("Where", is_nan, self.total, largest))
             case PoolingMode.MEAN:
@@ -167,14 +167,14 @@ class _Tokens:
     @cached_property
     def positions(self) -> ir.Value:
         """0, 1, ..., seq - 1, int32 [seq]."""
-        # Never floats: where a runtime executes those in bf16, they count to 256. Engines reduce int32.
+        # Integers, since a runtime that executes floats in bf16 represents them only up to 256. Engines reduce int32.
         ends = self.stage.constant("start", 0, np.int64), self.seq, self.stage.constant("step", 1, np.int64)
         return self.stage.op("Cast", self.stage.op("Range", *ends, dtype=ir.DataType.INT64), to=_INDEX, dtype=_INDEX)
 
     @cached_property
     def first(self) -> ir.Value:
         """Position of the first token, seq - 1 for a row without any, int32 [batch, 1]."""
-        # By position, not by ArgMax of the mask: which of equal values ArgMax takes differs between engines.
+        # By position and not by ArgMax of the mask: engines differ in which of several equal values ArgMax returns.
         step = self.stage.constant("step", 1, np.int64)
         last = self.stage.op("Sub", self.seq, step, dtype=ir.DataType.INT64)
         end = self.stage.op("Cast", last, to=_INDEX, dtype=_INDEX)

@@ -1,7 +1,7 @@
-"""What stands behind the pooling, in order: dense layers, normalisation, truncation. Values, no graph.
+"""The head, the modules that follow the pooling: dense layers, normalisation, truncation. Values, no graph.
 
-The exporter builds the PyTorch reference from the same values that `fold_head` turns into nodes. `apply_head` is their
-meaning in numpy, that both are tested against, and the reference itself where there is no PyTorch model.
+The exporter builds the PyTorch reference from the same values that `fold_head` writes as nodes. `apply_head` defines
+them in numpy: both are tested against it, and it is the reference where there is no PyTorch model.
 
 Source: sentence-transformers, `Dense`, `Normalize`, `truncate_dim`.
 """
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 
 class Activation(StrEnum):
-    """Activation of a dense layer, named after its ONNX operator where one operator does it all."""
+    """Activation of a dense layer, named after its ONNX operator where a single operator computes it."""
 
     IDENTITY = "Identity"
     TANH = "Tanh"
@@ -33,8 +33,9 @@ class Activation(StrEnum):
 class Dense:
     """`activation(x @ weight.T + bias)`, plus the residual where there is one.
 
-    weight: float32 [out, in]; bias: float32 [out] or None; residual: None, or float32 [out, in] by which the input is
-    projected, or "identity" where the input itself is added.
+    weight: float32 [out, in].
+    bias: float32 [out] or None.
+    residual: None; float32 [out, in], to add the input projected by it; or "identity", to add the input itself.
     """
 
     weight: npt.NDArray[np.float32]
@@ -56,11 +57,11 @@ class Truncate:
 
 
 Head = tuple[Dense | Normalize | Truncate, ...]
-"""The modules behind the pooling, in order."""
+"""The modules after the pooling, in order."""
 
 
 def apply_head(pooled: npt.NDArray[np.floating], head: Head) -> npt.NDArray[np.float32]:
-    """Apply the modules behind the pooling.
+    """Apply the modules after the pooling.
 
     Args:
         pooled: float [batch, dim].
@@ -109,7 +110,7 @@ def _activate(values: npt.NDArray[np.float64], activation: Activation) -> npt.ND
 
 
 def _sigmoid(values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """1 / (1 + exp(-x)), by way of exp(-|x|): it does not overflow, and near zero loses nothing, as tanh would."""
+    """1 / (1 + exp(-x)), computed from exp(-|x|), which does not overflow, and is precise where the result is tiny."""
     with np.errstate(under="ignore"):
         small = np.exp(-np.abs(values))
     return np.asarray(np.where(values >= 0, 1.0, small) / (1.0 + small))

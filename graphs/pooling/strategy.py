@@ -1,9 +1,9 @@
-"""What a pooling strategy is, and what each mode means, exactly.
+"""Pooling strategies and the exact definition of each mode.
 
-The names are sentence-transformers' own. `pool` is the meaning in numpy that the PyTorch reference and the ONNX graph
-are both tested against. A row whose mask holds no token gives zeros under every mode.
+The names are those of sentence-transformers. `pool` defines the modes in numpy; the PyTorch reference and the ONNX
+graph are tested against it. A row whose mask holds no token gives zeros in every mode.
 
-Source: sentence-transformers, `Pooling`; rows without a token are this project's definition.
+Source: sentence-transformers, `Pooling`; the result for rows without a token is this project's definition.
 """
 
 from __future__ import annotations
@@ -32,11 +32,11 @@ class PoolingMode(StrEnum):
 
 
 Strategy = tuple[PoolingMode, ...]
-"""One mode, or several whose vectors are concatenated in this order."""
+"""One mode, or several; their vectors are concatenated in this order."""
 
 
 def strategy_name(strategy: Strategy) -> str:
-    """The name used in the command line, the manifest and file names: modes joined by `+`."""
+    """The name of a strategy on the command line, in the manifest and in file names: modes joined by `+`."""
     return "+".join(strategy)
 
 
@@ -46,11 +46,11 @@ def parse_strategy(name: str) -> Strategy:
     Raises:
         ValueError: a mode is unknown, or named twice.
     """
-    known = ", ".join(PoolingMode)
+    names = ", ".join(PoolingMode)
     modes = []
     for part in name.split("+"):
         if part not in set(PoolingMode):
-            raise ValueError(f"unknown pooling {part!r} in {name!r}; expected one of {known}, or several joined by '+'")
+            raise ValueError(f"unknown pooling {part!r} in {name!r}; expected one of {names}, or several joined by '+'")
         modes.append(PoolingMode(part))
     if len(set(modes)) != len(modes):
         raise ValueError(f"pooling {name!r} names a mode twice")
@@ -80,7 +80,7 @@ def pool(
 def _pool_row(
     tokens: npt.NDArray[np.float64], positions: npt.NDArray[np.intp], mode: PoolingMode
 ) -> npt.NDArray[np.float64]:
-    """Pool one row's unmasked tokens, float64 [tokens, hidden]; `positions` are their places in the row."""
+    """Pool one row's unmasked tokens, float64 [tokens, hidden]; `positions` are their indices in the row."""
     if not len(tokens):
         return np.zeros(tokens.shape[1])
     match mode:

@@ -1,1 +1,1 @@
-"""fp16: how far each tensor goes, what stays fp32 and why, and a rehearsal of the rounding in fp32."""
+"""fp16: convert a graph, keep nodes fp32 by named rules, measure ranges, and simulate the rounding in fp32."""

@@ -1,7 +1,7 @@
-"""How large the scores inside an `Attention` operator can get: Q K^T * scale, which no output of the graph shows.
+"""Bound the scores inside an `Attention` operator, Q K^T * scale, which are not an output of the graph.
 
-A fused kernel may hold them in fp16, whatever goes in and comes out. Ignorant of what is done about it; `ranges`
-measures the bound on real text and the rule `measured-range` of `float16_rules` decides.
+A fused kernel may hold the scores in fp16, whatever the dtype of its inputs and output. `ranges` measures the bound on
+real text, and the rule `measured-range` of `float16_rules` uses it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from graphs.ir.stage import Stage
 
 
 def has_scores(node: ir.Node) -> bool:
-    """Whether the node is an Attention over Q and K [batch, heads, seq, head] with known head size."""
+    """Whether the node is an Attention over Q and K [batch, heads, seq, head] whose head size is a number."""
     if node.op_type != "Attention" or node.domain:
         return False
     shapes = [value.shape for value in node.inputs[:2] if value is not None]
@@ -20,9 +20,9 @@ def has_scores(node: ir.Node) -> bool:
 
 
 def score_bound(stage: Stage, node: ir.Node) -> ir.Value:
-    """A bound on the largest score of each row, float32 [1, batch]: longest query times longest key times scale.
+    """A bound on the largest score of each text, float32 [1, batch]: longest query times longest key times scale.
 
-    Taken head by head where Q and K have as many heads. By Cauchy and Schwarz no score is larger.
+    Computed per head where Q and K have equally many heads. It is a bound by the Cauchy-Schwarz inequality.
     """
     query, key = node.inputs[0], node.inputs[1]
     assert query is not None and key is not None and query.shape is not None and key.shape is not None

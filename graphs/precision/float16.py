@@ -1,7 +1,7 @@
-"""Turn a cleaned fp32 graph into a strongly typed fp16 graph, some nodes kept fp32 by named rules.
+"""Convert a cleaned fp32 graph to a strongly typed fp16 graph, in which named rules keep some nodes fp32.
 
-Precision lives in the graph: an engine builder that is strongly typed takes it as it stands. Ignorant of why a node
-must stay fp32; `float16_rules` says that.
+The graph states the precision of every tensor, and a strongly typed engine builder follows it. `float16_rules` decides
+which nodes stay fp32.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _SUFFIX = {ir.DataType.FLOAT: ".fp32", ir.DataType.FLOAT16: ".fp16"}
 
 @dataclass(frozen=True)
 class KeptNode:
-    """A node that stayed fp32: the rule, the node's name, and the tensor or constant it is for."""
+    """A node that stayed fp32: the rule, the node's name, and the tensor or constant that is the reason."""
 
     rule: str
     node: str
@@ -31,14 +31,14 @@ class KeptNode:
 
 
 class ConvertToFloat16Pass(ir.passes.InPlacePass):
-    """Retype every float tensor to fp16 but those that a rule keeps fp32; graph outputs stay fp32.
+    """Convert every float tensor to fp16, except those that a rule keeps fp32; graph outputs stay fp32.
 
     Before: Gather -> MatMul -> Attention -> ... -> ReduceSum -> Div, all fp32
     After:  Gather -> MatMul -> Attention -> ... in fp16 -> Cast -> ReduceSum -> Div in fp32
 
     Requires: an fp32 graph without subgraphs, every dtype known (`cleanup`), pooling and head folded in.
-    Ensures: the floats that a node computes with share one dtype; a tensor is cast at most once, and no cast reads
-        another float cast; operators that only move data have their input's dtype.
+    Ensures: the float inputs and outputs of a node share one dtype; a tensor is cast at most once, and no cast reads
+        another float cast; operators that only move values have their input's dtype.
     Numerics: fp16 rounding of weights and tensors; `rehearsal` shows what it does to the vectors.
     Source: NVIDIA's strongly typed networks; rules in `float16_rules`.
 
@@ -55,9 +55,9 @@ class ConvertToFloat16Pass(ir.passes.InPlacePass):
 
         Args:
             measured: tensor name -> largest magnitude on real text.
-            shared: fp16 tensors by the fp32 tensor they were made from; pass one dict for all graphs of a model, so
-                that each weight is converted, and later stored, once.
-            rules: which rules apply.
+            shared: fp32 tensor -> the fp16 tensor made from it; pass the same dict for all graphs of a model, so that
+                each weight is converted, and later stored, once.
+            rules: the rules to apply.
         """
         self.measured = measured
         self.shared = shared
@@ -65,7 +65,7 @@ class ConvertToFloat16Pass(ir.passes.InPlacePass):
         self.kept: tuple[KeptNode, ...] = ()
 
     def requires(self, model: ir.Model) -> None:
-        """Refuse a graph that is not plain, typed fp32."""
+        """Refuse a graph with subgraphs, unknown dtypes, or tensors that are not fp32."""
         for node in model.graph:
             if any(a.type in (ir.AttributeType.GRAPH, ir.AttributeType.GRAPHS) for a in node.attributes.values()):
                 raise ir.passes.PreconditionError(f"{node.op_type} {node.name} holds a subgraph; expected none")
@@ -76,7 +76,7 @@ class ConvertToFloat16Pass(ir.passes.InPlacePass):
                     raise ir.passes.PreconditionError(f"{value.name} is {value.dtype}; expected an fp32 graph")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Ask the rules, then retype."""
+        """Apply the rules, then convert the remaining nodes."""
         graph = model.graph
         _make_constants_visible(graph)
         _part_large_constants(graph)
@@ -84,8 +84,8 @@ class ConvertToFloat16Pass(ir.passes.InPlacePass):
         kept: dict[ir.Node, KeptNode] = {}
         modified = False
         for rule in self.rules:
-            for found in rule.find(evidence):
-                match found:
+            for finding in rule.find(evidence):
+                match finding:
                     case Keep(node, why) if _has_floats(node):
                         kept.setdefault(node, KeptNode(rule.name, node.name or "", why))
                     case Clamp(constant, limit):
@@ -110,7 +110,7 @@ class ConvertToFloat16Pass(ir.passes.InPlacePass):
 
 
 def _retype(node: ir.Node, retyped: _Retyped, kept: dict[ir.Node, KeptNode]) -> None:
-    """Give the floats of one node, whose producers are done, one dtype."""
+    """Give the floats of one node the same dtype; the producers of its inputs have theirs already."""
     origin = _fp32_source(node)
     if node not in kept and origin is not None:
         producer = origin.producer()
@@ -132,7 +132,7 @@ def _retype(node: ir.Node, retyped: _Retyped, kept: dict[ir.Node, KeptNode]) -> 
 
 
 def _fp32_source(node: ir.Node) -> ir.Value | None:
-    """The fp32 tensor that `node` moves, or None where it computes or moves fp16 and constants."""
+    """The fp32 tensor that `node` moves; None where it computes, or moves only fp16 tensors and constants."""
     moved = (value for value in moved_inputs(node) if value.const_value is None)
     return next((value for value in moved if value.dtype == ir.DataType.FLOAT), None)
 
@@ -143,12 +143,12 @@ def _has_floats(node: ir.Node) -> bool:
 
 
 def _takes_any_dtype(node: ir.Node) -> bool:
-    """Whether the node reads only a shape, or turns floats into something else, so that it needs no cast before it."""
+    """Whether the node accepts any float dtype and needs no cast: it reads only a shape, or casts from float."""
     return node.op_type in ("Shape", "Size") or (node.op_type == "Cast" and node.outputs[0].dtype not in _FLOATS)
 
 
 def _make_constants_visible(graph: ir.Graph) -> None:
-    """ConstantOfShape(value) -> Expand(initializer), so that rules find every constant in one place."""
+    """Replace ConstantOfShape(value) by Expand(initializer), so that every constant is an initializer."""
     for node in list(graph):
         if node.op_type != "ConstantOfShape" or node.outputs[0].dtype != ir.DataType.FLOAT:
             continue
@@ -169,10 +169,10 @@ def _make_constants_visible(graph: ir.Graph) -> None:
 
 
 def _part_large_constants(graph: ir.Graph) -> None:
-    """A number beyond fp16 that several nodes read -> one for each.
+    """Give each reader of a number beyond fp16's range a copy of its own.
 
-    A model's mask and the pooling's may be the same number, and so one constant; what it means in one place must not
-    decide what becomes of it in another.
+    The masking constants of the model and of the pooling may be equal, and so share one initializer; but a rule may
+    treat them differently.
     """
     for constant in list(graph.initializers.values()):
         tensor, uses = constant.const_value, list(constant.uses())
@@ -195,7 +195,7 @@ def _clamp(constant: ir.Value, limit: float) -> None:
 
 
 class _Retyped:
-    """The tensors of a graph in either dtype, each made when it is first asked for, and once."""
+    """The tensors of a graph in either dtype; each conversion is made on first use, and only once."""
 
     def __init__(self, graph: ir.Graph, shared: dict[ir.TensorProtocol, ir.TensorProtocol]) -> None:
         self.graph = graph
@@ -211,7 +211,7 @@ class _Retyped:
         return self.made[value]
 
     def finish(self) -> None:
-        """Cast the outputs back to fp32, and drop what nothing reads any more."""
+        """Cast the outputs back to fp32, and remove initializers and casts that nothing reads any more."""
         for index, output in enumerate(self.graph.outputs):
             if output.dtype == ir.DataType.FLOAT16:
                 name = output.name
@@ -234,7 +234,7 @@ class _Retyped:
         tensor = value.const_value
         assert tensor is not None
         if tensor not in self.shared:
-            with np.errstate(over="ignore"):  # what may overflow is for the rules to say
+            with np.errstate(over="ignore"):  # the rules decide which weights may overflow
                 self.shared[tensor] = ir.tensor(tensor.numpy().astype(np.float16), name=value.name)
         half = self.shared[tensor]
         made = ir.Value(
@@ -248,7 +248,7 @@ class _Retyped:
 
     def _cast(self, value: ir.Value, dtype: ir.DataType) -> ir.Value:
         producer = value.producer()
-        # A cast from integers is repeated in the other dtype: a cast of a cast would round twice.
+        # Where the producer casts from integers, cast its input again: a cast of a cast would round twice.
         source = producer.inputs[0] if producer is not None and producer.op_type == "Cast" else value
         name = f"{value.name}{_SUFFIX[dtype]}"
         made = ir.Value(name=name, type=ir.TensorType(dtype), shape=value.shape)

@@ -1,7 +1,7 @@
-"""The named rules that keep nodes of an fp16 graph in fp32, and the constants that a rule changes.
+"""The named rules that keep nodes of an fp16 graph in fp32, or clamp constants.
 
-Each rule looks at a cleaned fp32 graph and says which nodes must not compute in fp16, and why. Ignorant of how a graph
-is retyped; `float16` does that.
+Each rule reads a cleaned fp32 graph and lists the nodes that must not compute in fp16, with the reason. `float16`
+converts the graph.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ from graphs.precision.positions import position_arithmetic
 
 FLOAT16_MAX = 65504.0
 SMALLEST_NORMAL = 2.0**-14
-"""Below it fp16 loses bits; below 2**-24 it has only zero."""
+"""Below it fp16 loses bits; below 2**-24 it rounds to zero."""
 
 MEASURED_LIMIT = FLOAT16_MAX / 2
-"""A tensor that comes closer on real text than a factor of two stays fp32: other texts reach further."""
+"""A tensor that exceeds it on real text stays fp32; the factor of two allows for texts that reach further."""
 
 MASK_LIMIT = FLOAT16_MAX / 2
-"""A mask constant becomes this large: its softmax is still zero, and the sum of two is still finite."""
+"""Masking constants are clamped to it: their softmax is still zero, and the sum of two is still finite."""
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What rules judge by.
+    """What rules read.
 
     measured: tensor name -> largest magnitude on real text; NaN counts as out of range.
-    mask: the mask constants and the tensors they flow through.
+    mask: the masking constants and the tensors that carry them.
     """
 
     model: ir.Model
@@ -63,14 +63,14 @@ class Clamp:
 
 @dataclass(frozen=True)
 class Rule:
-    """A named reason; `find` gives what it applies to."""
+    """A named rule; `find` gives the nodes to keep and the constants to clamp."""
 
     name: str
     find: Callable[[Evidence], Iterable[Keep | Clamp]]
 
 
 def _constants(evidence: Evidence) -> Iterator[tuple[ir.Node, str, ir.TensorProtocol, float]]:
-    """Every use of a float initializer that is no mask constant: node, name, tensor, largest magnitude."""
+    """Every use of a float initializer that is not a masking constant: node, name, tensor, largest magnitude."""
     for node in evidence.model.graph:
         for value in node.inputs:
             if value is None or value.const_value is None or value.dtype != ir.DataType.FLOAT:
@@ -80,7 +80,7 @@ def _constants(evidence: Evidence) -> Iterator[tuple[ir.Node, str, ir.TensorProt
 
 
 def _pooling(evidence: Evidence) -> Iterator[Keep]:
-    """Long sums, and norms with tiny limits. What only moves data follows its input: a row is picked, then cast."""
+    """Long sums, and norms with tiny epsilons. Operators that move values keep their input's dtype."""
     for node in evidence.model.graph:
         stage = stage_of(node)
         if stage in ("pooling", "head") and not moved_inputs(node):
@@ -88,14 +88,14 @@ def _pooling(evidence: Evidence) -> Iterator[Keep]:
 
 
 def _weight_range(evidence: Evidence) -> Iterator[Keep]:
-    """Weights that fp16 would turn into infinities."""
+    """Weights that are infinite in fp16."""
     for node, name, tensor, largest in _constants(evidence):
         if tensor.size > 1 and not largest <= FLOAT16_MAX:
             yield Keep(node, f"weight {name} reaches {largest:.6g}, fp16 ends at {FLOAT16_MAX:.0f}")
 
 
 def _constant_range(evidence: Evidence) -> Iterator[Keep | Clamp]:
-    """Numbers beyond fp16. A mask constant is clamped, so that the attention stays fp16 and can be fused."""
+    """Numbers beyond fp16's range. A masking constant is clamped, so that the attention stays fp16 and can be fused."""
     for constant in sorted(evidence.mask.constants, key=lambda value: value.name or ""):
         yield Clamp(constant, MASK_LIMIT)
     for node, name, tensor, largest in _constants(evidence):
@@ -104,7 +104,7 @@ def _constant_range(evidence: Evidence) -> Iterator[Keep | Clamp]:
 
 
 def _tiny_constant(evidence: Evidence) -> Iterator[Keep]:
-    """Epsilons that fp16 would turn into zero or a subnormal number, and what divides by them."""
+    """Epsilons that are zero or subnormal in fp16, and the operators that divide by them."""
     for node, name, _, largest in _constants(evidence):
         if 0 < largest < SMALLEST_NORMAL:
             why = f"constant {name} is {largest:.6g}, fp16 begins at {SMALLEST_NORMAL:.3g}"
@@ -116,7 +116,7 @@ _BEFORE_SUM = frozenset({"Pow", "Mul", "Sub", "Abs"})
 
 
 def _reduction(evidence: Evidence) -> Iterator[Keep]:
-    """Sums, powers, and the chain of a norm around them: Pow -> ReduceMean -> Add -> Sqrt -> Div."""
+    """Sums, powers, and the operators of a norm around them: Pow -> ReduceMean -> Add -> Sqrt -> Div."""
     for node in evidence.model.graph:
         if node.op_type == "Pow":
             yield Keep(node, f"Pow {node.name} soon leaves fp16")
@@ -132,7 +132,7 @@ _END_OF_NORM = frozenset({"Div", "Mul", "Sub", "Log"})
 
 
 def _norm_behind(node: ir.Node) -> Iterator[ir.Node]:
-    """What follows a sum or an epsilon as part of a norm: operators with no further tensor, up to the division."""
+    """The rest of a norm after a sum or an epsilon: operators of one computed input, up to the division."""
     behind = list(node.successors())
     while behind:
         follower = behind.pop()
@@ -144,7 +144,7 @@ def _norm_behind(node: ir.Node) -> Iterator[ir.Node]:
 
 
 def _measured_range(evidence: Evidence) -> Iterator[Keep]:
-    """Tensors that came close to fp16's end on real text: what makes them, and what reads them, stays fp32."""
+    """The producers and readers of tensors that exceeded MEASURED_LIMIT on real text."""
     for node in evidence.model.graph:
         scores = evidence.measured.get(scores_name(node)) if has_scores(node) else None
         if scores is not None and not scores <= MEASURED_LIMIT:
@@ -163,23 +163,23 @@ def _measured_range(evidence: Evidence) -> Iterator[Keep]:
 
 
 def _measured(value: ir.Value, measured: Mapping[str, float]) -> float | None:
-    """The measured magnitude of a tensor, or of the one that it is moved from; None where neither was measured."""
+    """The measured magnitude of a tensor, or of the tensor that it is moved from; None where neither was measured."""
     if value.name is not None and value.name in measured:
         return measured[value.name]
     producer = value.producer()
-    ranges = [_measured(source, measured) for source in moved_inputs(producer)] if producer else []
-    known = [largest for largest in ranges if largest is not None]
-    return float(np.max(known)) if known else None  # NaN wins, which the built-in max does not promise
+    sources = [_measured(source, measured) for source in moved_inputs(producer)] if producer else []
+    magnitudes = [largest for largest in sources if largest is not None]
+    return float(np.max(magnitudes)) if magnitudes else None  # the built-in max may lose a NaN, np.max never does
 
 
 def _position(evidence: Evidence) -> Iterator[Keep]:
-    """Arithmetic on positions, up to the sine, cosine or index made from it: fp16 holds integers only up to 2048."""
+    """Arithmetic on positions that ends in a sine, a cosine or an index: fp16 holds integers only up to 2048."""
     for node, end in position_arithmetic(evidence.model.graph).items():
         yield Keep(node, f"{end.op_type} {end.name} is made from positions")
 
 
 def _operator(evidence: Evidence) -> Iterator[Keep]:
-    """Operators that ONNX does not define for fp16, and those of other domains."""
+    """Operators that ONNX does not define for fp16, and operators of other domains."""
     for node in evidence.model.graph:
         opset = evidence.model.opset_imports.get(node.domain)
         if node.domain or opset is None or not defs.has(node.op_type, opset):
@@ -203,4 +203,4 @@ POSITION = Rule("position", _position)
 OPERATOR = Rule("operator", _operator)
 
 RULES = (POOLING, POSITION, WEIGHT_RANGE, CONSTANT_RANGE, REDUCTION, TINY_CONSTANT, MEASURED_RANGE, OPERATOR)
-"""Every rule; a node is reported under the first that keeps it."""
+"""Every rule; a node is reported under the first rule that keeps it."""

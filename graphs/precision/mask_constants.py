@@ -1,7 +1,7 @@
-"""Find the constants that switch attention off at a position, and every tensor that they flow through.
+"""Find the constants that mask attention at a position, and every tensor that carries them.
 
-Exporters write such a mask as the lowest fp32 number or -infinity, added to the scores or selected in their place. The
-exact number means nothing: its softmax is zero. Ignorant of precision; float16_rules and ranges ask.
+Exporters write such a constant as the lowest fp32 number or -infinity, added to the scores or selected in their place.
+Its exact value does not matter, since its softmax is zero. `float16_rules` and `ranges` use the result.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from graphs.ir.movement import moved_inputs
 
 _ARITHMETIC = frozenset({"Add", "Sub", "Mul", "Where", "Min", "Max", "Neg"})
 _MASK_INPUT = 3  # Attention(Q, K, V, attn_mask)
-_LARGE = 65504.0  # the largest fp16 number; no score that counts comes near
+_LARGE = 65504.0  # the largest fp16 number; unmasked scores are much smaller
 
 
 @dataclass(frozen=True)
 class MaskFlow:
-    """Mask constants of a graph, and the tensors between them and the softmax, scores with a mask added included."""
+    """Masking constants of a graph, and the tensors between them and the softmax, including masked scores."""
 
     constants: frozenset[ir.Value]
     tensors: frozenset[ir.Value]
 
 
 def find_mask_flow(graph: ir.Graph) -> MaskFlow:
-    """Every large float constant all of whose uses end in the mask of an Attention or in a Softmax."""
+    """The large float constants of which every use ends in the mask of an Attention or in a Softmax."""
     constants: set[ir.Value] = set()
     tensors: set[ir.Value] = set()
     for value in graph.initializers.values():
@@ -41,7 +41,7 @@ def find_mask_flow(graph: ir.Graph) -> MaskFlow:
 
 
 def _reaches_only_softmax(value: ir.Value, path: set[ir.Value]) -> bool:
-    """Whether every use of `value` flows, by mask arithmetic alone, into attention; the tensors met join `path`."""
+    """Whether every use of `value` leads to attention through mask arithmetic alone; adds the tensors to `path`."""
     if value in path:
         return True
     uses = value.uses()

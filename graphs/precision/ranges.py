@@ -1,7 +1,7 @@
-"""Measure how far the tensors of an fp32 graph reach, row by row, as an extra output of the graph itself.
+"""Add an output to an fp32 graph that gives the largest magnitude of each tensor for each text.
 
-Run on real text, the numbers say which tensors would leave fp16's range, and in which text. Ignorant of what is done
-about it; the rule `measured-range` of `float16_rules` decides.
+Run on real text, it shows which tensors exceed fp16's range, and in which text. The rule `measured-range` of
+`float16_rules` decides what follows.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ TENSOR_RANGES = "tensor_ranges"
 
 
 class ProbeRangesPass(ir.passes.InPlacePass):
-    """Add the output `tensor_ranges`, float32 [tensors, batch]: the largest magnitude of each tensor in each row.
+    """Add the output `tensor_ranges`, float32 [tensors, batch]: the largest magnitude of each tensor in each text.
 
     Before: MatMul -> Add -> ... -> sentence_embedding
     After:  the same, and for each tensor ReduceMax, ReduceMin, ReduceSum over all axes but batch -> tensor_ranges
 
-    Covered are the float tensors that nodes of the encoder compute, and a bound on the scores inside each Attention.
-    Not covered: what only moves another tensor's values, and so has its range; pooling, head and arithmetic on
-    positions, which stay fp32; tensors that carry a mask constant, which is clamped. Padded positions count: they are
-    computed on a device too.
+    It covers the float tensors that nodes of the encoder compute, and a bound on the scores inside each Attention. It
+    leaves out tensors that only move another tensor's values, since they have its range; pooling, head and arithmetic
+    on positions, which stay fp32; and tensors that carry a masking constant, which is clamped. Padded positions count,
+    since a device computes them too.
 
-    Requires: shapes and dtypes inferred (`cleanup`), an input `input_ids`, no such output yet.
-    Ensures: the other outputs are as before. A tensor without a batch axis gives its range to every row.
-    Numerics: exact; a NaN in a row shows as NaN, an infinity as an infinity or NaN.
+    Requires: shapes and dtypes inferred (`cleanup`), an input `input_ids`, no output `tensor_ranges`.
+    Ensures: the other outputs do not change. A tensor without a batch axis gives the same range for every text.
+    Numerics: exact; a NaN in a text gives NaN, an infinity gives an infinity or NaN.
     Source: this project.
 
-    After a run, `tensors` names the rows of the output.
+    After a run, `tensors` lists the tensors in the order of the output's rows.
     """
 
     def __init__(self) -> None:
         self.tensors: tuple[str, ...] = ()
 
     def requires(self, model: ir.Model) -> None:
-        """Refuse a graph without a batch axis to go by, or with a probe already."""
+        """Refuse a graph without `input_ids`, or with an output `tensor_ranges`."""
         if TENSOR_RANGES in {value.name for value in model.graph.outputs}:
             raise ir.passes.PreconditionError(
                 f"the graph has an output {TENSOR_RANGES} already; probe a clone of the original"
@@ -87,11 +87,11 @@ def _moves_a_tensor(node: ir.Node) -> bool:
 
 
 def _range(stage: Stage, value: ir.Value, batch_dim: int | ir.SymbolicDim, batch: ir.Value) -> ir.Value:
-    """The largest magnitude of `value` in each row, float32 [1, batch]."""
+    """The largest magnitude of `value` in each text, float32 [1, batch]."""
     by_row = value.shape is not None and len(value.shape) > 0 and value.shape[0] == batch_dim
     flat = stage.op("Flatten", value, axis=1 if by_row else 0)  # [batch, values] or [1, values]
     axis = stage.axes(1)
-    # Two reductions read the tensor twice; Abs and one reduction would write it as well.
+    # Two reductions read the tensor twice; Abs and one reduction would read it once, write a copy, and read the copy.
     highest = stage.op("ReduceMax", flat, axis)
     lowest = stage.op("Neg", stage.op("ReduceMin", flat, axis))
     # ONNX Runtime's ReduceMax and ReduceMin skip NaN; a sum does not.

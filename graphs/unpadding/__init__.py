@@ -1,1 +1,1 @@
-"""Real tokens only: padding leaves the computation where that is exact."""
+"""Compute real tokens only: padding is removed from the computation where the result stays exact."""

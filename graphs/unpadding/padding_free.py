@@ -1,7 +1,7 @@
-"""Compute on real tokens only: pack them before token-wise work, and unpack them around what mixes tokens.
+"""Compute real tokens only: pack them for operators that treat each token separately, unpack them for the others.
 
 A batch of texts of different lengths is padded to the longest, and an encoder computes padding like any other token.
-Ignorant of architectures: what is token-wise is found operator by operator.
+Independent of architectures: `token_rules` decides for each operator.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ _RECTANGULAR_STAGES = frozenset({"pooling", "head", "mask", _STAGE})
 
 @dataclass(frozen=True)
 class PaddingFree:
-    """What was packed: nodes and matrix products on real tokens, and how often tokens are packed and unpacked.
+    """How many nodes and matrix products compute real tokens only, and how often tokens are packed and unpacked.
 
-    why: the reason where nothing was.
+    why: the reason if nothing was packed.
     """
 
     nodes: int
@@ -37,7 +37,7 @@ class PaddingFree:
     why: str = ""
 
     def describe(self) -> str:
-        """What was done, or why not, in a line."""
+        """What was packed, or why nothing was, in one line."""
         if self.why:
             return f"not packed: {self.why}"
         work = f"{self.nodes} nodes and {self.products} matrix products on real tokens"
@@ -45,20 +45,20 @@ class PaddingFree:
 
 
 class PaddingFreePass(ir.passes.InPlacePass):
-    """Run every token-wise region that holds a matrix product on [1, tokens, ...] instead of [batch, seq, ...].
+    """Run token-wise regions that contain a matrix product on [1, tokens, ...] instead of [batch, seq, ...].
 
     Before: input_ids -> Gather -> MatMul -> Reshape -> Transpose -> Attention -> Transpose -> Reshape -> MatMul
     After:  Gather(input_ids, positions) -> Gather -> MatMul -> Reshape -> Gather(slots) -> Transpose -> Attention
             -> Transpose -> Gather(positions) -> Reshape -> MatMul
 
-    `positions` [1, tokens] are the places of the tokens in the batch laid out as one row: NonZero(attention_mask), or
-    the graph input token_positions for engines whose parser has no NonZero. `slots` [batch, seq] say which packed token
-    stands at a place; padding shows some token, which the attention mask hides as it hides padding.
+    `positions` [1, tokens] are the indices of the tokens in the flattened batch: NonZero(attention_mask), or the graph
+    input token_positions for engines whose parser has no NonZero. `slots` [batch, seq] is the index of the packed token
+    at each position; at padding it is the index of some token, which the attention mask hides as it hides padding.
 
-    Requires: a canonical attention mask, pooling folded in, constant shapes (`constant_shapes`), shapes inferred.
-        A graph in which padding could reach a token otherwise (`token_mixing`) is left alone, and `result` says why.
-    Ensures: outputs keep their shapes and meaning for every mask. The first place of the batch counts as a token, so
-        that there is one even if all is padding. A second application finds nothing to pack.
+    Requires: a canonical attention mask, a pooling, constant shapes (`constant_shapes`), shapes inferred. A graph in
+        which padding could affect a token in another way (`token_mixing`) stays as it is, and `result` says why.
+    Ensures: outputs keep their shapes and values for every mask. The first position of the batch counts as a token, so
+        that there is at least one. A second application changes nothing.
     Numerics: exact; a matrix product of fewer rows may sum in another order.
     Source: the "unpadding" of FlashAttention-based encoders, in standard operators.
 
@@ -70,7 +70,7 @@ class PaddingFreePass(ir.passes.InPlacePass):
         self.result = PaddingFree(0, 0, 0, 0)
 
     def requires(self, model: ir.Model) -> None:
-        """Refuse a graph without mask or pooling: its padding would show."""
+        """Refuse a graph without a mask, or with outputs that hold values at padding."""
         mask = next((value for value in model.graph.inputs if value.name == ATTENTION_MASK), None)
         if dims_of(mask) != (BATCH, SEQ):
             raise ir.passes.PreconditionError(
@@ -84,7 +84,7 @@ class PaddingFreePass(ir.passes.InPlacePass):
             )
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
-        """Find the regions, then move them."""
+        """Find the regions, then pack their inputs and unpack their outputs."""
         graph = model.graph
         regions = _regions(graph)
         reasons = unhidden_padding(graph, regions) if regions else ["no token-wise matrix product"]
@@ -112,12 +112,12 @@ class PaddingFreePass(ir.passes.InPlacePass):
 
 def _pack_outputs(node: ir.Node) -> None:
     for value in node.outputs:
-        if (dims := dims_of(value)) is not None:  # an output that is left out has none
+        if (dims := dims_of(value)) is not None:  # an omitted output has no shape
             value.shape = ir.Shape([1, TOKENS, *dims[2:]])
 
 
 def _token_dims(node: ir.Node, value: ir.Value) -> Dims:
-    """The first two axes of an input as the node broadcasts it, and then its own further ones."""
+    """The dimensions of an input with its first two axes broadcast as the node does."""
     dims = dims_of(value)
     assert dims is not None
     if node.op_type == "Gather" and node.inputs[1] is value:
@@ -126,7 +126,7 @@ def _token_dims(node: ir.Node, value: ir.Value) -> Dims:
 
 
 def _regions(graph: ir.Graph) -> dict[ir.Node, frozenset[int]]:
-    """Token-wise nodes, each with its per-token inputs, in graph order; only regions that hold a matrix product."""
+    """Token-wise nodes, each with its per-token inputs, in graph order; only regions that contain a matrix product."""
     token_wise = {
         node: places
         for node in graph
@@ -146,7 +146,7 @@ def _regions(graph: ir.Graph) -> dict[ir.Node, frozenset[int]]:
 
 
 class _Packing:
-    """The indices, and tensors in either layout, each made once. Nodes are appended; the pass sorts the graph."""
+    """Appends the nodes that pack and unpack, once per tensor; the pass then sorts the graph."""
 
     def __init__(self, graph: ir.Graph, *, as_input: bool) -> None:
         self._graph = graph
@@ -158,7 +158,7 @@ class _Packing:
         self.packs = self.unpacks = 0
 
     def pack(self, value: ir.Value, dims: Dims) -> ir.Value:
-        """`value`, which broadcasts as `dims` [batch or 1, seq or 1, ...], as [1, tokens, ...]."""
+        """`value`, which broadcasts to `dims` [batch or 1, seq or 1, ...], packed to [1, tokens, ...]."""
         key = value, dims[:2]
         if key not in self._packed:
             self.packs += 1
@@ -173,7 +173,7 @@ class _Packing:
         return self._packed[key]
 
     def unpack_for(self, reader: ir.Node, place: int, value: ir.Value) -> None:
-        """Give `reader` the value as [batch, seq, ...], or the one row that it picks out of that."""
+        """Give `reader` the value unpacked to [batch, seq, ...]; if it selects one row, gather that row directly."""
         dims = dims_of(value)
         assert dims is not None
         if reader.op_type == "GatherND" and stage_of(reader) == "row" and place == 0:
@@ -190,7 +190,7 @@ class _Packing:
 
     @cached_property
     def positions(self) -> ir.Value:
-        """Places of the tokens in the batch laid out as one row, int64 [1, tokens], rising."""
+        """Indices of the tokens in the flattened batch, int64 [1, tokens], rising."""
         if not self._as_input:
             return self._stage.op("NonZero", self._is_token, dtype=_INT64, shape=ir.Shape([1, TOKENS]))
         given = ir.Value(name=TOKEN_POSITIONS, type=ir.TensorType(_INT64), shape=ir.Shape([1, TOKENS]))
@@ -199,7 +199,7 @@ class _Packing:
 
     @cached_property
     def slots(self) -> ir.Value:
-        """Which packed token a place shows, its own or the last before it, int64 [batch, seq]."""
+        """The index of the packed token at each position, or of the last token before padding, int64 [batch, seq]."""
         op, constant = self._stage.op, self._stage.constant
         number = op("Cast", self._is_token, to=_INT64, dtype=_INT64)
         until = op("CumSum", number, constant("axis", 0, np.int64), dtype=_INT64)
@@ -209,7 +209,7 @@ class _Packing:
 
     @cached_property
     def _is_token(self) -> ir.Value:
-        """Whether a place of the batch laid out as one row holds a token, bool [batch * seq]; true for the first."""
+        """Whether each position of the flattened batch is a token, bool [batch * seq]; true for the first."""
         op, axes = self._stage.op, self._stage.axes
         flat = op("Reshape", self._mask, axes(-1), dtype=_INT64)
         rest = op("Slice", flat, axes(1), axes(_END), axes(0), dtype=_INT64)
@@ -222,16 +222,16 @@ class _Packing:
 
     @cached_property
     def _column(self) -> ir.Value:
-        """The place of each token in its own text, int64 [1, tokens]."""
+        """The position of each token in its text, int64 [1, tokens]."""
         return self._stage.op("Mod", self.positions, self._seq, dtype=_INT64, shape=ir.Shape([1, TOKENS]))
 
     @cached_property
     def _text(self) -> ir.Value:
-        """The text of each token, int64 [1, tokens]."""
+        """The index of the text of each token, int64 [1, tokens]."""
         return self._stage.op("Div", self.positions, self._seq, dtype=_INT64, shape=ir.Shape([1, TOKENS]))
 
     def _gather(self, value: ir.Value, rest: Dims, index: ir.Value, front: Dims) -> ir.Value:
-        """Rows of `value` [..., *rest] by an index into its leading axes laid out as one: [*front, *rest]."""
+        """Flatten the leading axes of `value` [..., *rest] and gather rows by `index` [*front]: [*front, *rest]."""
         dtype = value.dtype
         assert dtype is not None
         numbers = [dim for dim in rest if isinstance(dim, int)]

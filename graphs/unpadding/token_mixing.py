@@ -1,8 +1,8 @@
-"""Find out whether padding can reach a real token otherwise than through an attention that masks it.
+"""Check that padding affects no real token, other than through an attention that masks it.
 
-Padding-free compute leaves other numbers at padding than padding would give. That is exact only where every operator
-that mixes tokens hides the padding: a softmax over masked scores, the product with what that softmax gives, or the
-pooling. Ignorant of how tokens are packed.
+Padding-free compute changes the values at padding. The result is exact only if every operator that combines tokens
+ignores padding: a softmax over masked scores, the product of its weights with the values, or the pooling. Independent
+of how tokens are packed.
 """
 
 from __future__ import annotations
@@ -20,61 +20,62 @@ from graphs.ir.row_rules import row_inputs
 from graphs.ir.stage import stage_of
 
 _SAFE_STAGES = frozenset({"pooling", "head", "mask", "row", "packing"})
-"""What these stages compute of tokens, the pooling tests hold against the definition: padding counts nothing."""
+"""Stages that poolfold appends itself; their tests show that they ignore padding."""
 
 
 class _Padding(IntEnum):
-    """What stands at the padded places of an axis, the worst last."""
+    """What an axis holds at padding, from the safest to the least safe."""
 
     ZERO = 0
-    """Exactly zero: behind the softmax."""
+    """Exactly zero, as after the softmax."""
     MASKED = 1
-    """A score that the mask was added to: its softmax is zero."""
+    """A score to which the mask was added; its softmax is zero."""
     ANYTHING = 2
+    """Any value."""
 
 
 Axes = dict[int, _Padding]
 
 
 def unhidden_padding(graph: ir.Graph, token_wise: Collection[ir.Node]) -> list[str]:
-    """Why padding may reach a real token: one line for each such operator; empty where it cannot.
+    """The operators through which padding may affect a real token, one line each; empty if there are none.
 
     Args:
-        graph: with a canonical mask (`canonical_mask`), shapes inferred.
-        token_wise: the nodes whose outputs [batch, seq, ...] will hold other numbers at padding.
+        graph: has a canonical mask (`canonical_mask`) and inferred shapes.
+        token_wise: the nodes whose outputs [batch, seq, ...] will hold other values at padding.
     """
     mask: set[ir.Value] = set()
-    found: defaultdict[ir.Value, Axes] = defaultdict(dict)
+    padding_of: defaultdict[ir.Value, Axes] = defaultdict(dict)
     reasons = []
     for node in graph:
         stage = stage_of(node)
-        if stage == "mask" or (stage == "row" and node.inputs[0] in mask) or _adds_bias(node, mask, found):
+        if stage == "mask" or (stage == "row" and node.inputs[0] in mask) or _adds_bias(node, mask, padding_of):
             mask.update(node.outputs)
         if node in token_wise:
-            found.update((value, {1: _Padding.ANYTHING}) for value in node.outputs)
+            padding_of.update((value, {1: _Padding.ANYTHING}) for value in node.outputs)
         if node in token_wise or stage in _SAFE_STAGES or node.op_type in ("Shape", "Size"):
             continue
         for place, value in enumerate(node.inputs):
-            for axis, padding in found[value].items() if value is not None else ():
-                if not _carry(node, place, axis, padding, mask, found):
+            for axis, padding in padding_of[value].items() if value is not None else ():
+                if not _carry(node, place, axis, padding, mask, padding_of):
                     reasons.append(f"{node.op_type} {node.name} mixes {value.name if value else ''} along its tokens")
     return reasons
 
 
 def _carry(
-    node: ir.Node, place: int, axis: int, padding: _Padding, mask: set[ir.Value], found: dict[ir.Value, Axes]
+    node: ir.Node, place: int, axis: int, padding: _Padding, mask: set[ir.Value], padding_of: dict[ir.Value, Axes]
 ) -> bool:
-    """Mark the axes of the outputs that hold the padding of an input's axis; False where it is mixed into others."""
+    """Mark the axes of the outputs that hold the padding of an input's axis; False where it affects other tokens."""
     if node.op_type == "Attention" and not node.domain and place in (1, 2):
         return axis == 2 and len(node.inputs) > 3 and node.inputs[3] in mask
     if node.op_type == "Softmax" and axis == _last(node.inputs[0]) and _softmax_axis(node) == axis:
-        found[node.outputs[0]][axis] = _Padding.ZERO
+        padding_of[node.outputs[0]][axis] = _Padding.ZERO
         return padding is not _Padding.ANYTHING
     if node.op_type == "MatMul" and _contracts(node, place, axis):
-        # Either side may hide it: zero times any finite number.
+        # One factor is enough: zero times any finite number is zero.
         other = node.inputs[1 - place]
         other_axis = (_last(other) if place == 1 else (_last(other) or 0) - 1) if other is not None else None
-        zero = found[other].get(other_axis) is _Padding.ZERO if other is not None and other_axis is not None else False
+        zero = other is not None and other_axis is not None and padding_of[other].get(other_axis) is _Padding.ZERO
         return padding is _Padding.ZERO or zero
     padding = _behind(node, place, axis, padding, mask)
     carried = False
@@ -82,27 +83,27 @@ def _carry(
         for out_axis in range(len(dims_of(output) or ())):
             rows = row_inputs(node, out_axis)
             if isinstance(rows, dict) and rows.get(place) == axis:
-                before = found[output].get(out_axis, _Padding.ZERO)
-                found[output][out_axis] = max(before, padding)
+                before = padding_of[output].get(out_axis, _Padding.ZERO)
+                padding_of[output][out_axis] = max(before, padding)
                 carried = True
     return carried
 
 
-def _adds_bias(node: ir.Node, mask: set[ir.Value], found: dict[ir.Value, Axes]) -> bool:
-    """Whether a node adds to the mask what depends on no token, such as a position bias: it hides as much."""
+def _adds_bias(node: ir.Node, mask: set[ir.Value], padding_of: dict[ir.Value, Axes]) -> bool:
+    """Whether a node adds a term that depends on no token, such as a position bias, to the mask; it still masks."""
     return (
         node.op_type == "Add"
         and any(value in mask for value in node.inputs)
-        and all(value is not None and not found.get(value) for value in node.inputs)
+        and all(value is not None and not padding_of.get(value) for value in node.inputs)
     )
 
 
 _ORDINARY = 64.0
-"""A masked score divided by this is still far below any other, in fp16 too."""
+"""A masked score divided by this number is still far below every other score, in fp16 too."""
 
 
 def _behind(node: ir.Node, place: int, axis: int, padding: _Padding, mask: set[ir.Value]) -> _Padding:
-    """What stands at the padding behind a node that computes place by place."""
+    """What the output of a node that computes each position separately holds at padding."""
     value, others = node.inputs[place], [v for i, v in enumerate(node.inputs) if i != place]
     if node.op_type == "Add" and axis == _last(value) and any(other in mask for other in others):
         return min(padding, _Padding.MASKED)

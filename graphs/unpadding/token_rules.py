@@ -1,7 +1,7 @@
-"""Which operators work on each token by itself, so that it does not matter which tokens stand beside it.
+"""Which operators are token-wise: they compute each token independently of the others.
 
-Such an operator computes the same on `[batch, seq, ...]` and on `[1, tokens, ...]`, attributes unchanged. Ignorant of
-how tokens are packed; `padding_free` does that.
+Such an operator gives the same on `[batch, seq, ...]` and on `[1, tokens, ...]`, with the same attributes. Independent
+of how tokens are packed; `padding_free` packs them.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from graphs.ir.row_rules import ELEMENTWISE, NORMALISATIONS, REDUCTIONS, SOFTMAX
 
 
 def token_inputs(node: ir.Node) -> frozenset[int] | None:
-    """The inputs that have a value for each token, or None where `node` is no token-wise operator on floats.
+    """Indices of the inputs that have a value for each token, or None where `node` is not token-wise on floats.
 
-    Among them are inputs that are the same for each text, [1, seq, ...], or for each token of a text, [batch, 1, ...].
+    They include inputs that are equal for all texts, [1, seq, ...], or for all tokens of a text, [batch, 1, ...].
     """
     if node.domain or not node.outputs:
         return None
@@ -36,7 +36,7 @@ def token_inputs(node: ir.Node) -> frozenset[int] | None:
 
 
 def _is_token_tensor(dims: Dims | None) -> bool:
-    """[batch, seq, numbers ...], at least one number."""
+    """Whether the dimensions are [batch, seq, numbers ...], with at least one number."""
     return dims is not None and len(dims) > 2 and dims[:2] == (BATCH, SEQ) and _is_numbers(dims[2:])
 
 
@@ -46,7 +46,7 @@ def _is_numbers(dims: Dims) -> bool:
 
 def _elementwise(node: ir.Node) -> frozenset[int] | None:
     rank = len(dims_of(node.outputs[0]) or ())
-    found = set()
+    per_token = set()
     for index, value in enumerate(node.inputs):
         if value is None:
             continue
@@ -57,12 +57,12 @@ def _elementwise(node: ir.Node) -> frozenset[int] | None:
         if len(whole) != rank or whole[0] not in (1, BATCH) or whole[1] not in (1, SEQ) or not _is_numbers(whole[2:]):
             return None
         if whole[:2] != (1, 1):
-            found.add(index)
-    return frozenset(found)
+            per_token.add(index)
+    return frozenset(per_token)
 
 
 def _gather(node: ir.Node) -> frozenset[int] | None:
-    """A look-up by token in a table, or a choice along an axis behind the tokens."""
+    """A look-up in a table for each token, or a selection along an axis after the token axes."""
     table, indices = dims_of(node.inputs[0]), dims_of(node.inputs[1])
     if table is None or indices is None:
         return None
@@ -73,7 +73,7 @@ def _gather(node: ir.Node) -> frozenset[int] | None:
 
 
 def _keeps_tokens(node: ir.Node, rank: int) -> bool:
-    """Whether the operator leaves the first two axes alone."""
+    """Whether the operator neither moves nor combines the first two axes."""
     kind = node.op_type
     if kind == "MatMul":
         return len(dims_of(node.inputs[1]) or ()) == 2
@@ -89,13 +89,13 @@ def _keeps_tokens(node: ir.Node, rank: int) -> bool:
     if kind == "Reshape":
         return (integers_of(node.inputs[1]) or [])[:2] == [0, 0]
     axes = _axes(node)
-    # Negative axes count from the end of the larger tensor; both lie behind the tokens or neither does.
+    # A negative axis counts from the end of the larger of input and output.
     larger = max(rank, len(dims_of(node.outputs[0]) or ()))
     return axes is not None and all(axis % larger > 1 for axis in axes)
 
 
 def _axes(node: ir.Node) -> list[int] | None:
-    """The axes that a Slice, Squeeze, Unsqueeze or reduction names; None for others, or where they are computed."""
+    """The axes of a Slice, Squeeze, Unsqueeze or reduction; None for other operators, or where they are computed."""
     place = {"Slice": 3, "Squeeze": 1, "Unsqueeze": 1}.get(node.op_type, 1 if node.op_type in REDUCTIONS else None)
     if place is None or len(node.inputs) <= place:
         return None

@@ -1,12 +1,13 @@
-"""What an encoder needs of a runtime. Each runtime is one file here, and nothing else knows it.
+"""Sessions: what runs a graph or an engine for an encoder. Each runtime has one file or folder.
 
-ort             ONNX Runtime; ort_providers on an NVIDIA GPU, and proof that it computes there
+ort             ONNX Runtime; ort_providers: on an NVIDIA GPU, with a check that the GPU computes
 openvino        OpenVINO on the CPU
 tensorrt/       engines of TensorRT and TensorRT-RTX
-by_padding      two forms of a graph behind one session: the faster one for each batch
-profiles        a batch cut to the shapes that an engine takes
+by_padding      two forms of a graph in one session; each batch runs on the faster one
+profiles        splits a batch into shapes that an engine accepts
+graph_inputs    names of inputs and output; the inputs for a batch
 targets         one record a target, and the list of them
-user_cache      what is kept between processes
+user_cache      files kept between processes
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ import numpy.typing as npt
 
 from poolfold.manifest import Manifest
 
+CLOSED = "the encoder is closed; load the artifact again to go on"
+"""Message of the InputError that `run` raises after `close`."""
+
 
 class Session(Protocol):
     """One graph or engine, ready to run. Safe to share between threads."""
 
     def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
-        """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim]. Inputs are taken as valid."""
+        """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim]. The caller has checked the inputs."""
         ...
 
     def close(self) -> None:
-        """Free what the runtime holds; a later `run` raises InputError. Closing twice does nothing."""
+        """Free the runtime's memory; a later `run` raises InputError. Closing twice does nothing."""
         ...
 
 

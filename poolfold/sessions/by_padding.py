@@ -1,6 +1,6 @@
-"""Two forms of one graph behind one session: with much padding in a batch, the one that computes real tokens only.
+"""Two forms of one graph in one session; a batch with much padding runs on the form that computes real tokens only.
 
-Knows sessions, and no runtime.
+Independent of runtimes.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ import numpy.typing as npt
 from poolfold.sessions import Session
 
 FASTER_BELOW = 0.8
-"""The share of real tokens below which the padding-free form is taken where it was not measured."""
+"""The share of real tokens below which a batch runs on the padding-free form, where no share was measured."""
 
 
 class ByPadding:
-    """Runs each batch on the form that is faster for it. The vectors are the same. Safe to share between threads."""
+    """Runs each batch on the faster form. The vectors are the same. Safe to share between threads."""
 
     def __init__(self, plain: Session, open_padding_free: Callable[[], Session], *, faster_below: float) -> None:
         """Join two forms.
 
         Args:
-            plain: what full batches and single texts run on.
-            open_padding_free: opens the other form; called with the first batch that needs it, so that a service
+            plain: the form for full batches and single texts.
+            open_padding_free: opens the padding-free form. Called for the first batch that needs it, so that a service
                 without padded batches holds the weights once.
-            faster_below: the share of real tokens in a batch below which that form is faster.
+            faster_below: the share of real tokens in a batch below which the padding-free form is faster.
         """
         self._plain = plain
         self._open = open_padding_free
@@ -49,7 +49,7 @@ class ByPadding:
     def _opened(self) -> Session:
         with self._lock:
             if self._closed:
-                return self._plain  # which says so
+                return self._plain  # closed too, so its `run` raises
             if self._padding_free is None:
                 self._padding_free = self._open()
             return self._padding_free

@@ -1,7 +1,8 @@
-"""An ONNX graph in OpenVINO, on the CPU. Knows graph names, precisions and threads; no texts and no manifest.
+"""Run an ONNX graph in OpenVINO on the CPU. Independent of texts and of the manifest.
 
-OpenVINO executes a graph in a precision of its own choice: an fp32 graph in bf16 wherever the CPU has it, and where it
-lacks what was asked for, in another one, without a word. So a precision is asked for by name, and read back.
+By default OpenVINO chooses the precision: it executes an fp32 graph in bf16 where the CPU supports bf16. Where the CPU
+does not support a requested precision, OpenVINO silently uses another. So the precision is requested by name, and read
+back after compilation.
 """
 
 from __future__ import annotations
@@ -18,15 +19,13 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
-from poolfold.sessions import Opening
+from poolfold.sessions import CLOSED, Opening
+from poolfold.sessions.graph_inputs import SENTENCE_EMBEDDING, TOKEN_TYPE_IDS, make_inputs, require_names
 
 DEVICE = "CPU"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
 """Precisions in which an fp32 graph is executed: our name -> OpenVINO's."""
 
-_REQUIRED = {"input_ids", "attention_mask"}
-_OPTIONAL = {"token_type_ids"}
-_OUTPUT = "sentence_embedding"
 _TELEMETRY = "openvino_telemetry"
 _ONE_IMPORT = threading.Lock()
 
@@ -48,7 +47,7 @@ def load_library() -> Any:
 
 @contextmanager
 def _telemetry_left_out() -> Iterator[None]:
-    """Importing openvino tells its makers, over the network, unless this package is missing: then a stub stands in."""
+    """Make openvino import without its telemetry package, which reports each import over the network."""
     before = sys.modules.get(_TELEMETRY)
     sys.modules[_TELEMETRY] = None  # type: ignore[assignment]  # as if it were not installed
     try:
@@ -60,11 +59,11 @@ def _telemetry_left_out() -> Iterator[None]:
 
 
 def require_precision(dtype: str) -> None:
-    """Find out whether the CPU executes in a precision, before any graph is read.
+    """Check that the CPU executes in a precision, before any graph is read.
 
     Raises:
         InputError: not one of PRECISIONS.
-        TargetUnavailable: the CPU has no instructions for it, or OpenVINO is not here.
+        TargetUnavailable: the CPU has no instructions for it, or OpenVINO is not installed.
     """
     if dtype not in PRECISIONS:
         raise InputError(f"dtype is {dtype!r}; expected {' or '.join(PRECISIONS)}, in which openvino executes a graph.")
@@ -80,7 +79,7 @@ def require_precision(dtype: str) -> None:
 
 
 def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None) -> tuple[Any, Any]:
-    """Read a graph and compile it for this CPU, in exactly the precision that was asked for.
+    """Read a graph and compile it for this CPU in exactly the requested precision.
 
     Args:
         path: the .onnx file, fp32; its external data lies beside it.
@@ -88,17 +87,17 @@ def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None
         threads: threads of one run; None leaves it to OpenVINO, which takes the physical cores.
 
     Returns:
-        The graph as it was read, an `openvino.Model`, and as it runs, an `openvino.CompiledModel`.
+        The graph as read, an `openvino.Model`, and as compiled, an `openvino.CompiledModel`.
 
     Raises:
         ArtifactError: OpenVINO cannot read or compile the graph.
-        TargetUnavailable: OpenVINO is not here, or does not execute in that precision on this CPU.
+        TargetUnavailable: OpenVINO is not installed, or does not execute in that precision on this CPU.
     """
     require_precision(dtype)
     openvino = load_library()
     asked = {
         "INFERENCE_PRECISION_HINT": getattr(openvino.Type, PRECISIONS[dtype]),
-        # By default 32: activations would be rounded to int8 beside weights that are stored in so few bits.
+        # Off; by default OpenVINO rounds activations to int8 where weights are stored in 8 bits or fewer.
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
@@ -109,7 +108,7 @@ def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None
         model = core.read_model(path)
         compiled = core.compile_model(model, DEVICE, asked)
     except RuntimeError as error:  # it raises nothing narrower
-        # The last line is the reason; those before it are places in OpenVINO's own source.
+        # The last line is the reason; the lines before it are locations in OpenVINO's source.
         reason = [line.strip() for line in str(error).splitlines() if line.strip()][-1].rstrip(".")
         raise ArtifactError(
             f"{path} cannot be loaded by openvino {openvino.__version__}: {reason}. "
@@ -125,28 +124,23 @@ def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None
 
 
 class OpenVinoSession:
-    """A compiled graph, with its weights in memory. Safe to share between threads: each run has a request of its own.
+    """A compiled graph with its weights in memory. Safe to share between threads: each run uses a separate request.
 
-    Runs share the session's threads, so several at once wait for each other inside OpenVINO.
+    Concurrent runs share the session's threads, so they wait for each other inside OpenVINO.
     """
 
     def __init__(self, path: Path, *, dtype: str = "fp32", threads: int | None = None) -> None:
         """Compile a graph; arguments as `compile_graph`.
 
         Raises:
-            ArtifactError: as `compile_graph`, and where inputs or output have other names.
+            ArtifactError: as `compile_graph`, or the inputs or the output have other names.
             TargetUnavailable: as `compile_graph`.
         """
         _, compiled = compile_graph(path, dtype=dtype, threads=threads)
-        inputs = {port.any_name for port in compiled.inputs}
+        self._inputs = {port.any_name for port in compiled.inputs}
         outputs = {name for port in compiled.outputs for name in port.names}
-        if not inputs >= _REQUIRED or inputs - _REQUIRED - _OPTIONAL or _OUTPUT not in outputs:
-            raise ArtifactError(
-                f"{path} has inputs {sorted(inputs)} and outputs {sorted(outputs)}; expected input_ids, attention_mask "
-                f"and perhaps token_type_ids, and {_OUTPUT}. Export the model again."
-            )
-        self._token_type_ids = "token_type_ids" in inputs
-        # The compiled graph, and requests that nobody uses now: as many as there ever were runs at once.
+        require_names(path, self._inputs, outputs, optional=(TOKEN_TYPE_IDS,))
+        # The compiled graph and its idle requests.
         self._open: tuple[Any, list[Any]] | None = (compiled, [])
 
     def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
@@ -155,20 +149,18 @@ class OpenVinoSession:
         Raises:
             InputError: the session is closed.
         """
-        # Held here, so that a `close` in another thread frees nothing that is in use.
+        # A local reference, so that `close` in another thread frees nothing that is in use.
         held = self._open
         if held is None:
-            raise InputError("the encoder is closed; load the artifact again to go on")
+            raise InputError(CLOSED)
         compiled, idle = held
-        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if self._token_type_ids:
-            feeds["token_type_ids"] = np.zeros_like(input_ids)
+        feeds = make_inputs(self._inputs, input_ids, attention_mask)
         try:
             request = idle.pop()
         except IndexError:
             request = compiled.create_infer_request()
-        # Copies: a view would change under its reader with the request's next run.
-        vectors: npt.NDArray[np.float32] = request.infer(feeds, share_outputs=False)[_OUTPUT]
+        # Copies: a view of the output would change with the request's next run.
+        vectors: npt.NDArray[np.float32] = request.infer(feeds, share_outputs=False)[SENTENCE_EMBEDDING]
         idle.append(request)
         return vectors
 

@@ -1,4 +1,4 @@
-"""An ONNX graph in ONNX Runtime, on the CPU or an NVIDIA GPU. Knows names and threads; no texts and no manifest."""
+"""Run an ONNX graph in ONNX Runtime, on the CPU or an NVIDIA GPU. Independent of texts and of the manifest."""
 
 from __future__ import annotations
 
@@ -9,23 +9,26 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
-from poolfold.packing import token_positions
-from poolfold.sessions import Opening
+from poolfold.sessions import CLOSED, Opening
+from poolfold.sessions.graph_inputs import (
+    SENTENCE_EMBEDDING,
+    TOKEN_POSITIONS,
+    TOKEN_TYPE_IDS,
+    make_inputs,
+    require_names,
+)
 from poolfold.sessions.ort_providers import CPU, Provider, add_provider, choose_profile, require_used
 from poolfold.sessions.profiles import cut, split_batch
 from poolfold.sessions.user_cache import cache_path
 
-_REQUIRED = {"input_ids", "attention_mask"}
-_OPTIONAL = {"token_type_ids", "token_positions"}
-_OUTPUT = "sentence_embedding"
 _LOG_ERRORS_ONLY = 3
 _SLOWER_FUSIONS = ("BiasGeluFusion", "MatmulTransposeFusion", "SkipLayerNormFusion")
-"""Of ONNX Runtime's own fusions, those whose CPU kernels take longer than the operators that they replace: 5 to 11 %
-of a full batch of MiniLM (bench/session_options.py), and nothing where a model has no such operators."""
+"""Fusions of ONNX Runtime whose CPU kernels take longer than the operators that they replace: by 5 to 11 % of a full
+batch of MiniLM (bench/session_options.py). They are disabled; a model without these operators is not affected."""
 
 
 class OnnxRuntimeSession:
-    """An ONNX graph, with its weights in memory. Safe to share between threads, as ONNX Runtime's sessions are."""
+    """An ONNX graph with its weights in memory. Safe to share between threads, as ONNX Runtime's sessions are."""
 
     def __init__(
         self, path: Path, *, threads: int | None = None, spinning: bool = True, provider: Provider | None = None
@@ -35,8 +38,8 @@ class OnnxRuntimeSession:
         Args:
             path: the .onnx file; its external data lies beside it.
             threads: threads of one run; None leaves it to ONNX Runtime, which takes the physical cores.
-            spinning: whether threads busy-wait between the operators of a run. Faster, and dearer beside other work.
-            provider: what computes the graph; None for the CPU.
+            spinning: whether threads busy-wait between the operators of a run: faster, but takes CPU time from others.
+            provider: the execution provider; None for the CPU.
 
         Raises:
             ArtifactError: ONNX Runtime cannot load the graph, or its inputs or output have other names.
@@ -54,16 +57,16 @@ class OnnxRuntimeSession:
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.intra_op_num_threads = threads or 0
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-        # By default they spin on for some 40 ms after a run, and take the cores from the next session's run.
+        # By default threads busy-wait for about 40 ms after a run, which slows the next run of another session.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if provider is None:
             options.add_session_config_entry("optimization.disable_specified_optimizers", ";".join(_SLOWER_FUSIONS))
-            # One block for all that a run needs took a fifth more memory than piece by piece, and no less time.
+            # Measured: allocating the memory of a run as one block took a fifth more memory and no less time.
             options.enable_mem_pattern = False
             providers: list[Any] = ["CPUExecutionProvider"]
         else:
             providers = add_provider(onnxruntime, options, provider)
-        # Its errors have no base class of their own.
+        # ONNX Runtime's errors have no common base class.
         errors = (
             state.EPFail,
             state.Fail,
@@ -76,7 +79,7 @@ class OnnxRuntimeSession:
             state.RuntimeException,
         )
         try:
-            # By its own choice it runs a batch again on the CPU where a provider fails.
+            # With enable_fallback, a batch on which the provider fails would run again on the CPU.
             session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
         except errors as error:
             if provider is not None:
@@ -90,16 +93,11 @@ class OnnxRuntimeSession:
             ) from error
         if provider is not None:
             require_used(onnxruntime, session, provider, path)
-        inputs = {value.name for value in session.get_inputs()}
+        self._inputs = {value.name for value in session.get_inputs()}
         outputs = {value.name for value in session.get_outputs()}
-        if not inputs >= _REQUIRED or inputs - _REQUIRED - _OPTIONAL or _OUTPUT not in outputs:
-            raise ArtifactError(
-                f"{path} has inputs {sorted(inputs)} and outputs {sorted(outputs)}; expected input_ids, attention_mask "
-                f"and perhaps token_type_ids and token_positions, and {_OUTPUT}. Export the model again."
-            )
-        self._further = inputs - _REQUIRED
+        require_names(path, self._inputs, outputs, optional=(TOKEN_TYPE_IDS, TOKEN_POSITIONS))
         self._path, self._errors = path, errors
-        # TensorRT would build anew, for minutes, for a shape that it was not made ready for.
+        # TensorRT would build again, for minutes, for a shape outside its profile.
         self._profiles = () if provider is None or provider.name == "cuda" else (provider.profile,)
         self._on_gpu = provider is not None
         self._session: Any = session
@@ -107,18 +105,17 @@ class OnnxRuntimeSession:
     def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim].
 
-        Further inputs that the graph has are made from these: `token_type_ids` zeros, `token_positions` the places of
-        the tokens.
+        Other inputs of the graph are computed from these (`make_inputs`).
 
         Raises:
-            InputError: the session is closed, or a row is longer than TensorRT was made ready for.
+            InputError: the session is closed, or a row is longer than TensorRT's profile allows.
             ArtifactError: ONNX Runtime loaded the graph and cannot compute it.
             TargetUnavailable: the provider's GPU fails, or has too little memory.
         """
-        # Held here, so that a `close` in another thread frees nothing that is in use.
+        # A local reference, so that `close` in another thread frees nothing that is in use.
         session = self._session
         if session is None:
-            raise InputError("the encoder is closed; load the artifact again to go on")
+            raise InputError(CLOSED)
         if not self._profiles:
             return self._run(session, input_ids, attention_mask)
         pieces = split_batch(self._profiles, *input_ids.shape).pieces
@@ -128,13 +125,9 @@ class OnnxRuntimeSession:
     def _run(
         self, session: Any, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
-        feeds = {"input_ids": input_ids, "attention_mask": attention_mask}
-        if "token_type_ids" in self._further:
-            feeds["token_type_ids"] = np.zeros_like(input_ids)
-        if "token_positions" in self._further:
-            feeds["token_positions"] = token_positions(attention_mask)
+        feeds = make_inputs(self._inputs, input_ids, attention_mask)
         try:
-            vectors: npt.NDArray[np.float32] = session.run([_OUTPUT], feeds)[0]
+            vectors: npt.NDArray[np.float32] = session.run([SENTENCE_EMBEDDING], feeds)[0]
         except self._errors as error:
             if self._on_gpu:
                 raise TargetUnavailable(

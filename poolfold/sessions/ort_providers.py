@@ -1,8 +1,7 @@
-"""ONNX Runtime on an NVIDIA GPU: which provider computes, how it is told to, and proof that it does.
+"""ONNX Runtime on an NVIDIA GPU: configure an execution provider, and check that the session uses it.
 
-Left to itself ONNX Runtime computes on the CPU whatever a provider cannot, or all of it where the provider does not
-load, with a line in the log at most. Here that is an error. Its refusals were run; the providers were not: they need a
-GPU.
+By default ONNX Runtime computes operators that a provider does not support on the CPU, or all operators if the provider
+does not load, and at most logs it. Here that is an error. Tested: the errors. Not run: the providers, which need a GPU.
 
 Source: ONNX Runtime documentation, "CUDA Execution Provider", "TensorRT Execution Provider" and "NVIDIA TensorRT RTX
 Execution Provider".
@@ -38,21 +37,21 @@ _INSTALL = {
 }
 _BATCH = Range(min=1, opt=8, max=64)
 _WORK = frozenset({"MatMul", "Gemm", "FusedMatMul", "Attention", "MultiHeadAttention", "Softmax", "LayerNormalization"})
-"""Operators that are most of a model's work. ONNX Runtime's CUDA provider leaves the arithmetic of shapes to the CPU on
-purpose, so that a rule without exception would refuse every graph."""
+"""Operators that do most of a model's work, and must run on the GPU. Others may run on the CPU: ONNX Runtime's CUDA
+provider always leaves the arithmetic on shapes to the CPU."""
 _ONE_REGISTRATION = threading.Lock()
 _registered: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Provider:
-    """What ONNX Runtime is to compute a graph with.
+    """An execution provider of ONNX Runtime and its settings for a graph.
 
-    name: one of PROVIDERS, and not `cpu`.
+    name: one of PROVIDERS except `cpu`.
     gpu: the GPU's number.
     inputs: names of the graph's inputs, int64 [batch, seq] each.
-    profile: the shapes that TensorRT makes ready for.
-    cache: folder of what TensorRT builds for this graph and these weights.
+    profile: the shapes for which TensorRT builds.
+    cache: the folder for engines that TensorRT builds from this graph and its weights.
     """
 
     name: str
@@ -63,11 +62,11 @@ class Provider:
 
 
 def choose_profile(profiles: Sequence[Profile], limit: int) -> Profile:
-    """One profile for all shapes: it spans the engines' own, tuned as that of most texts; or the default.
+    """One profile that covers those of the engines, tuned as the one with the largest share of texts; or a default.
 
     Args:
-        profiles: of the engines built from the graph; may be empty.
-        limit: tokens of the model's longest text.
+        profiles: those of the engines built from the graph; may be empty.
+        limit: the most tokens of a text.
     """
     if not profiles:
         return Profile(batch=_BATCH, seq_len=Range(min=1, opt=min(128, limit), max=limit))
@@ -83,11 +82,11 @@ def _span(ranges: Sequence[Range], opt: int) -> Range:
 
 
 def provider_options(provider: Provider, *, version: str) -> dict[str, str]:
-    """A provider's options, as ONNX Runtime takes them: text only.
+    """A provider's options as ONNX Runtime expects them: strings only.
 
     Args:
-        provider: which one.
-        version: of ONNX Runtime; an engine of another release is not taken from the cache.
+        provider: the provider.
+        version: the version of ONNX Runtime; each version has a cache of its own.
     """
     device = {"device_id": str(provider.gpu)}
     if provider.name == "cuda":
@@ -118,15 +117,15 @@ def _shapes(profile: Profile, inputs: Sequence[str]) -> dict[str, str]:
 
 
 def add_provider(ort: Any, options: Any, provider: Provider) -> list[Any]:
-    """Have a session compute with a provider.
+    """Configure a session to compute with a provider.
 
     Args:
         ort: the module `onnxruntime`.
-        options: of the session; entries, and a plugin's devices, are added.
-        provider: which one.
+        options: the session's options; entries, and the devices of a plugin, are added.
+        provider: the provider.
 
     Returns:
-        What to give the session as its providers.
+        The argument `providers` for the session.
 
     Raises:
         TargetUnavailable: the provider is not installed, or has no such GPU.
@@ -149,9 +148,9 @@ def add_provider(ort: Any, options: Any, provider: Provider) -> list[Any]:
     if plugin is not None:
         _add_plugin(ort, options, plugin, provider, values)
         return []
-    # What TensorRT does not take, such as a single operator, CUDA computes.
-    behind = [(CUDA_NAME, {"device_id": str(provider.gpu)})] if name == TENSORRT_NAME and CUDA_NAME in available else []
-    return [(name, values), *behind]
+    # CUDA computes the parts of a graph that TensorRT does not accept, such as a single operator.
+    rest = [(CUDA_NAME, {"device_id": str(provider.gpu)})] if name == TENSORRT_NAME and CUDA_NAME in available else []
+    return [(name, values), *rest]
 
 
 def _find_plugin() -> Any | None:
@@ -162,7 +161,7 @@ def _find_plugin() -> Any | None:
 
 
 def _add_plugin(ort: Any, options: Any, plugin: Any, provider: Provider, values: Mapping[str, str]) -> None:
-    """Register the plugin once in this process, and take the GPU among its devices."""
+    """Register the plugin once per process, and select the GPU among its devices."""
     name = plugin.get_ep_name()
     with _ONE_REGISTRATION:
         if name not in _registered:
@@ -174,20 +173,20 @@ def _add_plugin(ort: Any, options: Any, plugin: Any, provider: Provider, values:
             f"provider {provider.name} finds no GPU number {provider.gpu} that it can use here; it has {len(devices)}, "
             "counted from 0. Use provider cpu."
         )
-    # The device itself says which GPU it is.
+    # The device selects the GPU, so the option device_id is left out.
     chosen = {key: value for key, value in values.items() if key != "device_id"}
     options.add_provider_for_devices([devices[provider.gpu]], chosen)
 
 
 def require_used(ort: Any, session: Any, provider: Provider, path: Path) -> None:
-    """Find out whether a session really computes with its provider.
+    """Check that a session computes with its provider.
 
     Raises:
-        TargetUnavailable: it fell back to the CPU, whole or in part.
+        TargetUnavailable: ONNX Runtime fell back to the CPU, for all operators or for some.
     """
     name = {"cuda": CUDA_NAME, "tensorrt": TENSORRT_NAME, "tensorrt-rtx": RTX_NAME}[provider.name]
     active = session.get_providers()
-    # The plugin's name is its own affair, and its device was asked for by itself.
+    # A plugin chooses its provider's name itself, so for a plugin any registered name is accepted.
     if name not in active and not (provider.name == "tensorrt-rtx" and set(active) & _registered):
         raise TargetUnavailable(
             f"onnxruntime {ort.__version__} would compute {path} with {', '.join(active)}; expected {name}. Its log "
@@ -204,10 +203,10 @@ def require_used(ort: Any, session: Any, provider: Provider, path: Path) -> None
 
 
 def work_on_cpu(ort: Any, session: Any) -> tuple[str, ...]:
-    """Operators that are most of a model's work and that a session computes on the CPU, each once.
+    """Operators that do most of a model's work and that a session computes on the CPU, each once.
 
     Raises:
-        TargetUnavailable: this release of ONNX Runtime does not tell.
+        TargetUnavailable: this release of ONNX Runtime does not report where it computes an operator.
     """
     if not hasattr(session, "get_provider_graph_assignment_info"):
         raise TargetUnavailable(

@@ -1,7 +1,7 @@
-"""Which optimisation profile runs a batch, and in which pieces, so that a batch is rarely refused.
+"""Choose the optimisation profile that runs a batch, and split the batch into pieces that fit it.
 
-Pure: shapes in, shapes out. An engine takes only shapes within one of its profiles. More rows than it takes are split,
-fewer are filled up with copies of a row, and shorter ones are padded: none of that changes a vector.
+Pure: shapes in, shapes out. An engine accepts only shapes within one of its profiles. A batch of too many rows is
+split, a batch of too few is filled with copies of a row, and short rows are padded. None of this changes a vector.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from poolfold.errors import InputError
 from poolfold.manifest import Profile
 
 _MULTIPLE = 8
-"""Lengths are rounded up to what half-precision matrix units fill, which leaves fewer shapes to capture."""
+"""Lengths are rounded up to a multiple of it: half-precision matrix units need it, and fewer shapes are captured."""
 
 
 @dataclass(frozen=True)
 class Piece:
-    """Rows of a batch that run together: rows `start` to `stop` in a shape of [batch, seq], at least as large."""
+    """Rows `start` to `stop` of a batch, which run together in the shape [batch, seq]; the shape may be larger."""
 
     start: int
     stop: int
@@ -33,27 +33,27 @@ class Piece:
 
 @dataclass(frozen=True)
 class Split:
-    """A batch's pieces, and the number of the profile that takes them all."""
+    """The pieces of a batch, and the index of the profile that all of them fit."""
 
     profile: int
     pieces: tuple[Piece, ...]
 
     @property
     def places(self) -> int:
-        """Tokens that are computed, padding included."""
+        """The number of positions that are computed, padding included."""
         return sum(piece.batch * piece.seq for piece in self.pieces)
 
 
 def split_batch(profiles: Sequence[Profile], batch: int, seq: int) -> Split:
-    """Choose the profile that computes the fewest places, then the one tuned for the nearest shape.
+    """Choose the profile that computes the fewest positions; among equals, the one tuned for the nearest shape.
 
     Args:
-        profiles: the engine's, in its order; one at least.
-        batch: rows, 1 at least.
-        seq: tokens of the longest row, 1 at least.
+        profiles: the profiles of the engine, in its order; at least one.
+        batch: number of rows, at least 1.
+        seq: tokens of the longest row, at least 1.
 
     Raises:
-        InputError: rows longer than any profile takes.
+        InputError: rows are longer than any profile allows.
     """
     fitting = [index for index, profile in enumerate(profiles) if seq <= profile.seq_len.max]
     if not fitting:
@@ -67,7 +67,7 @@ def split_batch(profiles: Sequence[Profile], batch: int, seq: int) -> Split:
 
 
 def _split(profile: Profile, index: int, batch: int, seq: int) -> Split:
-    """The batch in as few and as even pieces as a profile takes."""
+    """Split the batch into as few pieces of even size as the profile allows."""
     length = max(seq, profile.seq_len.min)
     length = min(-(-length // _MULTIPLE) * _MULTIPLE, profile.seq_len.max)
     count = -(-batch // profile.batch.max)
@@ -79,7 +79,7 @@ def _split(profile: Profile, index: int, batch: int, seq: int) -> Split:
 
 
 def _distance(profile: Profile, split: Split) -> float:
-    """How far the first piece is from the shape that a profile is tuned for: 0 where it is that, each doubling as 1."""
+    """The distance of the first piece from the shape that the profile is tuned for, in doublings; 0 where equal."""
     piece = split.pieces[0]
     return abs(math.log2(piece.seq / profile.seq_len.opt)) + abs(math.log2(piece.batch / profile.batch.opt))
 
@@ -87,9 +87,9 @@ def _distance(profile: Profile, split: Split) -> float:
 def cut(
     input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], piece: Piece
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """A piece's rows of a batch in its shape, int64 [piece.batch, piece.seq] twice.
+    """The rows of a piece in its shape, int64 [piece.batch, piece.seq] twice.
 
-    Padding goes behind, where it moves no token from its place; further rows are copies of the piece's first.
+    Padding is appended on the right, so that positions do not change; extra rows are copies of the piece's first row.
     """
     rows = np.arange(piece.start, piece.start + piece.batch)
     rows[piece.stop - piece.start :] = piece.start

@@ -1,6 +1,6 @@
-"""Files that a GPU's library makes anew where they are missing: kept in the user's cache folder, never in an artifact.
+"""Caches of a GPU's libraries, in the user's cache folder and never in an artifact. A missing cache is rebuilt.
 
-They belong to a machine, a GPU and a release, and all of these are in a file's name.
+A cache is valid for one GPU and one release of a library, so its file name contains both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from pathlib import Path
 
 
 def cache_path(kind: str, *parts: str) -> Path:
-    """Where a cache lies; `kind` is its folder, `parts` tell it from others, in any characters."""
+    """The path of a cache in the folder `kind`; `parts` identify it and may contain any characters."""
     from platformdirs import user_cache_path
 
     name = "_".join(parts)
@@ -19,7 +19,7 @@ def cache_path(kind: str, *parts: str) -> Path:
 
 
 def read_cache(path: Path) -> bytes:
-    """What is in it; nothing where it is missing or cannot be read."""
+    """The content of a cache; empty where it is missing or cannot be read."""
     try:
         return path.read_bytes()
     except OSError:
@@ -27,7 +27,7 @@ def read_cache(path: Path) -> bytes:
 
 
 def write_cache(path: Path, content: bytes | memoryview) -> None:
-    """Replace it, whole or not at all. Does nothing where the folder cannot be written: a cache only saves time."""
+    """Replace a cache atomically. Does nothing where the folder is not writable, since a cache only saves time."""
     part = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,6 +18,20 @@ import pytest
 collect_ignore_glob = [] if "POOLFOLD_CPP_BUILD" in os.environ else ["test_*.py"]
 
 
+PYTHON_TO_CPP = {
+    ", or None for the runtime's own choice.": ", or std::nullopt for the runtime's own choice.",
+    " Truncate it, or pass texts to encode, which truncates them.": " Truncate it.",
+}
+"""What only a Python caller can do, in Python's messages -> what a C++ caller can do, in C++'s."""
+
+
+def as_cpp(message: str) -> str:
+    """A message of Python's loader as the C++ loader must word it: the same facts, and the remedies of a C++ caller."""
+    for python, cpp in PYTHON_TO_CPP.items():
+        message = message.replace(python, cpp)
+    return message
+
+
 class Driver:
     """One process of cpp/tests/driver.cpp: questions and answers, a JSON object a line."""
 

@@ -13,7 +13,7 @@ from exporter.parity.corpus import corpus
 from exporter.parity.tokens import Tokens, make_batch, tokenise
 from poolfold.load import open_encoder
 from poolfold.verify import verify
-from tests.cpp.conftest import Driver
+from tests.cpp.conftest import Driver, as_cpp
 
 LIMIT = 1e-6
 
@@ -92,10 +92,10 @@ def test_nothing_in_nothing_out(driver: Driver, encoder: poolfold.Encoder) -> No
         ([[101] * 257], [[1] * 257]),
     ],
 )
-def test_ids_and_masks_are_refused_in_the_same_words(
+def test_ids_and_masks_are_refused_for_the_same_reason(
     driver: Driver, encoder: poolfold.Encoder, ids: Sequence[Sequence[int]], mask: Sequence[Sequence[int]]
 ) -> None:
     with pytest.raises(poolfold.InputError) as refusal:
         encoder.embed(ids, mask)
     answer = driver.ask("batch", ids=ids, mask=mask)
-    assert answer == {"error": "InputError", "message": str(refusal.value)}
+    assert answer == {"error": "InputError", "message": as_cpp(str(refusal.value))}

@@ -1,4 +1,4 @@
-// Token ids to vectors. A vector that is not finite, or is zero, is never returned.
+// Computes vectors from token ids. A vector that is not finite, or is zero, is never returned.
 #pragma once
 
 #include <cstddef>
@@ -23,22 +23,22 @@ struct Vectors {
 };
 
 // A loaded model, from `poolfold::load`. Safe to share between threads: every member function is const and may run in
-// several at once. The last copy frees the weights.
+// several threads at once. Copies share the weights; the last copy frees them.
 class Encoder {
  public:
-  // Ids of any lengths, special tokens included, not padded.
+  // Embeds rows of ids of any lengths, special tokens included, not padded.
   //
-  // Rows of like length share a batch of at most `batch_size`, so that little padding is computed; the vectors come
-  // back in input order. No rows in, no rows out.
+  // Rows of similar length share a batch of at most `batch_size`, so that little padding is computed. The vectors are
+  // in input order. No rows give no vectors.
   //
   // Throws InputError: a row without a token, with more than max_seq_length, or with an id outside [0, vocab_size);
   // a batch size of 0. CheckFailed: a vector is not finite, or is zero. ArtifactError: the graph cannot be run.
   Vectors embed(const std::vector<std::vector<std::int64_t>>& ids, std::size_t batch_size = 32) const;
 
-  // A batch that is padded already: `input_ids` and `attention_mask` are [batch, seq], row after row; the mask is 1 on
-  // tokens and 0 on padding, on either side. A batch of 0 gives no rows.
+  // Embeds a padded batch: `input_ids` and `attention_mask` are [batch, seq], row after row. The mask is 1 on tokens,
+  // and 0 on padding, which may be on either side. A batch of 0 rows gives no vectors.
   //
-  // Throws as the other one, and InputError where the mask holds anything else or a row marks no token.
+  // Throws as the function above, and InputError if the mask holds another value or a row marks no token.
   Vectors embed(const std::int64_t* input_ids, const std::int64_t* attention_mask, std::size_t batch,
                 std::size_t seq) const;
 
@@ -48,7 +48,7 @@ class Encoder {
   std::size_t dim() const { return dim_; }
   const Model& model() const { return model_; }
 
-  // What `load` chose. Only `load` and tests have a Session to give.
+  // For `load` and tests: a session, and what `load` chose.
   Encoder(std::shared_ptr<const Session> session, Model model, std::string strategy, std::string dtype,
           std::string target, std::size_t dim);
 

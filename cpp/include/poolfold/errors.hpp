@@ -1,7 +1,6 @@
-// Every error a user can meet, each with the exit code that the command line gives it. As poolfold/errors.py.
+// Every error that a user can see, each with the exit code of the command line. As poolfold/errors.py.
 //
-// A message says what was got, what was expected and what to do. Anything that is no poolfold::Error is a bug: exit
-// code 70.
+// A message says what was got, what was expected and what to do. Any other exception is a bug: exit code 70.
 #pragma once
 
 #include <stdexcept>
@@ -9,7 +8,7 @@
 
 namespace poolfold {
 
-// Base of every error that poolfold throws on purpose; never thrown itself.
+// Base class of every error that poolfold throws; never thrown itself.
 class Error : public std::runtime_error {
  public:
   using std::runtime_error::runtime_error;

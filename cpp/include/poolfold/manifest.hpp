@@ -1,7 +1,6 @@
-// The manifest: what a loader needs to know of an artifact. As poolfold/manifest.py, whose docstrings tell the fields.
+// The manifest: what a loader needs of an artifact. poolfold/manifest.py documents the fields.
 //
-// Keys that only people and other scripts read (parity, latency, environment, what passes did) are checked for their
-// form and not kept.
+// Keys that a loader does not need (parity, latency, environment, passes) are checked for their types and not stored.
 #pragma once
 
 #include <cstdint>
@@ -17,7 +16,7 @@ namespace poolfold {
 inline constexpr std::int64_t kSchemaVersion = 1;
 inline constexpr const char* kManifestName = "manifest.json";
 
-// How texts became `input_ids`, as far as ids need it: `padding_side` is "left" or "right".
+// How ids are padded and limited; `padding_side` is "left" or "right".
 struct Text {
   std::int64_t max_seq_length = 0;
   std::string padding_side;
@@ -97,12 +96,12 @@ struct Manifest {
   std::vector<File> files;
 };
 
-// Read sealed JSON bytes; `where` names them in a message.
-// Throws ArtifactError: not a manifest, of another schema version, changed since it was written, or malformed.
+// Reads the bytes of a manifest; `where` is their name in messages.
+// Throws ArtifactError: they are not a manifest, have another schema version, were changed since written, or malformed.
 Manifest parse_manifest(std::string_view data, const std::string& where = kManifestName);
 
-// Read DIR/manifest.json.
-// Throws ArtifactError: as parse_manifest, and where there is no such file.
+// Reads DIR/manifest.json.
+// Throws ArtifactError: as parse_manifest, or there is no such file.
 Manifest read_manifest(const std::filesystem::path& directory);
 
 }  // namespace poolfold

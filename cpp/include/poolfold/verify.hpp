@@ -1,4 +1,4 @@
-// Every file of an artifact against its manifest: nothing changed, nothing missing, nothing extra, nothing outside.
+// Checks every file of an artifact against its manifest: no file may be changed, missing, extra or outside.
 #pragma once
 
 #include <filesystem>
@@ -7,8 +7,9 @@
 
 namespace poolfold {
 
-// Check an artifact, whole, and return its manifest.
-// Throws ArtifactError: no artifact, not readable, or different from its manifest; lists the problems, ten at most.
+// Checks a whole artifact and returns its manifest.
+// Throws ArtifactError: the directory is not an artifact, cannot be read, or differs from its manifest; the message
+// lists up to ten problems.
 Manifest verify(const std::filesystem::path& directory);
 
 }  // namespace poolfold

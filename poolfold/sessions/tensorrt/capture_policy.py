@@ -1,4 +1,4 @@
-"""Which shapes deserve a captured CUDA graph: those that come again, and only so many. Pure."""
+"""Which shapes get a captured CUDA graph: shapes that occur twice, up to a limit. Pure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _REMEMBERED = 4096
 
 
 class CapturePolicy:
-    """Says of each run's shape whether to capture it now. For one thread."""
+    """Decides for each run's shape whether to capture it now. For one thread."""
 
     def __init__(self, most: int) -> None:
         """Allow `most` captures in all; 0 for none."""
@@ -16,7 +16,7 @@ class CapturePolicy:
         self._seen: set[Hashable] = set()
 
     def note(self, shape: Hashable) -> bool:
-        """Note a run of a shape without a graph; whether to capture it: when it comes again, while any is left."""
+        """Record a run of a shape without a graph; returns whether to capture the shape: on its second run."""
         if self._left == 0:
             return False
         if shape not in self._seen:
@@ -29,6 +29,6 @@ class CapturePolicy:
         return True
 
     def stop(self) -> None:
-        """Capture nothing any more: the library cannot."""
+        """Capture nothing from now on, because the library cannot."""
         self._left = 0
         self._seen.clear()

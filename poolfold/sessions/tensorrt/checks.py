@@ -1,6 +1,6 @@
-"""Whether an engine fits the library and the GPU of this machine: found out before it is loaded, and said in words.
+"""Check, before it is loaded, that an engine fits the library and the GPU of this machine.
 
-`misfit` is pure; the rest asks the machine.
+`misfit` is pure; the other functions query the machine.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ _AMPERE = 8
 
 
 def misfit(engine: Engine, library_version: str, compute_capability: str) -> str | None:
-    """Why an engine cannot run with a library on a GPU: what was got and what was expected; None where it can.
+    """Why an engine cannot run with a library on a GPU, as "got ..., expected ..."; None where it can.
 
     Args:
-        engine: the manifest's record of it.
-        library_version: of the library here, such as "11.4.0.106".
-        compute_capability: of the GPU here, such as "8.9".
+        engine: its record in the manifest.
+        library_version: the version installed here, such as "11.4.0.106".
+        compute_capability: that of the GPU here, such as "8.9".
     """
     title = TITLES[engine.target]
     if engine.version_compatible:
@@ -42,7 +42,7 @@ def misfit(engine: Engine, library_version: str, compute_capability: str) -> str
 
 
 def how_to_build(target: str) -> str:
-    """What to do about an engine that another machine or release could run."""
+    """The advice for an engine that does not run on this machine or with this release."""
     return f"Build one for this machine: poolfold build DIR --target {target}. Or use target onnxruntime."
 
 
@@ -61,10 +61,10 @@ def find_place(engine: Engine, gpu: int) -> tuple[Gpu, Any]:
         The GPU, and the library's module.
 
     Raises:
-        TargetUnavailable: no GPU, driver or library, or ones that the engine does not fit; says which.
+        TargetUnavailable: there is no GPU, driver or library, or the engine does not fit it; the message names which.
     """
     try:
-        device = find_gpu(gpu)  # first: it costs least
+        device = find_gpu(gpu)  # first, since it is the fastest check
     except TargetUnavailable as error:
         raise TargetUnavailable(f"{error} Run it where its GPU is, or use target onnxruntime.") from error
     trt = load_module(engine.target)
@@ -75,7 +75,7 @@ def find_place(engine: Engine, gpu: int) -> tuple[Gpu, Any]:
 
 
 def runs_here(engine: Engine, gpu: int = 0) -> bool:
-    """Whether `find_place` finds one."""
+    """Whether `find_place` succeeds."""
     try:
         find_place(engine, gpu)
     except TargetUnavailable:
@@ -84,9 +84,9 @@ def runs_here(engine: Engine, gpu: int = 0) -> bool:
 
 
 def check_plan(trt: Any, runtime: Any, plan: bytes | memoryview) -> str | None:
-    """Why the library itself says that an engine's bytes cannot run here; None where it does not say so.
+    """The library's reason why an engine cannot run here; None where it gives none.
 
-    Only TensorRT-RTX can tell without loading the engine.
+    Only TensorRT-RTX can check an engine without loading it.
     """
     if not hasattr(runtime, "get_engine_validity"):
         return None
@@ -102,7 +102,7 @@ def make_runtime(trt: Any) -> Any:
     """The library's runtime.
 
     Raises:
-        TargetUnavailable: it cannot be made here.
+        TargetUnavailable: the library cannot create one here.
     """
     runtime = trt.Runtime(log(trt))
     if runtime is None:

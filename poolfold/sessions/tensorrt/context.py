@@ -1,8 +1,8 @@
-"""Execution contexts of a loaded engine: where their memory comes from, and what is kept between processes.
+"""Create execution contexts of a loaded engine, with their working memory or a runtime cache.
 
-TensorRT's contexts get their working memory from a lane, which many of them share one after the other. TensorRT-RTX
-compiles kernels when a context is made, captures CUDA graphs by itself, and keeps both in a runtime cache. Not run: it
-needs a GPU.
+A TensorRT context uses the working memory of its lane, which the contexts of the lane share, one run at a time.
+TensorRT-RTX compiles kernels when it creates a context, captures CUDA graphs itself, and stores both in a runtime
+cache. Not run on a GPU.
 """
 
 from __future__ import annotations
@@ -13,20 +13,21 @@ from pathlib import Path
 from typing import Any
 
 from poolfold.errors import ArtifactError, TargetUnavailable
-from poolfold.sessions.tensorrt.engine import VECTORS, Loaded
+from poolfold.sessions.graph_inputs import SENTENCE_EMBEDDING
+from poolfold.sessions.tensorrt.engine import Loaded
 from poolfold.sessions.tensorrt.library import reason
 from poolfold.sessions.user_cache import cache_path, read_cache, write_cache
 
 
 class RuntimeCache:
-    """What TensorRT-RTX compiled for an engine and a GPU, in the user's cache folder."""
+    """Kernels that TensorRT-RTX compiled for an engine and a GPU, stored in the user's cache folder."""
 
     def __init__(self, loaded: Loaded, digest: str) -> None:
-        """Read what is kept.
+        """Read the stored cache, if there is one.
 
         Args:
             loaded: a TensorRT-RTX engine.
-            digest: SHA-256 of its file: the cache of another engine would not help.
+            digest: SHA-256 of its file, so that each engine has a cache of its own.
         """
         trt = loaded.trt
         self._path: Path = cache_path("runtime", "tensorrt-rtx", str(trt.__version__), loaded.gpu.name, digest[:16])
@@ -34,13 +35,13 @@ class RuntimeCache:
         self._cache = self.config.create_runtime_cache()
         self._lock = threading.Lock()
         kept = read_cache(self._path)
-        # It says no to what another driver or GPU made, and then simply starts anew.
+        # `deserialize` returns False for a cache from another driver or GPU; the cache then starts empty.
         self._saved = len(kept) if kept and self._cache.deserialize(kept) else 0
         self.config.set_runtime_cache(self._cache)
         self.config.cuda_graph_strategy = trt.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
 
     def save(self) -> None:
-        """Keep what was compiled since it was last kept."""
+        """Store the cache if it has grown since it was last stored."""
         with self._lock:
             content = memoryview(self._cache.serialize())
             if content.nbytes != self._saved:
@@ -49,15 +50,15 @@ class RuntimeCache:
 
 
 def make_context(loaded: Loaded, memory: tuple[int, int] | None, cache: RuntimeCache | None) -> Any:
-    """A context.
+    """Create an execution context.
 
     Args:
         loaded: the engine.
-        memory: address and bytes of the working memory; None has the library allocate it.
-        cache: TensorRT-RTX's; None for TensorRT.
+        memory: address and bytes of the working memory; None lets the library allocate it.
+        cache: the runtime cache of TensorRT-RTX; None for TensorRT.
 
     Raises:
-        TargetUnavailable: the library cannot make one, for want of memory for example.
+        TargetUnavailable: the library cannot create one, for lack of memory for example.
     """
     trt = loaded.trt
     if cache is not None:
@@ -84,7 +85,7 @@ def prepare(
     addresses: Mapping[str, int],
     stream: int,
 ) -> None:
-    """Tell a context the profile, the inputs' shapes, and where each tensor lies.
+    """Set the profile of a context, the shapes of its inputs and the address of each tensor.
 
     Raises:
         ArtifactError: the engine refuses them, though its manifest allows them.
@@ -95,7 +96,7 @@ def prepare(
     right = right and all(context.set_input_shape(name, shape) for name, shape in shapes.items())
     right = right and all(context.set_tensor_address(name, address) for name, address in addresses.items())
     rows = shapes[loaded.inputs[0]][0]
-    if not right or tuple(context.get_tensor_shape(VECTORS)) != (rows, loaded.dim):
+    if not right or tuple(context.get_tensor_shape(SENTENCE_EMBEDDING)) != (rows, loaded.dim):
         raise ArtifactError(
             f"{loaded.path} refuses {dict(shapes)} in profile {profile}: {reason(loaded.trt)}. Build the engine again."
         )

@@ -1,6 +1,6 @@
-"""Memory of a GPU and a stream on it, through the CUDA runtime. Knows no engine. Not run: it needs a GPU.
+"""Memory of a GPU and a stream on it, through the CUDA runtime. Independent of engines. Not run on a GPU.
 
-Every call may fail; a failure raises TargetUnavailable with the runtime's own name and words for it.
+A failed call raises TargetUnavailable with the runtime's name and description of the error.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _GRANULE = 64 * 1024
 
 
 def rounded(size: int) -> int:
-    """The bytes to allocate for `size`: the next power of two from 64 KiB on, so that a growing need moves seldom."""
+    """The bytes to allocate for `size`: a power of two, 64 KiB at least, so that a growing buffer is rarely moved."""
     return max(_GRANULE, 1 << (size - 1).bit_length())
 
 
 class Buffer:
-    """Memory of the GPU, and as much of the host's that the GPU copies from and to directly; it grows when asked."""
+    """Memory of the GPU and equally much page-locked memory of the host, from which the GPU copies; it can grow."""
 
     def __init__(self, cuda: Any) -> None:
         """Allocate nothing yet; `cuda` is the module `cuda.bindings.runtime`."""
@@ -34,11 +34,11 @@ class Buffer:
 
     @property
     def address(self) -> int:
-        """Of the GPU's memory; 0 before the first `require`."""
+        """The address of the GPU memory; 0 before the first `require`."""
         return self._device
 
     def require(self, size: int) -> bool:
-        """Hold `size` bytes at least; returns whether the memory moved. What was in it is then gone."""
+        """Allocate at least `size` bytes; returns whether the memory moved, in which case its content is lost."""
         if size <= self._size:
             return False
         self.free()
@@ -49,16 +49,16 @@ class Buffer:
         return True
 
     def upload(self, values: npt.NDArray[Any], stream: int) -> None:
-        """Copy an array to the GPU, behind what the stream does already. The memory must be large enough."""
+        """Copy an array to the GPU, after the work queued on the stream. The memory must be large enough."""
         np.copyto(self._view(values.shape, values.dtype), values)
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyHostToDevice
         succeed(self._cuda, self._cuda.cudaMemcpyAsync(self._device, self._host, values.nbytes, kind, stream))
 
     def download(self, shape: tuple[int, ...], stream: int) -> Callable[[], npt.NDArray[np.float32]]:
-        """Copy float32 values back, behind what the stream does already.
+        """Copy float32 values back, after the work queued on the stream.
 
         Returns:
-            What gives a copy of them, to be called once the stream has been waited for.
+            A function that returns a copy of the values; call it after waiting for the stream.
         """
         size = int(np.prod(shape)) * 4
         kind = self._cuda.cudaMemcpyKind.cudaMemcpyDeviceToHost
@@ -81,7 +81,7 @@ class Scratch:
     """Memory of the GPU of a fixed size."""
 
     def __init__(self, cuda: Any, size: int) -> None:
-        """Allocate `size` bytes, and one at least."""
+        """Allocate `size` bytes, at least one."""
         self._cuda = cuda
         self.size = max(size, 1)
         self.address = int(succeed(cuda, cuda.cudaMalloc(self.size)))
@@ -94,16 +94,16 @@ class Scratch:
 
 
 def host_view(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """An array over memory that someone else owns, and must keep while the array is used."""
+    """An array over memory of another owner, who must not free it while the array is in use."""
     memory = (ctypes.c_char * (int(np.prod(shape)) * dtype.itemsize)).from_address(address)
     return np.ndarray(shape, dtype, memoryview(memory))
 
 
 class Stream:
-    """A stream of a GPU, which waits for no other."""
+    """A non-blocking CUDA stream: it does not wait for the default stream."""
 
     def __init__(self, cuda: Any, gpu: int) -> None:
-        """Make one on a GPU, by its number; the calling thread uses that GPU from then on."""
+        """Create a stream on the GPU of this number, which becomes the GPU of the calling thread."""
         self._cuda = cuda
         self._gpu = gpu
         self.enter()
@@ -115,22 +115,22 @@ class Stream:
         return int(self._stream)
 
     def enter(self) -> None:
-        """Have the calling thread use the stream's GPU: CUDA keeps that for each thread."""
+        """Make the stream's GPU the GPU of the calling thread; CUDA keeps this setting per thread."""
         succeed(self._cuda, self._cuda.cudaSetDevice(self._gpu))
 
     def wait(self) -> None:
-        """Wait for all that the stream has to do."""
+        """Wait for all work queued on the stream."""
         succeed(self._cuda, self._cuda.cudaStreamSynchronize(self._stream))
 
     def settle(self) -> None:
-        """Wait before memory is given back, whatever failed before."""
+        """Wait for the stream before memory is freed, ignoring earlier errors."""
         self._cuda.cudaSetDevice(self._gpu)
         self._cuda.cudaStreamSynchronize(self._stream)
 
     def capture(self, enqueue: Callable[[], bool]) -> Any | None:
-        """What `enqueue` puts into the stream, as a graph to `launch`; None where it cannot be captured.
+        """Capture the work that `enqueue` queues as a graph to `launch`; None where it cannot be captured.
 
-        Only this thread's calls are captured and forbidden meanwhile, so that other threads go on.
+        The capture is thread-local: CUDA restricts only the calls of this thread meanwhile.
         """
         cuda = self._cuda
         succeed(
@@ -140,13 +140,13 @@ class Stream:
         done = False
         try:
             done = enqueue()
-        finally:  # whatever happened, the stream must leave the capture
+        finally:  # after an error too, the capture must be ended
             code, graph = cuda.cudaStreamEndCapture(self._stream)
         captured = code == cuda.cudaError_t.cudaSuccess
         if not done or not captured:
             if captured:
                 cuda.cudaGraphDestroy(graph)
-            cuda.cudaGetLastError()  # a failed capture is no failure of the next call
+            cuda.cudaGetLastError()  # clears the error, so that the next call does not report it
             return None
         code, executable = cuda.cudaGraphInstantiate(graph, 0)
         cuda.cudaGraphDestroy(graph)
@@ -156,7 +156,7 @@ class Stream:
         return executable
 
     def launch(self, executable: Any) -> None:
-        """Put a captured graph into the stream."""
+        """Queue a captured graph on the stream."""
         succeed(self._cuda, self._cuda.cudaGraphLaunch(executable, self._stream))
 
     def discard(self, executable: Any) -> None:
@@ -164,5 +164,5 @@ class Stream:
         self._cuda.cudaGraphExecDestroy(executable)
 
     def free(self) -> None:
-        """End the stream."""
+        """Destroy the stream."""
         self._cuda.cudaStreamDestroy(self._stream)

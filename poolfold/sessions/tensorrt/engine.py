@@ -1,6 +1,6 @@
-"""An engine's file to a loaded engine: checked against the machine, refitted where its weights are left out.
+"""Load an engine from its file: check it against the machine, and refit it if it was built without weights.
 
-Knows no batch. Past the checks not run: it needs a GPU.
+Independent of batches. Not run on a GPU; tested up to the checks.
 """
 
 from __future__ import annotations
@@ -11,20 +11,19 @@ from typing import Any
 
 from poolfold.errors import ArtifactError, TargetUnavailable
 from poolfold.manifest import Engine, Range
+from poolfold.sessions.graph_inputs import ATTENTION_MASK, INPUT_IDS, SENTENCE_EMBEDDING, TOKEN_POSITIONS
 from poolfold.sessions.tensorrt.checks import check_plan, find_place, how_to_build, make_runtime
 from poolfold.sessions.tensorrt.gpu import Gpu, load_cuda, succeed
 from poolfold.sessions.tensorrt.library import log, reason
-
-IDS, MASK, POSITIONS, VECTORS = "input_ids", "attention_mask", "token_positions", "sentence_embedding"
 
 
 @dataclass(frozen=True, eq=False)
 class Loaded:
     """An engine in a GPU's memory.
 
-    record: what the manifest says of it.
+    record: its record in the manifest.
     trt, cuda: the library's module and `cuda.bindings.runtime`.
-    runtime: kept for the engine's sake.
+    runtime: must live as long as the engine.
     engine: the library's engine; safe to share between threads.
     dim: length of a vector.
     """
@@ -45,8 +44,8 @@ class Loaded:
 
 
 def input_names(record: Engine) -> tuple[str, ...]:
-    """The inputs of an engine's form."""
-    return (IDS, MASK, POSITIONS) if record.form == "packed" else (IDS, MASK)
+    """The names of the inputs of an engine, which depend on its form."""
+    return (INPUT_IDS, ATTENTION_MASK, TOKEN_POSITIONS) if record.form == "packed" else (INPUT_IDS, ATTENTION_MASK)
 
 
 def load_engine(directory: Path, record: Engine, gpu: int) -> Loaded:
@@ -54,11 +53,11 @@ def load_engine(directory: Path, record: Engine, gpu: int) -> Loaded:
 
     Args:
         directory: the artifact.
-        record: what its manifest says of the engine.
+        record: the engine's record in its manifest.
         gpu: the GPU's number.
 
     Raises:
-        TargetUnavailable: no GPU, driver or library here, or ones that the engine does not fit.
+        TargetUnavailable: no GPU, driver or library on this machine, or the engine does not fit them.
         ArtifactError: the engine is not what its record says.
     """
     path = directory / record.path
@@ -68,7 +67,7 @@ def load_engine(directory: Path, record: Engine, gpu: int) -> Loaded:
         raise TargetUnavailable(f"{path} cannot run here: {error}") from error
     cuda = load_cuda()
     succeed(cuda, cuda.cudaSetDevice(device.ordinal))
-    succeed(cuda, cuda.cudaFree(0))  # which makes the GPU's context, without which the library loads nothing
+    succeed(cuda, cuda.cudaFree(0))  # creates the CUDA context, without which the library loads no engine
     runtime = make_runtime(trt)
     engine = deserialise(trt, runtime, path, record)
     if record.stripped:
@@ -80,7 +79,7 @@ def deserialise(trt: Any, runtime: Any, path: Path, record: Engine) -> Any:
     """The library's engine from a file.
 
     Raises:
-        TargetUnavailable: the library refuses it; says why in its words.
+        TargetUnavailable: the library refuses it; the message quotes the library's reason.
     """
     plan = path.read_bytes()
     why = check_plan(trt, runtime, plan)
@@ -106,26 +105,27 @@ def _refit(trt: Any, engine: Any, graph: Path) -> None:
 
 
 def _check(path: Path, record: Engine, trt: Any, engine: Any) -> int:
-    """Hold the engine's tensors and profiles against the record; returns the length of a vector."""
+    """Compare the engine's tensors and profiles with the record; returns the length of a vector."""
     tensors = {engine.get_tensor_name(index) for index in range(engine.num_io_tensors)}
     inputs = {name for name in tensors if engine.get_tensor_mode(name) == trt.TensorIOMode.INPUT}
     expected = input_names(record)
     types = {name: engine.get_tensor_dtype(name) for name in sorted(tensors)}
-    right = {**dict.fromkeys(expected, trt.DataType.INT64), VECTORS: trt.DataType.FLOAT}
+    right = {**dict.fromkeys(expected, trt.DataType.INT64), SENTENCE_EMBEDDING: trt.DataType.FLOAT}
     if inputs != set(expected) or types != right:
         shown = ", ".join(f"{name} {dtype.name}" for name, dtype in types.items())
         raise ArtifactError(
-            f"{path} has {shown}; expected int64 {', '.join(expected)} and float32 {VECTORS}. Build the engine again."
+            f"{path} has {shown}; expected int64 {', '.join(expected)} and float32 {SENTENCE_EMBEDDING}. "
+            "Build the engine again."
         )
-    found = [
-        tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(IDS, index))
+    shapes = [
+        tuple(tuple(shape) for shape in engine.get_tensor_profile_shape(INPUT_IDS, index))
         for index in range(engine.num_optimization_profiles)
     ]
-    if found != [_shapes(profile.batch, profile.seq_len) for profile in record.profiles]:
+    if shapes != [_shapes(profile.batch, profile.seq_len) for profile in record.profiles]:
         raise ArtifactError(
-            f"{path} takes input_ids of {found}; its manifest says {list(record.profiles)}. Build the engine again."
+            f"{path} takes input_ids of {shapes}; its manifest says {list(record.profiles)}. Build the engine again."
         )
-    return int(tuple(engine.get_tensor_shape(VECTORS))[-1])
+    return int(tuple(engine.get_tensor_shape(SENTENCE_EMBEDDING))[-1])
 
 
 def _shapes(batch: Range, seq: Range) -> tuple[tuple[int, int], ...]:

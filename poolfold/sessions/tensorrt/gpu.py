@@ -1,4 +1,4 @@
-"""The NVIDIA GPU of this machine, asked through cuda-bindings: NVIDIA's own, without a framework. Knows no engine."""
+"""Query the NVIDIA GPU of this machine through cuda-bindings, NVIDIA's own bindings. Independent of engines."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def find_gpu(ordinal: int) -> Gpu:
     """A GPU by its number.
 
     Raises:
-        TargetUnavailable: no cuda-bindings, no driver, one that is too old, or no such GPU; says which.
+        TargetUnavailable: no cuda-bindings, no driver, a driver that is too old, or no such GPU.
     """
     cuda = load_cuda()
     (code, count) = cuda.cudaGetDeviceCount()
@@ -61,10 +61,10 @@ def find_gpu(ordinal: int) -> Gpu:
 
 
 def succeed(cuda: Any, answer: tuple[Any, ...]) -> Any:
-    """What a call of the CUDA runtime gave, without its error code.
+    """The results of a call of the CUDA runtime, without its error code.
 
     Raises:
-        TargetUnavailable: the call failed; says how.
+        TargetUnavailable: the call failed; the message has the runtime's description.
     """
     code, *values = answer
     if code != cuda.cudaError_t.cudaSuccess:
@@ -73,6 +73,6 @@ def succeed(cuda: Any, answer: tuple[Any, ...]) -> Any:
 
 
 def explain(cuda: Any, code: Any) -> str:
-    """The runtime's name and words for an error code."""
+    """The CUDA runtime's name and description of an error code."""
     _, text = cuda.cudaGetErrorString(code)
     return f"{code.name}, {text.decode() if isinstance(text, bytes) else text}"

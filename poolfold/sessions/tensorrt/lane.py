@@ -1,6 +1,6 @@
-"""One stream with its buffers and contexts: what a thread needs to run batches on an engine, one after another.
+"""A lane: the stream, buffers and contexts with which one thread runs batches on an engine, one after another.
 
-Not run: it needs a GPU.
+Tested on a fake GPU. Not run on a real one.
 """
 
 from __future__ import annotations
@@ -12,35 +12,36 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.errors import TargetUnavailable
+from poolfold.sessions.graph_inputs import SENTENCE_EMBEDDING, TOKEN_POSITIONS
 from poolfold.sessions.tensorrt.capture_policy import CapturePolicy
 from poolfold.sessions.tensorrt.context import RuntimeCache, make_context, prepare
 from poolfold.sessions.tensorrt.device_memory import Buffer, Scratch, Stream
-from poolfold.sessions.tensorrt.engine import POSITIONS, VECTORS, Loaded
+from poolfold.sessions.tensorrt.engine import Loaded
 from poolfold.sessions.tensorrt.library import reason
 
 _MOST_GRAPHS = 32
-"""Captured graphs of a lane. Each has a context of its own, which costs some megabytes."""
+"""The most captured graphs of a lane. Each has a context of its own, of some megabytes."""
 
 
 class _Shape(NamedTuple):
-    """What a captured graph holds for: a profile and the inputs' shapes."""
+    """The profile and the shapes of the inputs for which a graph was captured."""
 
     profile: int
     inputs: tuple[tuple[str, tuple[int, ...]], ...]
 
 
 class _Captured(NamedTuple):
-    """A graph, and the context that it was captured from, which must live as long and stay as it is."""
+    """A captured graph and its context, which must live as long as the graph and must not change."""
 
     graph: Any
     context: Any
 
 
 class EngineLane:
-    """Runs batches whose shapes a profile takes. For one thread at a time."""
+    """Runs batches whose shapes fit a profile. For one thread at a time."""
 
     def __init__(self, loaded: Loaded, cache: RuntimeCache | None) -> None:
-        """Make a stream and a context; arguments as `make_context`.
+        """Create a stream and a context; arguments as `make_context`.
 
         Raises:
             TargetUnavailable: the GPU has too little memory, or fails.
@@ -48,11 +49,11 @@ class EngineLane:
         self._loaded = loaded
         self._cache = cache
         self._stream = Stream(loaded.cuda, loaded.gpu.ordinal)
-        self._buffers = {name: Buffer(loaded.cuda) for name in (*loaded.inputs, VECTORS)}
+        self._buffers = {name: Buffer(loaded.cuda) for name in (*loaded.inputs, SENTENCE_EMBEDDING)}
         self._scratch: Scratch | None = None
         self._graphs: dict[_Shape, _Captured] = {}
-        # Packed inputs are as long as a batch has tokens, and hardly ever as long again.
-        captures = cache is None and POSITIONS not in loaded.inputs
+        # Packed inputs have as many values as the batch has tokens, so their shapes hardly ever occur twice.
+        captures = cache is None and TOKEN_POSITIONS not in loaded.inputs
         self._policy = CapturePolicy(_MOST_GRAPHS if captures else 0)
         try:
             if cache is None:
@@ -70,7 +71,7 @@ class EngineLane:
         """Embed a batch.
 
         Args:
-            profile: the number of one that takes the shapes.
+            profile: the index of a profile that the shapes fit.
             feeds: every input of the engine, int64.
 
         Returns:
@@ -82,19 +83,19 @@ class EngineLane:
         """
         self._stream.enter()
         rows = (len(next(iter(feeds.values()))), self._loaded.dim)
-        sizes = {**{name: values.nbytes for name, values in feeds.items()}, VECTORS: rows[0] * rows[1] * 4}
+        sizes = {**{name: values.nbytes for name, values in feeds.items()}, SENTENCE_EMBEDDING: rows[0] * rows[1] * 4}
         moved = [self._buffers[name].require(size) for name, size in sizes.items()]
         if any(moved):
-            self._discard_graphs()  # which hold the old addresses
+            self._discard_graphs()  # they contain the old addresses
         for name, values in feeds.items():
             self._buffers[name].upload(values, self._stream.handle)
         self._enqueue(_Shape(profile, tuple((name, values.shape) for name, values in feeds.items())))
-        vectors = self._buffers[VECTORS].download(rows, self._stream.handle)
+        vectors = self._buffers[SENTENCE_EMBEDDING].download(rows, self._stream.handle)
         self._stream.wait()
         return vectors()
 
     def _enqueue(self, shape: _Shape) -> None:
-        """Put a run into the stream: as a captured graph where there is one."""
+        """Queue a run on the stream: as a captured graph if there is one for this shape."""
         captured = self._graphs.get(shape)
         if captured is not None:
             self._stream.launch(captured.graph)
@@ -105,7 +106,7 @@ class EngineLane:
             self._execute(self._context)
 
     def _capture(self, shape: _Shape) -> None:
-        """Run once without a graph, which settles what the library does the first time, and capture one for later."""
+        """Run once without a graph, so that the library's first-run work is done, then capture a graph."""
         context = self._make_context()
         self._prepare(context, shape)
         self._execute(context)
@@ -133,10 +134,10 @@ class EngineLane:
         self._graphs.clear()
 
     def free(self) -> None:
-        """Give the GPU's memory back."""
+        """Free the GPU's memory."""
         self._stream.settle()
         self._discard_graphs()
-        self._context = None  # before the memory that it works in
+        self._context = None  # before its working memory
         for buffer in self._buffers.values():
             buffer.free()
         if self._scratch is not None:

@@ -1,4 +1,4 @@
-"""A few of something costly, lent to one thread at a time and made when they are first needed. Knows no runtime."""
+"""A bounded pool of lanes: each is lent to one thread at a time and made when first needed. Independent of runtimes."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from typing import Generic, Protocol, TypeVar
 
 from poolfold.errors import InputError
+from poolfold.sessions import CLOSED
 
 
 class Lane(Protocol):
-    """What one thread at a time uses."""
+    """A resource that one thread at a time uses."""
 
     def free(self) -> None:
-        """Give back what it holds."""
+        """Free its memory."""
         ...
 
 
@@ -22,7 +23,7 @@ L = TypeVar("L", bound=Lane)
 
 
 class Lanes(Generic[L]):
-    """At most `most` lanes; a thread that finds none idle waits. Safe to share between threads."""
+    """At most `most` lanes; a thread waits while none is idle. Safe to share between threads."""
 
     def __init__(self, make: Callable[[], L], most: int) -> None:
         """Make none yet."""
@@ -35,10 +36,10 @@ class Lanes(Generic[L]):
 
     @contextmanager
     def borrow(self) -> Iterator[L]:
-        """A lane, for this thread alone. One in whose use an error was raised is freed and not lent again.
+        """Lend a lane to this thread alone. A lane whose use raised an error is freed and not lent again.
 
         Raises:
-            InputError: it is closed.
+            InputError: the pool is closed.
         """
         lane = self._take()
         try:
@@ -55,9 +56,9 @@ class Lanes(Generic[L]):
         with self._changed:
             self._changed.wait_for(lambda: self._closed or self._idle or self._made < self._most)
             if self._closed:
-                raise InputError("the encoder is closed; load the artifact again to go on")
+                raise InputError(CLOSED)
             if self._idle:
-                return self._idle.pop()  # the latest, whose memory is most likely still at hand
+                return self._idle.pop()  # the last one used, whose memory is most likely cached
             self._made += 1
         try:
             return self._make()
@@ -79,7 +80,7 @@ class Lanes(Generic[L]):
         lane.free()
 
     def close(self) -> None:
-        """Free what is idle now, and what is in use once it is given back. Closing twice does nothing."""
+        """Free idle lanes now and lanes in use once they are given back. Closing twice does nothing."""
         with self._changed:
             self._closed = True
             idle, self._idle = self._idle, []

@@ -1,7 +1,7 @@
-"""TensorRT and TensorRT-RTX: one API in two modules, loaded when an engine is opened, with one log for each.
+"""Load TensorRT and TensorRT-RTX, two modules with one API, when an engine is opened, with one logger for each.
 
-Knows no engine. A library keeps the first logger that it is given in a process and ignores every later one, so there is
-one for each here, and it must serve whoever else uses the library in this process too.
+Independent of engines. A library keeps the first logger that it gets in a process and ignores later ones. So there is
+one logger per library, which all code of the process shares.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def load_module(target: str) -> Any:
 
 @functools.cache
 def log(trt: Any) -> Any:
-    """The logger of this process, whose `lines` hold (severity, message) of the latest warnings and worse."""
+    """The logger of this process; its `lines` hold (severity, message) of the latest warnings and errors."""
 
     class Log(trt.ILogger):  # type: ignore[misc]  # the library has no types
         def __init__(self) -> None:
@@ -53,7 +53,7 @@ def log(trt: Any) -> Any:
 
 
 def reason(trt: Any) -> str:
-    """The latest errors that the library logged, each once, in one line; they are then forgotten."""
+    """The latest errors that the library logged, each once, in one line; clears the log."""
     lines = log(trt).lines
     errors = (message for severity, message in tuple(lines) if severity <= trt.ILogger.Severity.ERROR)
     distinct = tuple(dict.fromkeys(errors))

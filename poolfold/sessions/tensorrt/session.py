@@ -1,6 +1,6 @@
-"""An engine of TensorRT or TensorRT-RTX on an NVIDIA GPU. Knows shapes and lanes; no texts.
+"""Run an engine of TensorRT or TensorRT-RTX on an NVIDIA GPU. Independent of texts.
 
-Up to the refusal of an engine on a machine without a GPU, run; beyond it not.
+Tested: the refusal of an engine on a machine without a GPU. Not run on a GPU.
 """
 
 from __future__ import annotations
@@ -13,45 +13,45 @@ import numpy.typing as npt
 
 from poolfold.errors import InputError
 from poolfold.manifest import Engine
-from poolfold.packing import token_positions
-from poolfold.sessions import Opening
+from poolfold.sessions import CLOSED, Opening
+from poolfold.sessions.graph_inputs import make_inputs
 from poolfold.sessions.profiles import cut, split_batch
 from poolfold.sessions.tensorrt.context import RuntimeCache
-from poolfold.sessions.tensorrt.engine import IDS, MASK, POSITIONS, load_engine
+from poolfold.sessions.tensorrt.engine import load_engine
 from poolfold.sessions.tensorrt.lane import EngineLane
 from poolfold.sessions.tensorrt.lanes import Lanes
 
 MOST_LANES = 4
-"""Batches that run at once. Each lane takes the engine's working memory again, and more share the GPU no better."""
+"""The most batches that run at once. Each lane allocates the engine's working memory; more lanes are not faster."""
 
 
 class EngineSession:
-    """An engine in a GPU's memory. Safe to share between threads: each run has a stream and a context of its own."""
+    """An engine in a GPU's memory. Safe to share between threads: each run uses a separate stream and context."""
 
     def __init__(self, directory: Path, record: Engine, *, gpu: int, digest: str) -> None:
         """Load an engine.
 
         Args:
             directory: the artifact.
-            record: what its manifest says of the engine.
+            record: the engine's record in the manifest.
             gpu: the GPU's number.
             digest: SHA-256 of the engine's file.
 
         Raises:
-            TargetUnavailable: no GPU, driver or library here, or ones that the engine does not fit.
+            TargetUnavailable: no GPU, driver or library on this machine, or the engine does not fit them.
             ArtifactError: the engine is not what its record says.
         """
         loaded = load_engine(directory, record, gpu)
         self._profiles = record.profiles
-        self._packed = POSITIONS in loaded.inputs
+        self._inputs = loaded.inputs
         self._dim = loaded.dim
         self._cache = RuntimeCache(loaded, digest) if record.target == "tensorrt-rtx" else None
         cache = self._cache
         self._lanes: Lanes[EngineLane] | None = Lanes(lambda: EngineLane(loaded, cache), MOST_LANES)
-        # An encoder that is forgotten and not closed gives the memory back too.
+        # Free the memory also when the session is garbage-collected without `close`.
         weakref.finalize(self, self._lanes.close).atexit = False
         if self._cache is not None:
-            # A first context compiles the kernels: once, for this process and later ones, however they end.
+            # The first context compiles the kernels. Save them now, so that later processes can load them.
             with self._lanes.borrow():
                 self._cache.save()
 
@@ -59,18 +59,18 @@ class EngineSession:
         """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim].
 
         Raises:
-            InputError: the session is closed, or a row is longer than any profile takes.
+            InputError: the session is closed, or a row is longer than any profile allows.
             TargetUnavailable: the GPU fails, or has too little memory.
         """
         lanes = self._lanes
         if lanes is None:
-            raise InputError("the encoder is closed; load the artifact again to go on")
+            raise InputError(CLOSED)
         split = split_batch(self._profiles, *input_ids.shape)
         vectors = np.empty((len(input_ids), self._dim), dtype=np.float32)
         with lanes.borrow() as lane:
             for piece in split.pieces:
                 ids, mask = cut(input_ids, attention_mask, piece)
-                feeds = {IDS: ids, MASK: mask, **({POSITIONS: token_positions(mask)} if self._packed else {})}
+                feeds = make_inputs(self._inputs, ids, mask)
                 vectors[piece.start : piece.stop] = lane.run(split.profile, feeds)[: piece.stop - piece.start]
         return vectors
 

@@ -59,8 +59,37 @@ def test_a_buffer_of_equal_ids_sliced_and_gathered_counts_as_one_number():
     np.testing.assert_array_equal(run(model, feeds)[0], before)
 
 
+def joined_ids(first, second):
+    """Ids of two tokens, each expanded to the batch."""
+    build = GraphBuilder()
+    hidden = build.input("words", FLOAT, "batch", 2, 4)
+    batch = build.op("Shape", hidden, start=0, end=1)
+    shape = build.op("Concat", batch, build.constant("one", [1], np.int64), axis=0)
+    ends = {"first": first, "second": second}
+    parts = [build.op("Expand", build.constant(name, i, np.int64), shape) for name, i in ends.items()]
+    ids = build.op("Concat", *parts, axis=1)
+    # As exporters annotate it.
+    ids.type, ids.shape = ir.TensorType(INT64), ir.Shape(["batch", 2])
+    found = build.op("Gather", build.constant("table", TABLE), ids)
+    model = build.model(build.op("Add", hidden, found, name="sum"))
+    cleanup(model)
+    return model
+
+
+def test_equal_ids_that_are_joined_count_as_one_number():
+    model = joined_ids(1, 1)
+    feeds = {"words": FEEDS["words"][:, :2]}
+    (before,) = run(model, feeds)
+    assert UniformLookupsPass()(model).modified
+    np.testing.assert_array_equal(run(model, feeds)[0], before)
+
+
 def different_ids():
     return types_graph([[0], [1]])
+
+
+def different_ids_that_are_joined():
+    return joined_ids(0, 1)
 
 
 def ids_from_outside():
@@ -101,6 +130,7 @@ def beyond_the_table():
     "make",
     [
         different_ids,
+        different_ids_that_are_joined,
         ids_from_outside,
         words_that_are_one_row,
         a_reader_that_is_not_elementwise,

@@ -1,0 +1,459 @@
+"""Deliberate faults: each is one mistake in the source that some test must notice. `tests/faults.py` runs them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A mistake and the tests that must fail because of it.
+
+    file: the source file, relative to the repository.
+    before: text that occurs exactly once in it; after: what replaces it.
+    tests: folders, files or single tests, separated by spaces.
+    """
+
+    name: str
+    file: str
+    before: str
+    after: str
+    tests: str
+
+
+_POOLING = "tests/graphs/pooling/test_fold_pooling.py"
+_HEAD = "tests/graphs/pooling/test_fold_head.py"
+_PUSH_DOWN = "tests/graphs/last_layer"
+_MASK = "tests/graphs/mask"
+_UNPADDING = "tests/graphs/unpadding"
+_FP16 = "tests/graphs/precision"
+_WEIGHTS = "tests/graphs/files/test_weights.py"
+_ENCODER = "tests/poolfold/test_encoder.py"
+_VERIFY = "tests/poolfold/test_verify.py tests/poolfold/test_manifest.py"
+_TOKENISE = "tests/poolfold/test_tokenise.py"
+_PARITY = "tests/exporter/parity"
+_PUBLISH = "tests/exporter/artifact/test_publish.py"
+_MEASURE = "tests/exporter/measure/test_interleave.py"
+_RESAMPLING = "tests/exporter/comparison/test_resampling.py"
+
+FAULTS = (
+    # The pooling and the head.
+    Fault(
+        "pooling over the batch axis",
+        "graphs/pooling/fold_pooling.py",
+        "return self.stage.axes(1)",
+        "return self.stage.axes(0)",
+        _POOLING,
+    ),
+    Fault(
+        "mean includes padding",
+        "graphs/pooling/fold_pooling.py",
+        'return self.stage.op("Where", self.is_token_3d, self.hidden, self.zero)',
+        "return self.hidden",
+        _POOLING,
+    ),
+    Fault(
+        "mean divides by the sequence length",
+        "graphs/pooling/fold_pooling.py",
+        'return op("Div", self.total, self.count)',
+        'return op("Div", self.total, op("Cast", self.seq, to=ir.DataType.FLOAT))',
+        _POOLING,
+    ),
+    Fault(
+        "max includes padding",
+        "graphs/pooling/fold_pooling.py",
+        'op("Where", self.is_token_3d, self.hidden, lowest)',
+        "self.hidden",
+        _POOLING,
+    ),
+    Fault(
+        "weightedmean counts from the first position",
+        "graphs/pooling/fold_pooling.py",
+        'places = op("Sub", self.positions, self.first, dtype=_INDEX)',
+        "places = self.positions",
+        _POOLING,
+    ),
+    Fault(
+        "lasttoken takes the first token",
+        "graphs/pooling/fold_pooling.py",
+        'op("ReduceMax", shown, self.axis, dtype=_INDEX)',
+        'op("ReduceMin", shown, self.axis, dtype=_INDEX)',
+        _POOLING,
+    ),
+    Fault(
+        "cls takes position 0",
+        "graphs/pooling/fold_pooling.py",
+        "return self._row_at(self.first)",
+        'return self._row_at(op("Sub", self.first, self.first, dtype=_INDEX))',
+        _POOLING,
+    ),
+    Fault(
+        "modes concatenated in reverse",
+        "graphs/pooling/fold_pooling.py",
+        "for mode in self.strategy]",
+        "for mode in self.strategy[::-1]]",
+        _POOLING,
+    ),
+    Fault(
+        "norm over the batch axis",
+        "graphs/pooling/fold_head.py",
+        'stage.op("ReduceL2", vector, stage.axes(-1))',
+        'stage.op("ReduceL2", vector, stage.axes(0))',
+        _HEAD,
+    ),
+    Fault(
+        "norm without epsilon",
+        "graphs/pooling/fold_head.py",
+        'stage.op("Max", norm, stage.constant("smallest_norm", 1e-12))',
+        "norm",
+        _HEAD,
+    ),
+    Fault(
+        "dense bias dropped",
+        "graphs/pooling/fold_head.py",
+        'inputs.append(stage.constant(f"{index}.bias", dense.bias))',
+        "pass",
+        _HEAD,
+    ),
+    Fault(
+        "truncation before normalisation",
+        "graphs/pooling/fold_head.py",
+        "enumerate(zip(self.head,",
+        "enumerate(zip(sorted(self.head, key=lambda module: not isinstance(module, Truncate)),",
+        _HEAD,
+    ),
+    # The last layer for one row.
+    Fault(
+        "row picker off by one",
+        "graphs/last_layer/row_picker.py",
+        "self._index = index",
+        'self._index = stage.op("Sub", index, stage.axes(1), dtype=ir.DataType.INT64, shape=index.shape)',
+        _PUSH_DOWN,
+    ),
+    Fault(
+        "stale shape of a moved node",
+        "graphs/last_layer/push_down_row.py",
+        "made.shape = ir.Shape(one_row(dims, axis))",
+        "made.shape = ir.Shape(dims)",
+        _PUSH_DOWN,
+    ),
+    Fault(
+        "scale of an attention ignored",
+        "graphs/last_layer/row_attention.py",
+        'scale = _number(node, "scale") or size**-0.5',
+        "scale = size**-0.5",
+        _PUSH_DOWN,
+    ),
+    # Masks.
+    Fault(
+        "mask inverted",
+        "graphs/mask/canonical_mask.py",
+        'op("Where", allowed, zero, hidden',
+        'op("Where", allowed, hidden, zero',
+        _MASK,
+    ),
+    Fault(
+        "window one position too wide",
+        "graphs/mask/canonical_mask.py",
+        'constant(f"behind_{form.behind}", form.behind, np.int64)',
+        'constant(f"behind_{form.behind}", form.behind + 1, np.int64)',
+        _MASK,
+    ),
+    Fault(
+        "polarity of a Where ignored",
+        "graphs/mask/mask_program.py",
+        "return ~allowed if self._inverted else allowed",
+        "return allowed",
+        _MASK,
+    ),
+    # Padding-free compute.
+    Fault(
+        "packed token off by one",
+        "graphs/unpadding/padding_free.py",
+        'flat = op("Sub", until, constant("one", 1, np.int64), dtype=_INT64)',
+        'flat = op("Sub", until, constant("one", 2, np.int64), dtype=_INT64)',
+        _UNPADDING,
+    ),
+    Fault(
+        "text of a token by the wrong quotient",
+        "graphs/unpadding/padding_free.py",
+        'self._stage.op("Div", self.positions, self._seq',
+        'self._stage.op("Mod", self.positions, self._seq',
+        _UNPADDING,
+    ),
+    Fault(
+        "unmasked attention called safe",
+        "graphs/unpadding/token_mixing.py",
+        "return axis == 2 and len(node.inputs) > 3 and node.inputs[3] in mask",
+        "return axis == 2",
+        _UNPADDING,
+    ),
+    Fault(
+        "token_positions off by one",
+        "poolfold/packing.py",
+        "np.flatnonzero(is_token)",
+        "(np.flatnonzero(is_token) + 1)",
+        "tests/poolfold/test_packing.py",
+    ),
+    # fp16.
+    Fault(
+        "pooling computed in fp16",
+        "graphs/precision/float16_rules.py",
+        "RULES = (POOLING, POSITION,",
+        "RULES = (POSITION,",
+        _FP16,
+    ),
+    Fault(
+        "measured ranges ignored",
+        "graphs/precision/float16_rules.py",
+        "TINY_CONSTANT, MEASURED_RANGE, OPERATOR)",
+        "TINY_CONSTANT, OPERATOR)",
+        _FP16,
+    ),
+    Fault(
+        "mask constant not clamped",
+        "graphs/precision/float16_rules.py",
+        "yield Clamp(constant, MASK_LIMIT)",
+        'yield Clamp(constant, float("inf"))',
+        _FP16,
+    ),
+    Fault(
+        "rehearsal does not round",
+        "graphs/precision/rehearsal.py",
+        "    if moved_inputs(node):\n        return output",
+        "    if node:\n        return output",
+        _FP16,
+    ),
+    # The encoder and its weights.
+    Fault(
+        "weights that begin and end alike shared",
+        "graphs/files/weights.py",
+        "next((other for other in alike if _same(_bytes(other), data)), None)",
+        "next(iter(alike), None)",
+        _WEIGHTS,
+    ),
+    Fault(
+        "weights of two layers swapped",
+        "graphs/files/weights.py",
+        "offsets[id(tensor)],\n",
+        "sorted(offsets.values())[-1 - sorted(offsets.values()).index(offsets[id(tensor)])],\n",
+        _WEIGHTS,
+    ),
+    Fault(
+        "look-up takes row 0",
+        "graphs/encoder/uniform_lookups.py",
+        "np.ascontiguousarray(rows[index])",
+        "np.ascontiguousarray(rows[0])",
+        "tests/graphs/encoder/test_uniform_lookups.py",
+    ),
+    Fault(
+        "constant row subtracted",
+        "graphs/encoder/embedding_sums.py",
+        "np.add(table",
+        "np.subtract(table",
+        "tests/graphs/encoder/test_embedding_sums.py",
+    ),
+    # Loading and embedding.
+    Fault(
+        "prompt behind the text",
+        "poolfold/tokenise.py",
+        "prompt + text for text",
+        "text + prompt for text",
+        f"{_TOKENISE} {_ENCODER}",
+    ),
+    Fault(
+        "truncated one token early",
+        "poolfold/tokenise.py",
+        "enable_truncation(text.max_seq_length,",
+        "enable_truncation(text.max_seq_length - 1,",
+        _TOKENISE,
+    ),
+    Fault(
+        "truncated on the wrong side",
+        "poolfold/tokenise.py",
+        "direction=text.truncation_side",
+        'direction="right"',
+        _TOKENISE,
+    ),
+    Fault(
+        "padded on the wrong side",
+        "poolfold/tokenise.py",
+        'if side == "left" else',
+        'if side != "left" else',
+        _TOKENISE,
+    ),
+    Fault(
+        "rows left in order of length",
+        "poolfold/encoder.py",
+        "vectors[batch] = self._run(",
+        "vectors[start : start + len(batch)] = self._run(",
+        _ENCODER,
+    ),
+    Fault(
+        "NaN returned",
+        "poolfold/encoder.py",
+        "np.flatnonzero(~np.isfinite(vectors).all(axis=1))",
+        "np.flatnonzero(np.zeros(len(vectors)))",
+        _ENCODER,
+    ),
+    Fault(
+        "zero vector returned",
+        "poolfold/encoder.py",
+        "np.flatnonzero(~vectors.any(axis=1))",
+        "np.flatnonzero(np.zeros(len(vectors)))",
+        _ENCODER,
+    ),
+    Fault(
+        "hash not checked",
+        "poolfold/verify.py",
+        "return None if sha256 == entry.sha256 else",
+        "return None if sha256 else",
+        _VERIFY,
+    ),
+    Fault(
+        "unlisted file accepted",
+        "poolfold/verify.py",
+        "for extra in sorted(files - listed - {MANIFEST_NAME}):",
+        "for extra in ():",
+        _VERIFY,
+    ),
+    Fault(
+        "path that leaves the artifact accepted",
+        "poolfold/verify.py",
+        'and ".." not in plain.parts',
+        "and plain.parts",
+        _VERIFY,
+    ),
+    Fault("symbolic link accepted", "poolfold/verify.py", "if entry.is_symlink():", "if not relative:", _VERIFY),
+    Fault(
+        "seal of the manifest not checked",
+        "poolfold/manifest.py",
+        ".hexdigest().encode() != seal.group(1)",
+        '.hexdigest().encode() == b""',
+        _VERIFY,
+    ),
+    Fault(
+        "closed session runs",
+        "poolfold/sessions/ort.py",
+        "self._session = None",
+        "pass",
+        "tests/poolfold/sessions/test_ort.py tests/poolfold/test_encoder.py",
+    ),
+    Fault(
+        "one request for two threads",
+        "poolfold/sessions/openvino.py",
+        "request = idle.pop()",
+        "request = idle[-1]",
+        "tests/poolfold/sessions/test_openvino.py",
+    ),
+    Fault(
+        "more lanes than allowed",
+        "poolfold/sessions/tensorrt/lanes.py",
+        "self._made < self._most",
+        "self._made >= 0",
+        "tests/poolfold/sessions/tensorrt/test_lanes.py",
+    ),
+    Fault(
+        "profile's longest row ignored",
+        "poolfold/sessions/profiles.py",
+        "if seq <= profile.seq_len.max",
+        "if seq",
+        "tests/poolfold/sessions/test_profiles.py",
+    ),
+    Fault(
+        "padding-free form for full batches",
+        "poolfold/sessions/by_padding.py",
+        "if share >= self._faster_below",
+        "if share < self._faster_below",
+        "tests/poolfold/sessions/test_by_padding.py",
+    ),
+    Fault(
+        "exit code of a failed check",
+        "poolfold/errors.py",
+        "exit_code = 1\n",
+        "exit_code = 2\n",
+        "tests/exporter/commands/test_cli.py::test_an_error_of_ours_is_its_message_and_its_code",
+    ),
+    # Validation.
+    Fault(
+        "cosine averaged over rows",
+        "exporter/parity/report.py",
+        "value >= limit",
+        "sum(values) / len(values) >= limit",
+        _PARITY,
+    ),
+    Fault(
+        "parity limit too loose",
+        "exporter/parity/compare.py",
+        "FP32: Limits(cosine=1 - 1e-6",
+        "FP32: Limits(cosine=1 - 1e-3",
+        _PARITY,
+    ),
+    Fault(
+        "padding on the other side not judged",
+        "exporter/parity/checks.py",
+        "run.other_side, other, limits.cosine, texts",
+        "run.other_side, other, -1.0, texts",
+        _PARITY,
+    ),
+    Fault(
+        "engine called validated though it never ran",
+        "exporter/parity/validation.py",
+        'return "validated" if checked else before',
+        'return "validated" or before',
+        _PARITY,
+    ),
+    # Publishing.
+    Fault(
+        "published before validation has passed",
+        "exporter/artifact/publish.py",
+        "            yield place\n",
+        "            try:\n                yield place\n            except BaseException:\n"
+        "                _swap(place.directory, destination)\n                raise\n",
+        _PUBLISH,
+    ),
+    Fault("force not asked for", "exporter/artifact/publish.py", "if not force:", "if kind is None:", _PUBLISH),
+    Fault(
+        "running export swept away",
+        "exporter/artifact/publish.py",
+        "    fcntl.flock(lock, fcntl.LOCK_EX)\n",
+        "",
+        _PUBLISH,
+    ),
+    # Measuring and comparing.
+    Fault(
+        "quartiles swapped",
+        "exporter/measure/report.py",
+        "return Quartiles(q1, median, q3)",
+        "return Quartiles(q3, median, q1)",
+        _MEASURE,
+    ),
+    Fault(
+        "speedup inverted",
+        "exporter/measure/report.py",
+        "statistics.median(calls) / window for",
+        "window / statistics.median(calls) for",
+        _MEASURE,
+    ),
+    Fault(
+        "share of tokens on the wrong side of a half",
+        "exporter/measure/padding_benefit.py",
+        "0.5 + (plain - half)",
+        "0.5 - (plain - half)",
+        "tests/exporter/measure/test_padding_benefit.py",
+    ),
+    Fault(
+        "bootstrap unpaired",
+        "exporter/comparison/resampling.py",
+        "np.random.default_rng(_SEED)",
+        "np.random.default_rng()",
+        _RESAMPLING,
+    ),
+    Fault(
+        "Holm's correction dropped",
+        "exporter/comparison/resampling.py",
+        "p[name] * (len(p) - rank)",
+        "p[name]",
+        _RESAMPLING,
+    ),
+)
