@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
-import tempfile
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 import numpy as np
@@ -16,6 +16,7 @@ from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.text_file import read_texts
 from poolfold.errors import InputError
+from poolfold.sessions.user_cache import write_whole
 
 
 @flags.defaults_of(poolfold.load)
@@ -103,19 +104,16 @@ def _require_writable(output: Path, source: Path, directory: Path) -> None:
 
 
 def _save(output: Path, vectors: npt.NDArray[np.float32]) -> None:
-    """Write beside the output, then rename."""
-    handle, name = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
+    """Write the vectors, whole or not at all."""
+
+    def write(file: BinaryIO) -> None:
+        # Not np.save: where a write fails it loses the reason.
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
+        file.write(vectors.data)
+
     try:
-        with os.fdopen(handle, "wb") as file:
-            # Not np.save: where a write fails it loses the reason.
-            np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
-            file.write(vectors.data)
-        umask = os.umask(0o022)
-        os.umask(umask)
-        Path(name).chmod(0o666 & ~umask)
-        Path(name).replace(output)
-    except BaseException as error:
-        Path(name).unlink(missing_ok=True)
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        write_whole(output, write)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise InputError(f"No room to write {output} ({error.strerror}). Free some, or write elsewhere.") from None
         raise

@@ -33,6 +33,7 @@ from exporter.model.of_artifact import find_baseline
 from exporter.spec.origin import ONNX_FILE
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckpointError
+from poolfold.sessions.user_cache import write_whole
 
 _SCRATCH = ".token_embeddings_"
 
@@ -187,9 +188,7 @@ def _cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[st
             cost = measure_cost(
                 entries, dtypes, beside, threads=options.threads, budget_s=options.seconds, progress=stage.progress
             )
-        part = kept.with_suffix(".part")
-        part.write_bytes(msgspec.json.encode(asdict(cost)))
-        part.replace(kept)
+        write_whole(kept, lambda file: file.write(msgspec.json.encode(asdict(cost))))
         systems, shapes = len(cost.latency.systems), len(cost.latency.workloads)
         stage.outcome = f"{systems} systems on {shapes} workloads, interleaved, {cost.latency.threads} threads"
     return cost

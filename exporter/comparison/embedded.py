@@ -19,6 +19,7 @@ from exporter.comparison.entries import Entry
 from exporter.comparison.tasks import Part, Task
 from poolfold.encoder import Encoder
 from poolfold.load import open_encoder
+from poolfold.sessions.user_cache import write_whole
 
 Matrix = npt.NDArray[np.float32]
 
@@ -60,10 +61,7 @@ def embed_task(
             found.append(encoder.encode(part.texts, prompt_name=prompt_name(encoder, part), progress=so_far))
     vectors = np.concatenate(found)
     kept.mkdir(parents=True, exist_ok=True)
-    part_file = path.with_suffix(".part")
-    with part_file.open("wb") as file:
-        np.save(file, vectors)
-    part_file.replace(path)
+    write_whole(path, lambda file: np.save(file, vectors))
     return vectors, True
 
 

@@ -107,9 +107,9 @@ def _retrieval(task: Retrieval, rows: Rows) -> Quality:
     run: dict[str, dict[str, float]] = {}
     queries = list(task.queries)
     for start, similar in _blocks(rows[:count], rows[count:]):
-        for query, scores in zip(queries[start : start + len(similar)], similar, strict=True):
-            nearest = np.argsort(-scores, kind="stable")[:_RANKED]
-            run[query] = dict(zip(names[nearest].tolist(), scores[nearest].tolist(), strict=True))
+        ranked = nearest(similar, _RANKED)
+        for query, scores, best in zip(queries[start : start + len(similar)], similar, ranked, strict=True):
+            run[query] = dict(zip(names[best].tolist(), scores[best].tolist(), strict=True))
     judged = {query: dict(documents) for query, documents in task.relevant.items()}
     measures = {"ndcg@10": "ndcg_cut_10", "recall@10": "recall_10", "recall@100": "recall_100", "mrr@10": "recip_rank"}
     evaluator = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10", "recall.10,100", "recip_rank"})
@@ -171,7 +171,7 @@ def _texts(rows: Rows, reference: Rows) -> Quality:
         spread[own] = (near.sum(axis=1) - near[places, start + places]) / (count - 1)
         for matrix in (similar, trained):
             matrix[places, start + places] = -np.inf
-        agreement[own] = (_nearest(similar, wanted) & _nearest(trained, wanted)).sum(axis=1) / wanted
+        agreement[own] = (_marked(similar, wanted) & _marked(trained, wanted)).sum(axis=1) / wanted
     # Wang and Isola 2020: uniformity is the logarithm of the mean of exp(-2 |x - y|^2) over pairs of texts, alignment
     # the mean of |x - y|^2 over texts that mean alike; |x - y|^2 is 2 - 2 cos.
     apart = 2 - 2 * (halves[:count] * halves[count:]).sum(axis=1)
@@ -192,9 +192,21 @@ def _blocks(rows: Rows, others: Rows) -> Iterator[tuple[int, Rows]]:
         yield start, rows[start : start + _BLOCK] @ others.T
 
 
-def _nearest(similar: Rows, wanted: int) -> npt.NDArray[np.bool_]:
+def nearest(similar: Rows, count: int) -> npt.NDArray[np.int64]:
+    """The columns of the largest similarities of each row, the largest first; of equal ones the earlier.
+
+    Args:
+        similar: float [rows, others].
+        count: of columns wanted.
+
+    Returns:
+        int64 [rows, count].
+    """
+    return np.argsort(-similar, axis=1, kind="stable")[:, :count]
+
+
+def _marked(similar: Rows, count: int) -> npt.NDArray[np.bool_]:
     """Of each row, which others are its nearest, bool of the same shape."""
-    nearest = np.argsort(-similar, axis=1, kind="stable")[:, :wanted]
-    found = np.zeros(similar.shape, dtype=bool)
-    np.put_along_axis(found, nearest, True, axis=1)
-    return found
+    marked = np.zeros(similar.shape, dtype=bool)
+    np.put_along_axis(marked, nearest(similar, count), True, axis=1)
+    return marked

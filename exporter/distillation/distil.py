@@ -33,6 +33,7 @@ from exporter.spec.model import ModelSpec
 from exporter.spec.origin import ONNX_FILE, Trust
 from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold.errors import InputError
+from poolfold.sessions.user_cache import write_whole
 
 Matrix = npt.NDArray[np.float32]
 
@@ -215,10 +216,7 @@ def _kept_vectors(work: Path, model: Any, texts: Sequence[str]) -> Matrix:
         kept: Matrix = np.load(path)
         return kept
     vectors = _encode(model, texts)
-    part = work / "teacher.part"
-    with part.open("wb") as file:
-        np.save(file, vectors)
-    part.replace(path)
+    write_whole(path, lambda file: np.save(file, vectors))
     return vectors
 
 

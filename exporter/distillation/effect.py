@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.comparison.quality import unit_rows
+from exporter.comparison.quality import nearest, unit_rows
 
 Matrix = npt.NDArray[np.float32]
 
@@ -41,15 +41,12 @@ def closeness(student: Matrix, teacher: Matrix) -> Closeness:
     mine, given = ours @ ours.T, theirs @ theirs.T
     above = np.triu_indices(len(chosen), k=1)
     wanted = min(_NEIGHBOURS, len(chosen) - 1)
-    shared = [len(set(a) & set(b)) for a, b in zip(_nearest(mine, wanted), _nearest(given, wanted), strict=True)]
+    for similar in (mine, given):
+        np.fill_diagonal(similar, -np.inf)
+    shared = [len(set(a) & set(b)) for a, b in zip(nearest(mine, wanted), nearest(given, wanted), strict=True)]
     return Closeness(
         len(chosen),
         float((ours * theirs).sum(axis=1).mean()),
         float(spearmanr(mine[above], given[above])[0]),
         float(np.mean(shared) / wanted),
     )
-
-
-def _nearest(similar: npt.NDArray[np.float64], wanted: int) -> npt.NDArray[np.int64]:
-    np.fill_diagonal(similar, -np.inf)
-    return np.argsort(-similar, axis=1, kind="stable")[:, :wanted]

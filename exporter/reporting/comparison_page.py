@@ -23,6 +23,7 @@ from exporter.host.console import Console
 from exporter.reporting import plots
 from exporter.reporting.cost_section import cost_sections
 from exporter.reporting.page import Figure, Section, Table, write_page
+from poolfold.sessions.user_cache import write_whole
 
 _SAMPLE = 400
 """Texts whose pairs are drawn: their cosines are many enough for a histogram."""
@@ -61,9 +62,8 @@ def write_comparison(folder: Path, found: Comparison, said: Mapping[str, Any], *
     """Write report.html, its plots as PNG and compare.json into a folder; returns the page."""
     verdict = found.verdict
     sure = "" if verdict.significant else " No lead on these data is significant enough to decide by."
-    part = (folder / "compare.json").with_suffix(".part")
-    part.write_text(json.dumps(said, indent=2, allow_nan=False) + "\n")
-    part.replace(folder / "compare.json")
+    content = json.dumps(said, indent=2, allow_nan=False) + "\n"
+    write_whole(folder / "compare.json", lambda file: file.write(content.encode()))
     page = folder / "report.html"
     write_page(
         page,

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from poolfold.sessions.user_cache import write_whole
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -106,9 +108,7 @@ def write_page(
     page = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(_TEMPLATE)
     shown = {name.replace("_", " "): _shown(value) for name, value in environment.items()}
     text = page.render(title=title, lead=lead, command=command, sections=sections, environment=shown)
-    part = path.with_suffix(".part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)
+    write_whole(path, lambda file: file.write(text.encode()))
 
 
 def _shown(value: object) -> str:

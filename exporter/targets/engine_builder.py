@@ -32,6 +32,7 @@ from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.manifest import Contents, Profile
 from poolfold.sessions.tensorrt.gpu import Gpu, find_gpu
 from poolfold.sessions.tensorrt.library import log
+from poolfold.sessions.user_cache import write_whole
 
 _NO_KERNEL = "not supported by a dedicated kernel"
 _ONE_BUILD = threading.Lock()
@@ -150,7 +151,8 @@ def _build(
     content = memoryview(plan)
     contents, left = _look_inside(library, content, attention, len(profiles), types)
     require_half(library, graph, types, contents)
-    _write(content, engine)
+    engine.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(engine, lambda file: file.write(content))
     return EngineBuild(
         library=library.target,
         library_version=library.version,
@@ -234,15 +236,3 @@ def _attention_warnings(library: Library, left: Sequence[Attention] | None) -> t
         unknown = f"engines of {library.title} do not list their kernels in a form known here"
         return (f"{unknown}: no attention layer is counted as fused",)
     return tuple(f"attention is not fused in {layer.node} ({layer.dtype})" for layer in left)
-
-
-def _write(content: memoryview, engine: Path) -> None:
-    """Write the engine under another name first, so that a file of its own name is always whole."""
-    engine.parent.mkdir(parents=True, exist_ok=True)
-    partial = engine.with_name(f"{engine.name}.partial")
-    try:
-        partial.write_bytes(content)
-        partial.replace(engine)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

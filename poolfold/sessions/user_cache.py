@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import contextlib
 import secrets
+from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 
 def cache_path(kind: str, *parts: str) -> Path:
@@ -26,13 +28,28 @@ def read_cache(path: Path) -> bytes:
         return b""
 
 
+def write_whole(path: Path, write: Callable[[BinaryIO], object]) -> None:
+    """Write a file beside its place, then rename it: the place has the old content or the new, never half of one.
+
+    Args:
+        path: the file; its folder is there.
+        write: writes the content.
+
+    Raises:
+        OSError: it cannot be written; nothing is left.
+    """
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    try:
+        with part.open("xb") as file:
+            write(file)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
 def write_cache(path: Path, content: bytes | memoryview) -> None:
     """Replace a cache atomically. Does nothing where the folder is not writable, since a cache only saves time."""
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
     with contextlib.suppress(OSError):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_whole(path, lambda file: file.write(content))
