@@ -16,13 +16,14 @@ from poolfold.manifest import MANIFEST_NAME, File, Manifest, read_manifest
 _SHOWN = 10
 
 
-def verify(directory: Path) -> Manifest:
+def verify(directory: str | Path) -> Manifest:
     """Check a whole artifact and return its manifest.
 
     Raises:
         ArtifactError: the directory is not an artifact, cannot be read, or differs from its manifest; the message
             lists up to ten problems.
     """
+    directory = Path(directory)
     manifest = _read(directory)
     try:
         files, problems = _list(directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -10,9 +11,11 @@ from poolfold.errors import InputError
 from poolfold.manifest import Engine
 from poolfold.sessions import Opening, Session
 from poolfold.sessions.openvino import open_graph as open_in_openvino
+from poolfold.sessions.openvino import require_precision
 from poolfold.sessions.ort import open_graph as open_in_onnxruntime
 from poolfold.sessions.ort_providers import CPU, PROVIDERS
 from poolfold.sessions.tensorrt.checks import runs_here
+from poolfold.sessions.tensorrt.library import load_module
 from poolfold.sessions.tensorrt.session import open_engine
 
 
@@ -35,6 +38,7 @@ class Target:
     dtypes: precisions, the one to recommend first; `why` stands against the others, for a message.
     runs: what it runs.
     open: opens a session of a graph or an engine.
+    prepare: imports the libraries that `open` needs, so that what they take in memory can be told from the model.
     runs_here: whether an engine's library and GPU are here; asked of engine files only.
     providers: what ONNX Runtime may compute with; `cpu` alone for other runtimes.
     libraries: modules that `open` imports.
@@ -47,6 +51,7 @@ class Target:
     why: str
     runs: Runs
     open: Callable[[Opening], Session]
+    prepare: Callable[[], object]
     libraries: tuple[str, ...]
     distributions: tuple[str, ...]
     extra: str | None
@@ -80,6 +85,7 @@ TARGETS = (
         why="ONNX Runtime runs a graph in the precision that it has",
         runs=Runs.GRAPH,
         open=open_in_onnxruntime,
+        prepare=lambda: importlib.import_module("onnxruntime"),
         libraries=("onnxruntime",),
         distributions=("onnxruntime", "onnxruntime-gpu"),
         extra=None,
@@ -92,6 +98,8 @@ TARGETS = (
         "does not say so",
         runs=Runs.COMPILED,
         open=open_in_openvino,
+        # It loads the CPU plugin too.
+        prepare=lambda: require_precision("fp32"),
         libraries=("openvino",),
         distributions=("openvino",),
         extra="openvino",
@@ -102,6 +110,7 @@ TARGETS = (
         why="TensorRT has fused attention kernels in half precision only",
         runs=Runs.ENGINE,
         open=open_engine,
+        prepare=lambda: load_module("tensorrt"),
         libraries=("tensorrt",),
         distributions=("tensorrt",),
         extra="tensorrt",
@@ -113,6 +122,7 @@ TARGETS = (
         why="TensorRT-RTX builds attention in half precision only",
         runs=Runs.ENGINE,
         open=open_engine,
+        prepare=lambda: load_module("tensorrt-rtx"),
         libraries=("tensorrt_rtx",),
         distributions=("tensorrt-rtx-cu13",),
         extra="tensorrt-rtx",

@@ -99,3 +99,15 @@ def test_ids_and_masks_are_refused_for_the_same_reason(
         encoder.embed(ids, mask)
     answer = driver.ask("batch", ids=ids, mask=mask)
     assert answer == {"error": "InputError", "message": as_cpp(str(refusal.value))}
+
+
+@pytest.mark.parametrize("strategy", ["mean", "cls"])
+def test_an_artifact_of_0_1_0_gives_the_vectors_that_it_gave(driver: Driver, strategy: str) -> None:
+    folder = Path(__file__).parents[1] / "data" / "artifact-0.1.0"
+    texts = (folder / "texts.txt").read_text().splitlines()
+    assert driver.ask("load", directory=str(folder / "artifact"), strategy=strategy)["strategy"] == strategy
+    with poolfold.load(folder / "artifact", strategy=strategy) as encoder:
+        ids = encoder.tokenizer.ids(texts, "")
+    answer = driver.ask("rows", ids=ids, batch_size=2)
+    expected = np.load(folder / f"{strategy}_fp32.npy")
+    assert np.abs(np.array(answer["vectors"], dtype=np.float32) - expected).max() <= LIMIT
