@@ -26,7 +26,7 @@ from exporter.parity.validation import (
 )
 from exporter.pipeline.plan import Capture
 from exporter.pipeline.ranges import measure_ranges
-from exporter.pipeline.recipes import Kitchen
+from exporter.pipeline.recipes import SharedEncoder
 from exporter.pipeline.write_graphs import write_graphs
 from exporter.spec.choices import target_dtypes
 from exporter.spec.description import describe_model, describe_strategies
@@ -104,10 +104,10 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
     dtypes = [dtype.of_graph for dtype in work.options.dtypes]
     packed = [dtype for order in work.orders(files=True) for dtype in order.dtypes]
     encoder = load_graph(work.captured.encoder)
-    kitchen = Kitchen(encoder, plan.head, largest)
-    graphs = write_graphs(draft.directory, kitchen, plan.strategies, dtypes, packed, work.console)
+    shared = SharedEncoder(encoder, plan.head, largest)
+    graphs = write_graphs(draft.directory, shared, plan.strategies, dtypes, packed, work.console)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
-    del encoder, kitchen
+    del encoder, shared
     gc.collect()
     return replace(draft, graphs=graphs)
 

@@ -32,7 +32,7 @@ Notes = Mapping[str, str]
 
 
 @dataclass
-class Kitchen:
+class SharedEncoder:
     """What the graphs of one export share: the encoder, the head, and fp16 weights once they are converted.
 
     encoder: fp32 graph ending in last_hidden_state, behind `prepare_encoder`.
@@ -73,12 +73,12 @@ def prepare_encoder(encoder: ir.Model) -> None:
     cleanup(encoder)
 
 
-def fold_strategy(kitchen: Kitchen, strategy: Strategy) -> StrategyGraph:
+def fold_strategy(shared: SharedEncoder, strategy: Strategy) -> StrategyGraph:
     """Pooling and head on a clone of the encoder, and nothing computed that the pooling does not read."""
-    plain = kitchen.encoder.clone()
+    plain = shared.encoder.clone()
     FoldPoolingPass(strategy)(plain)
     # The head reads sentence_embedding, which the pooling makes.
-    FoldHeadPass(kitchen.head)(plain)
+    FoldHeadPass(shared.head)(plain)
     # Every value needs its dtype and shape for what follows; pooling and head are new.
     cleanup(plain)
     push_down = PushDownRowPass()
@@ -100,7 +100,7 @@ def fold_strategy(kitchen: Kitchen, strategy: Strategy) -> StrategyGraph:
     return StrategyGraph(forms, notes)
 
 
-def build_graph(kitchen: Kitchen, graph: ir.Model, dtype: DType) -> TypedGraph:
+def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType) -> TypedGraph:
     """A form of a strategy in one precision; `graph` stays as it is."""
     graph = graph.clone()
     if dtype is DType.FP32:
@@ -108,6 +108,6 @@ def build_graph(kitchen: Kitchen, graph: ir.Model, dtype: DType) -> TypedGraph:
     if dtype is not DType.FP16:
         raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
     # Last: it decides by what each node is and reads, so nothing may change behind it.
-    convert = ConvertToFloat16Pass(kitchen.measured, kitchen.converted)
+    convert = ConvertToFloat16Pass(shared.measured, shared.converted)
     convert(graph)
     return TypedGraph(graph, tuple(convert.kept))

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from exporter.artifact.layout import graph_path, weights_path
 from exporter.host.console import Console, Stage
-from exporter.pipeline.recipes import Kitchen, Notes, StrategyGraph, TypedGraph, build_graph, fold_strategy
+from exporter.pipeline.recipes import Notes, SharedEncoder, StrategyGraph, TypedGraph, build_graph, fold_strategy
 from exporter.spec.model import DType, Form
 from graphs.files.summary import summarise
 from graphs.files.weights import save_graphs
@@ -20,7 +20,7 @@ _Forms = dict[Form, TypedGraph]
 
 def write_graphs(
     directory: Path,
-    kitchen: Kitchen,
+    shared: SharedEncoder,
     strategies: Sequence[Strategy],
     dtypes: Sequence[DType],
     packed: Sequence[DType],
@@ -30,19 +30,19 @@ def write_graphs(
 
     Args:
         directory: the artifact.
-        kitchen: what the graphs share.
+        shared: what the graphs share.
         strategies: one graph for each of them and of `dtypes`, in its plain and its padding-free form.
         dtypes: the precisions.
         packed: the precisions that engines are built of, which take the packed form besides.
-        console: told of it.
+        console: reports progress of this stage.
     """
     (directory / "onnx").mkdir()
     described: list[Graph] = []
     with console.stage("graphs") as stage:
-        folded = {strategy: fold_strategy(kitchen, strategy) for strategy in strategies}
+        folded = {strategy: fold_strategy(shared, strategy) for strategy in strategies}
         for dtype in dict.fromkeys(dtypes):
             forms = (Form.PLAIN, Form.PADDING_FREE, *((Form.PACKED,) if dtype in packed else ()))
-            built = {s: _build(kitchen, graph, dtype, forms) for s, graph in folded.items()}
+            built = {s: _build(shared, graph, dtype, forms) for s, graph in folded.items()}
             weights = directory / weights_path(dtype)
             files = {
                 directory / graph_path(s, dtype, form): typed.model
@@ -50,14 +50,14 @@ def write_graphs(
                 for form, typed in typed_forms.items()
             }
             save_graphs(files, weights)
-            shared = weights_path(dtype) if weights.exists() else None
-            described += [_describe(s, dtype, typed, folded[s].notes, shared) for s, typed in built.items()]
+            listed = weights_path(dtype) if weights.exists() else None
+            described += [_describe(s, dtype, typed, folded[s].notes, listed) for s, typed in built.items()]
         _narrate(described, stage)
     return tuple(described)
 
 
-def _build(kitchen: Kitchen, folded: StrategyGraph, dtype: DType, forms: Sequence[Form]) -> _Forms:
-    return {form: build_graph(kitchen, folded.forms[form], dtype) for form in forms if form in folded.forms}
+def _build(shared: SharedEncoder, folded: StrategyGraph, dtype: DType, forms: Sequence[Form]) -> _Forms:
+    return {form: build_graph(shared, folded.forms[form], dtype) for form in forms if form in folded.forms}
 
 
 def _describe(strategy: Strategy, dtype: DType, forms: _Forms, notes: Notes, weights: str | None) -> Graph:

@@ -10,7 +10,7 @@ import onnx_ir as ir
 import pytest
 
 from exporter.host.console import Console
-from exporter.pipeline.recipes import Kitchen, TypedGraph, build_graph, fold_strategy
+from exporter.pipeline.recipes import SharedEncoder, TypedGraph, build_graph, fold_strategy
 from exporter.pipeline.write_graphs import write_graphs
 from exporter.spec.model import DType, Form
 from graphs.encoder.cleanup import cleanup
@@ -25,7 +25,7 @@ VOCAB, WIDTH = 64, 16
 
 
 @pytest.fixture
-def kitchen() -> Kitchen:
+def shared() -> SharedEncoder:
     """An encoder that looks up a table and multiplies it, behind it a normalisation."""
     rng = np.random.default_rng(0)
     ids, mask = (
@@ -43,16 +43,16 @@ def kitchen() -> Kitchen:
     graph = ir.Graph([ids, mask], [hidden], nodes=[gather, product], initializers=weights, opset_imports={"": 23})
     model = ir.Model(graph, ir_version=10)
     cleanup(model)
-    return Kitchen(model, (Normalize(),))
+    return SharedEncoder(model, (Normalize(),))
 
 
-def write(directory: Path, kitchen: Kitchen) -> tuple[Graph, ...]:
+def write(directory: Path, shared: SharedEncoder) -> tuple[Graph, ...]:
     dtypes = (DType.FP32, DType.FP16, DType.FP32)
-    return write_graphs(directory, kitchen, (MEAN, CLS), dtypes, (DType.FP16,), Console(quiet=True))
+    return write_graphs(directory, shared, (MEAN, CLS), dtypes, (DType.FP16,), Console(quiet=True))
 
 
-def plain(kitchen: Kitchen, strategy: Strategy, dtype: DType) -> TypedGraph:
-    return build_graph(kitchen, fold_strategy(kitchen, strategy).forms[Form.PLAIN], dtype)
+def plain(shared: SharedEncoder, strategy: Strategy, dtype: DType) -> TypedGraph:
+    return build_graph(shared, fold_strategy(shared, strategy).forms[Form.PLAIN], dtype)
 
 
 def files_of(graph: Graph) -> set[str]:
@@ -60,8 +60,8 @@ def files_of(graph: Graph) -> set[str]:
     return {path for path in (graph.path, graph.weights, graph.packed, free) if path}
 
 
-def test_each_strategy_in_each_precision_once(kitchen: Kitchen, tmp_path: Path) -> None:
-    graphs = write(tmp_path, kitchen)
+def test_each_strategy_in_each_precision_once(shared: SharedEncoder, tmp_path: Path) -> None:
+    graphs = write(tmp_path, shared)
     assert [(g.path, g.weights, g.strategy, g.dtype) for g in graphs] == [
         (f"onnx/{name}_{dtype}.onnx", f"onnx/weights_{dtype}.bin", name, dtype)
         for dtype in ("fp32", "fp16")
@@ -78,19 +78,19 @@ def test_each_strategy_in_each_precision_once(kitchen: Kitchen, tmp_path: Path) 
         assert (graph.nodes, graph.opset) == (len(model.graph), model.opset_imports[""])
 
 
-def test_nodes_that_stay_fp32_are_counted_by_their_rule(kitchen: Kitchen, tmp_path: Path) -> None:
-    for graph in write(tmp_path, kitchen):
+def test_nodes_that_stay_fp32_are_counted_by_their_rule(shared: SharedEncoder, tmp_path: Path) -> None:
+    for graph in write(tmp_path, shared):
         strategy, dtype = parse_strategy(graph.strategy), DType(graph.dtype)
-        kept = plain(kitchen, strategy, dtype).kept
+        kept = plain(shared, strategy, dtype).kept
         assert {rule.rule: rule.nodes for rule in graph.kept_fp32} == Counter(node.rule for node in kept)
         assert all(rule.why for rule in graph.kept_fp32)
         assert bool(graph.kept_fp32) == (dtype is DType.FP16)
     # The premise of a head behind the pooling: something is kept, by more than the pooling's rule alone.
-    assert {node.rule for node in plain(kitchen, MEAN, DType.FP16).kept} >= {"pooling"}
+    assert {node.rule for node in plain(shared, MEAN, DType.FP16).kept} >= {"pooling"}
 
 
-def test_every_form_of_a_graph_is_written_and_named(kitchen: Kitchen, tmp_path: Path) -> None:
-    for graph in write(tmp_path, kitchen):
+def test_every_form_of_a_graph_is_written_and_named(shared: SharedEncoder, tmp_path: Path) -> None:
+    for graph in write(tmp_path, shared):
         if graph.strategy == "cls":  # all of this encoder is pushed down: one row a text has no padding
             assert (graph.padding_free, graph.packed) == (None, None)
             assert graph.passes["padding-free"] == "not packed: no token-wise matrix product"
@@ -107,39 +107,39 @@ def test_every_form_of_a_graph_is_written_and_named(kitchen: Kitchen, tmp_path: 
         assert graph.passes["padding-free"].startswith("2 nodes and 1 matrix products on real tokens")
 
 
-def test_cls_says_how_far_its_row_was_pushed_down_and_mean_why_not(kitchen: Kitchen, tmp_path: Path) -> None:
-    said = {graph.strategy: graph.passes["row-push-down"] for graph in write(tmp_path, kitchen)}
+def test_cls_says_how_far_its_row_was_pushed_down_and_mean_why_not(shared: SharedEncoder, tmp_path: Path) -> None:
+    said = {graph.strategy: graph.passes["row-push-down"] for graph in write(tmp_path, shared)}
     assert said["cls"].startswith("2 nodes compute one row")
     assert said["mean"] == "not moved: last_hidden_state: the pooling reads every row"
 
 
-def test_a_recipe_leaves_the_encoder_as_it_was(kitchen: Kitchen) -> None:
-    before = [(node.op_type, [v.name for v in node.inputs if v]) for node in kitchen.encoder.graph]
+def test_a_recipe_leaves_the_encoder_as_it_was(shared: SharedEncoder) -> None:
+    before = [(node.op_type, [v.name for v in node.inputs if v]) for node in shared.encoder.graph]
     for dtype in (DType.FP32, DType.FP16):
-        assert plain(kitchen, MEAN, dtype).model.graph.outputs[0].name == "sentence_embedding"
-    assert [(node.op_type, [v.name for v in node.inputs if v]) for node in kitchen.encoder.graph] == before
-    assert kitchen.encoder.graph.outputs[0].name == "last_hidden_state"
+        assert plain(shared, MEAN, dtype).model.graph.outputs[0].name == "sentence_embedding"
+    assert [(node.op_type, [v.name for v in node.inputs if v]) for node in shared.encoder.graph] == before
+    assert shared.encoder.graph.outputs[0].name == "last_hidden_state"
 
 
-def test_no_graph_is_made_in_a_precision_of_execution(kitchen: Kitchen) -> None:
+def test_no_graph_is_made_in_a_precision_of_execution(shared: SharedEncoder) -> None:
     with pytest.raises(ValueError, match="bf16 is no precision of a graph; expected fp32"):
-        plain(kitchen, MEAN, DType.BF16)
+        plain(shared, MEAN, DType.BF16)
 
 
-def test_the_order_of_the_passes_is_the_written_one(kitchen: Kitchen) -> None:
-    fp32 = plain(kitchen, MEAN, DType.FP32).model
+def test_the_order_of_the_passes_is_the_written_one(shared: SharedEncoder) -> None:
+    fp32 = plain(shared, MEAN, DType.FP32).model
     assert [node.op_type for node in fp32.graph][:2] == ["Gather", "MatMul"]
-    by_hand = plain(kitchen, MEAN, DType.FP32).model
+    by_hand = plain(shared, MEAN, DType.FP32).model
     ConvertToFloat16Pass({}, {})(by_hand)
-    fp16 = plain(kitchen, MEAN, DType.FP16).model
+    fp16 = plain(shared, MEAN, DType.FP16).model
     assert [node.op_type for node in fp16.graph] == [node.op_type for node in by_hand.graph]
     assert fp16.graph.outputs[0].dtype == ir.DataType.FLOAT
 
 
 def test_fp16_kept_fp32_by_a_measured_range_is_told(
-    kitchen: Kitchen, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    shared: SharedEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    loud = Kitchen(kitchen.encoder, kitchen.head, {"last_hidden_state": 1e6})
+    loud = SharedEncoder(shared.encoder, shared.head, {"last_hidden_state": 1e6})
     graphs = write_graphs(tmp_path, loud, (MEAN,), (DType.FP16,), (), Console(quiet=True))
     rules = {rule.rule for rule in graphs[0].kept_fp32} - {"pooling"}
     assert rules
