@@ -115,6 +115,7 @@ def refused(arguments: list[str], code: int, pattern: str, capsys: pytest.Captur
     return message
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("break_it", "pattern"), CHECKPOINTS, ids=[b.__name__ for b, _ in CHECKPOINTS])
 def test_a_broken_checkpoint(
     break_it: Break, pattern: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -135,6 +136,7 @@ def test_pickled_weights_load_when_asked_for(checkpoint: Path, tmp_path: Path) -
     assert (tmp_path / "out" / "manifest.json").exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("arguments", "pattern"),
     [
