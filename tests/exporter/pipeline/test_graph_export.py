@@ -30,6 +30,8 @@ from tests.exporter.pipeline.test_export import TEXTS, oracle, smallest_cosine
 from tests.foreign import INT32, foreign_folder, torchscript_encoder
 from tests.models import HIDDEN, DenseLayer, tiny_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 BOTH = (DType.FP32, DType.FP16)
 FOUR = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
 

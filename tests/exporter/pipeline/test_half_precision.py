@@ -17,6 +17,8 @@ from tests.conftest import export_here
 from tests.exporter.pipeline.test_export import TEXTS, oracle, smallest_cosine
 from tests.models import tiny_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 BOTH = (DType.FP32, DType.FP16)
 WIDE = "encoder.layer.0.intermediate.dense"
 

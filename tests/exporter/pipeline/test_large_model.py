@@ -15,6 +15,8 @@ from tests.conftest import export_here
 from tests.exporter.pipeline.test_export import TEXTS, oracle
 from tests.models import tiny_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 ROWS = 2**31 // (4 * HIDDEN) + 100_000
 NEEDED = 10 * 2**30
 

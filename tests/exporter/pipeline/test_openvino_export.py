@@ -21,6 +21,8 @@ from tests.exporter.pipeline.test_export import TEXTS, oracle, smallest_cosine
 from tests.models import tiny_checkpoint
 from tests.openvino_here import DTYPES, needs_bf16
 
+pytestmark = pytest.mark.e2e
+
 
 def test_minilm_keeps_its_vectors(tmp_path: Path) -> None:
     manifest = export_here(
