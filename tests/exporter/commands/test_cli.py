@@ -26,7 +26,7 @@ from poolfold.errors import CheckFailed, InputError, TargetUnavailable
 from poolfold.sessions.ort_providers import PROVIDERS
 from poolfold.sessions.tensorrt.library import MODULES
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 COMMANDS = (
     "export", "build", "validate", "bench", "compare", "report", "distill", "embed", "inspect", "verify", "targets",
 )  # fmt: skip
@@ -193,6 +193,7 @@ def test_ctrl_c(error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert capsys.readouterr().err.strip() == "error: interrupted; nothing was published."
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("arguments", ["targets", "targets --json", "--help"])
 def test_a_result_that_cannot_be_written_is_no_success(arguments: str) -> None:
@@ -201,6 +202,7 @@ def test_a_result_that_cannot_be_written_is_no_success(arguments: str) -> None:
     assert "No space left" in done.stderr
 
 
+@pytest.mark.e2e
 def test_a_reader_that_goes_away_is_no_failure_and_no_traceback() -> None:
     done = shell("poolfold targets | true")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -208,6 +210,7 @@ def test_a_reader_that_goes_away_is_no_failure_and_no_traceback() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
 
 
+@pytest.mark.e2e
 def test_a_reader_that_goes_away_does_not_hide_a_failure(tmp_path: Path) -> None:
     code = """
 from exporter.commands import cli
@@ -225,6 +228,7 @@ cli.main()
     assert (done.returncode, done.stderr) == (1, "error: it failed\n")
 
 
+@pytest.mark.e2e
 def test_closed_and_narrow_streams_are_no_bug() -> None:
     assert shell("poolfold targets >&-").returncode == 0
     assert shell("poolfold verify /nowhere 2>&-").returncode == 2

@@ -75,6 +75,7 @@ def test_what_is_reported_is_what_the_checkpoint_does(distilled: Path) -> None:
     assert [type(module).__name__ for module in student] == [type(module).__name__ for module in teacher]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_our_own_commands_read_it(distilled: Path, tmp_path: Path, capsys: Any) -> None:
     assert run_command(["inspect", str(distilled / "student"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["trained_strategy"] == "cls"

@@ -12,11 +12,10 @@ from tests.conftest import EVERY_MODE, architecture_checkpoint, export_here
 
 pytestmark = pytest.mark.e2e
 
-ARCHITECTURES = ("bert", "roberta", "modernbert", "qwen3", "t5")
-LAYERS = {"minilm": 6} | dict.fromkeys(ARCHITECTURES, 2)
+LAYERS = {"minilm": 6} | dict.fromkeys(["bert", "roberta", "modernbert", "qwen3", "t5"], 2)
 
 
-@pytest.mark.parametrize("name", [pytest.param("minilm", marks=pytest.mark.xdist_group("minilm")), *ARCHITECTURES])
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LAYERS])
 def test_attention_is_fused_in_every_layer_of_every_engine(
     name: str, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
