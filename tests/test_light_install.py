@@ -12,6 +12,8 @@ import pytest
 
 import poolfold
 
+pytestmark = pytest.mark.e2e
+
 HEAVY = ("torch", "transformers", "onnx", "onnx_ir", "onnxscript", "safetensors", "psutil", "openvino")
 
 

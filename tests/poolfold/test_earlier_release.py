@@ -1,4 +1,4 @@
-"""An artifact that poolfold 0.1.0 made, kept in tests/data: it verifies, loads and gives the vectors that it gave then."""
+"""An artifact of poolfold 0.1.0, kept in tests/data: it verifies, loads and gives the vectors that it gave then."""
 
 from __future__ import annotations
 

@@ -115,6 +115,7 @@ def refused(arguments: list[str], code: int, pattern: str, capsys: pytest.Captur
     return message
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("break_it", "pattern"), CHECKPOINTS, ids=[b.__name__ for b, _ in CHECKPOINTS])
 def test_a_broken_checkpoint(
     break_it: Break, pattern: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -126,6 +127,8 @@ def test_a_broken_checkpoint(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
+@pytest.mark.e2e
+@pytest.mark.usefixtures("in_this_process")
 def test_pickled_weights_load_when_asked_for(checkpoint: Path, tmp_path: Path) -> None:
     folder = tmp_path / "model"
     shutil.copytree(checkpoint, folder)
@@ -135,6 +138,7 @@ def test_pickled_weights_load_when_asked_for(checkpoint: Path, tmp_path: Path) -
     assert (tmp_path / "out" / "manifest.json").exists()
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("arguments", "pattern"),
     [
@@ -164,6 +168,7 @@ def test_a_flag_that_cannot_be(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.e2e
 def test_what_is_no_checkpoint(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "empty").mkdir()
     (tmp_path / "file.txt").write_text("text")

@@ -195,6 +195,7 @@ def test_ctrl_c(error: BaseException, monkeypatch: pytest.MonkeyPatch, capsys: p
     assert capsys.readouterr().err.strip() == "error: interrupted; nothing was published."
 
 
+@pytest.mark.e2e
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
 @pytest.mark.parametrize("arguments", ["targets", "targets --json", "--help"])
 def test_a_result_that_cannot_be_written_is_no_success(arguments: str) -> None:
@@ -203,6 +204,7 @@ def test_a_result_that_cannot_be_written_is_no_success(arguments: str) -> None:
     assert "No space left" in done.stderr
 
 
+@pytest.mark.e2e
 def test_a_reader_that_goes_away_is_no_failure_and_no_traceback() -> None:
     done = shell("poolfold targets | true")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -210,6 +212,7 @@ def test_a_reader_that_goes_away_is_no_failure_and_no_traceback() -> None:
     assert (done.returncode, done.stdout, done.stderr) == (0, "{\n", "")
 
 
+@pytest.mark.e2e
 def test_a_reader_that_goes_away_does_not_hide_a_failure(tmp_path: Path) -> None:
     code = """
 from exporter.commands import cli
@@ -226,6 +229,7 @@ cli.main()
     assert (done.returncode, done.stderr) == (1, "error: it failed\n")
 
 
+@pytest.mark.e2e
 def test_closed_and_narrow_streams_are_no_bug() -> None:
     assert shell("poolfold targets >&-").returncode == 0
     assert shell("poolfold verify /nowhere 2>&-").returncode == 2

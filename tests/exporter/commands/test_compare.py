@@ -12,15 +12,25 @@ from typing import Any
 import pytest
 
 from exporter.commands.cli import run_command
+from exporter.comparison import comparison
 from tests.artifacts import write_artifact
 from tests.browser import needs_chromium
+from tests.conftest import ThisProcess
 from tests.exporter.comparison.synthetic import cls_model, mean_model, pairs_file
 from tests.exporter.reporting.looks import check_page
 from tests.foreign import foreign_folder, torchscript_encoder
 from tests.models import plain_checkpoint, tiny_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 Run = Callable[..., dict[str, Any]]
 FAST = ("--skip-cost", "--dtype", "fp32")
+
+
+@pytest.fixture(autouse=True)
+def here(in_this_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is exported, is exported in this process; only `compared` starts its own, as users do."""
+    monkeypatch.setattr(comparison, "OwnProcess", ThisProcess)
 
 
 @pytest.fixture

@@ -21,6 +21,8 @@ from exporter.commands.cli import run_command
 from tests.exporter.comparison.synthetic import mean_model, pairs_file
 from tests.models import tiny_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 DATA = Path(__file__).parents[2] / "data"
 WORDS = ["the", "text", "query", "ing", "a", "b", "c", "d", "e", "f", "g", "h", "i", "j", "k", "l", "m", "n", "o", "p"]
 
@@ -73,6 +75,7 @@ def test_what_is_reported_is_what_the_checkpoint_does(distilled: Path) -> None:
     assert [type(module).__name__ for module in student] == [type(module).__name__ for module in teacher]
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_our_own_commands_read_it(distilled: Path, tmp_path: Path, capsys: Any) -> None:
     assert run_command(["inspect", str(distilled / "student"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["trained_strategy"] == "cls"

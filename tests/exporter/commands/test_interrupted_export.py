@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.e2e
+
 MAIN = "from exporter.commands.cli import main; main()"
 
 

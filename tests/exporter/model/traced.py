@@ -19,8 +19,8 @@ import tests.models
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
 from exporter.model.pytorch import load_backbone
-from exporter.model.trace import export_encoder
 from graphs.encoder.cleanup import cleanup
+from tests.conftest import traced_once
 
 _MADE_BY = (exporter.model.trace, exporter.model.pytorch, graphs.encoder.cleanup, tests.models)
 _LIBRARIES = ("torch", "transformers", "onnxscript", "onnx-ir", "onnx")
@@ -32,7 +32,7 @@ def traced_encoder(architecture: str, kept: Path) -> ir.Model:
     if not path.exists():
         with TemporaryDirectory(dir=kept) as folder:
             spec = read_spec(_source(Path(folder), architecture))
-            model = export_encoder(load_backbone(spec), spec)
+            model = traced_once(load_backbone(spec), spec)
             cleanup(model)
             written = Path(folder) / "encoder.onnx"
             ir.save(model, written)

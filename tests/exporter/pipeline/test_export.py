@@ -20,8 +20,10 @@ from graphs.pooling.fold_pooling import FoldPoolingPass
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckFailed, CheckpointError, InputError
 from poolfold.verify import verify
-from tests.conftest import EVERY_MODE, export
+from tests.conftest import EVERY_MODE, export, export_here
 from tests.models import tiny_checkpoint
+
+pytestmark = pytest.mark.e2e
 
 BOTH = (DType.FP32, DType.FP16)
 TEXTS = ["one", "two words", "", "a longer text, with punctuation; and Ünïcödé 你好 🙂", "x " * 500, "two words"]
@@ -45,7 +47,7 @@ def smallest_cosine(one: np.ndarray, other: np.ndarray) -> float:
 def test_every_strategy_gives_sentence_transformers_vectors(tmp_path: Path, dialect: str) -> None:
     folder = tiny_checkpoint(tmp_path / "model", pooling="mean", dialect=dialect, normalize=False)
     names = (*EVERY_MODE, "max+cls+mean")
-    export(folder, tmp_path / "out", pooling=names, dtypes=BOTH)
+    export_here(folder, tmp_path / "out", pooling=names, dtypes=BOTH)
     for name in names:
         expected = oracle(folder, name, TEXTS)
         fp32 = poolfold.load(tmp_path / "out", strategy=name).encode(TEXTS, batch_size=2, prompt="")
@@ -56,7 +58,7 @@ def test_every_strategy_gives_sentence_transformers_vectors(tmp_path: Path, dial
 
 
 def test_dense_layers_are_folded_in_both_precisions(dense_checkpoint: Path, tmp_path: Path) -> None:
-    manifest = export(dense_checkpoint, tmp_path / "out", pooling=("trained", "cls"), dtypes=BOTH)
+    manifest = export_here(dense_checkpoint, tmp_path / "out", pooling=("trained", "cls"), dtypes=BOTH)
     assert manifest.model.modules == ("transformer", "pooling", "dense", "dense", "normalize")
     for name in ("mean", "cls"):
         expected = oracle(dense_checkpoint, name, TEXTS)
@@ -69,7 +71,7 @@ def test_dense_layers_are_folded_in_both_precisions(dense_checkpoint: Path, tmp_
 def test_dimensions_cut_behind_the_normalisation_as_sentence_transformers_does(
     checkpoint: Path, tmp_path: Path
 ) -> None:
-    manifest = export(checkpoint, tmp_path / "out", dimensions=8)
+    manifest = export_here(checkpoint, tmp_path / "out", dimensions=8)
     assert manifest.model.modules[-2:] == ("normalize", "truncate")
     assert manifest.model.dimensions == 8
     vectors = poolfold.load(tmp_path / "out").encode(TEXTS, prompt="")
@@ -137,7 +139,7 @@ def test_latency_is_measured_beside_pytorch_and_reported(
 ) -> None:
     monkeypatch.setattr(stages, "LATENCY_BUDGET_S", 1)
     targets = ("onnxruntime", "tensorrt-rtx")
-    manifest = export(checkpoint, tmp_path / "out", dtypes=BOTH, targets=targets, skip_latency=False)
+    manifest = export_here(checkpoint, tmp_path / "out", dtypes=BOTH, targets=targets, skip_latency=False)
     measured = {(row.dtype, row.runtime) for row in manifest.latency}
     assert measured == {("fp32", "pytorch"), ("fp32", "onnxruntime"), ("fp16", "onnxruntime")}
     assert {"1x16", "32x16"} <= {row.workload for row in manifest.latency}
@@ -152,13 +154,13 @@ def test_a_pooling_that_is_swapped_on_the_way_publishes_nothing(
 ) -> None:
     monkeypatch.setattr(recipes, "FoldPoolingPass", lambda _: FoldPoolingPass(parse_strategy("cls")))
     with pytest.raises(CheckFailed, match=r"mean fp32 on onnxruntime cpu does not give PyTorch's vectors: cosine"):
-        export(checkpoint, tmp_path / "out")
+        export_here(checkpoint, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_texts_of_the_user_are_checked_too(checkpoint: Path, tmp_path: Path) -> None:
-    plain = export(checkpoint, tmp_path / "a")
-    more = export(checkpoint, tmp_path / "b", texts=("my own text", "and another"))
+    plain = export_here(checkpoint, tmp_path / "a")
+    more = export_here(checkpoint, tmp_path / "b", texts=("my own text", "and another"))
     assert more.parity[0].texts == plain.parity[0].texts + 2
 
 
@@ -169,32 +171,30 @@ def test_a_checkpoint_that_does_not_say_its_pooling_is_never_guessed(checkpoint:
         if path.is_file() and path.name != "modules.json":
             (folder / path.name).write_bytes(path.read_bytes())
     with pytest.raises(CheckpointError, match=r"does not say which pooling.*--pooling"):
-        export(folder, tmp_path / "out")
-    manifest = export(folder, tmp_path / "out", pooling=("mean",))
+        export_here(folder, tmp_path / "out")
+    manifest = export_here(folder, tmp_path / "out", pooling=("mean",))
     assert manifest.model.trained_strategy is None
     assert [s.trained for s in manifest.strategies] == [False]
 
 
 def test_a_strategy_that_the_dense_layers_cannot_take_is_refused(dense_checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"cls\+mean gives 64 values.*takes 32"):
-        export(dense_checkpoint, tmp_path / "out", pooling=("cls+mean",))
+        export_here(dense_checkpoint, tmp_path / "out", pooling=("cls+mean",))
     assert list(tmp_path.iterdir()) == []
 
 
-def test_minilm_keeps_its_vectors(tmp_path: Path) -> None:
-    manifest = export(
-        get_model_path(), tmp_path / "out", pooling=("cls", "mean"), dtypes=BOTH,
-        targets=("onnxruntime", "tensorrt-rtx"), threads=None,
-    )  # fmt: skip
+@pytest.mark.xdist_group("minilm")
+def test_minilm_keeps_its_vectors(minilm_artifact: Path) -> None:
+    manifest = verify(minilm_artifact)
     assert [(e.strategy, e.form, e.attention_fused, e.attention_layers) for e in manifest.engines] == [
-        (name, form, 6, 6) for name in ("cls", "mean") for form in ("plain", "packed")
+        (name, form, 6, 6) for name in EVERY_MODE for form in ("plain", "packed")
     ]
     for name in ("cls", "mean"):
         expected = oracle(get_model_path(), name, TEXTS)
         for dtype, limit in (("fp32", 1 - 1e-6), ("fp16", 0.999)):
-            with poolfold.load(tmp_path / "out", strategy=name, dtype=dtype) as encoder:
+            with poolfold.load(minilm_artifact, strategy=name, dtype=dtype) as encoder:
                 assert smallest_cosine(encoder.encode(TEXTS), expected) >= limit
     rehearsals = [report for report in manifest.parity if report.ran_on.rehearsed]
-    assert len(rehearsals) == 2
+    assert len(rehearsals) == len(EVERY_MODE)
     # A rehearsal that rounded nothing would give fp32's own figures.
     assert all(1e-7 < 1 - report.checks["cosine"].value < 1e-4 for report in rehearsals)

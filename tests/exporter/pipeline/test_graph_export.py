@@ -25,10 +25,12 @@ from graphs.pooling.fold_pooling import FoldPoolingPass
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckFailed
 from poolfold.verify import verify
-from tests.conftest import EVERY_MODE, export
+from tests.conftest import EVERY_MODE, export, export_here
 from tests.exporter.pipeline.test_export import TEXTS, oracle, smallest_cosine
 from tests.foreign import INT32, foreign_folder, torchscript_encoder
 from tests.models import HIDDEN, DenseLayer, tiny_checkpoint
+
+pytestmark = pytest.mark.e2e
 
 BOTH = (DType.FP32, DType.FP16)
 FOUR = ("input_ids", "attention_mask", "token_type_ids", "position_ids")
@@ -75,7 +77,7 @@ def expected(path: Path, hidden: str, strategy: str, encoder: poolfold.Encoder) 
 
 def test_every_strategy_of_a_torchscript_graph(foreign: Path, tmp_path: Path) -> None:
     names = (*EVERY_MODE, "max+cls")
-    manifest = export(foreign, tmp_path / "out", pooling=names, dtypes=BOTH)
+    manifest = export_here(foreign, tmp_path / "out", pooling=names, dtypes=BOTH)
     assert verify(tmp_path / "out") == manifest
     assert manifest.model.source == str(foreign)
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", manifest.model.revision or "")
@@ -96,7 +98,7 @@ def test_a_dynamo_export_gives_the_checkpoints_vectors(opset: int, tmp_path: Pat
     checkpoint = tiny_checkpoint(tmp_path / "checkpoint", pooling="mean")
     dynamo_export(checkpoint, tmp_path / "model.onnx", opset)
     path = foreign_folder(tmp_path / "m", tmp_path / "model.onnx")
-    export(path, tmp_path / "out", pooling=("mean", "lasttoken"), dtypes=BOTH, targets=("onnxruntime",))
+    export_here(path, tmp_path / "out", pooling=("mean", "lasttoken"), dtypes=BOTH, targets=("onnxruntime",))
     for name in ("mean", "lasttoken"):
         with poolfold.load(tmp_path / "out", strategy=name) as encoder:
             vectors = encoder.encode(TEXTS)
@@ -114,7 +116,7 @@ def test_minilm_in_the_layout_of_the_hub(tmp_path: Path) -> None:
     (folder / "onnx").mkdir()
     dynamo_export(Path(get_model_path()), folder / "onnx" / "model.onnx", 18, external=True)
     assert not list(folder.glob("*.safetensors"))
-    manifest = export(
+    manifest = export_here(
         folder / "onnx" / "model.onnx", tmp_path / "out", pooling=("trained", "cls"), dtypes=BOTH, threads=None,
         targets=("onnxruntime", "tensorrt-rtx"),
     )  # fmt: skip
@@ -134,7 +136,7 @@ def test_a_trained_head_and_dimensions_are_folded(tmp_path: Path) -> None:
     path = foreign_folder(
         tmp_path / "m", torchscript_encoder(opset=17), layout="hub", external=True, pooling="cls", dense=dense
     )
-    manifest = export(path, tmp_path / "out", dimensions=8, dtypes=BOTH)
+    manifest = export_here(path, tmp_path / "out", dimensions=8, dtypes=BOTH)
     assert manifest.model.modules == ("transformer", "pooling", "dense", "dense", "normalize", "truncate")
     assert [(s.name, s.trained, s.dim) for s in manifest.strategies] == [("cls", True, 8)]
 
@@ -182,7 +184,7 @@ def poisoned(tmp_path: Path) -> Callable[..., str]:
 def test_a_swapped_pooling_publishes_nothing(foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "FoldPoolingPass", lambda _: FoldPoolingPass(parse_strategy("cls")))
     with pytest.raises(CheckFailed, match=r"mean fp32 on onnxruntime cpu does not give model\.onnx's vectors: cosine"):
-        export(foreign, tmp_path / "out", pooling=("mean",))
+        export_here(foreign, tmp_path / "out", pooling=("mean",))
     assert list(tmp_path.iterdir()) == []
 
 
@@ -195,10 +197,11 @@ def test_a_scaled_weight_publishes_nothing(foreign: Path, tmp_path: Path, monkey
 
     monkeypatch.setattr(stages, "load_graph", scaled)
     with pytest.raises(CheckFailed, match=r"does not give model\.onnx's vectors"):
-        export(foreign, tmp_path / "out", pooling=("mean",))
+        export_here(foreign, tmp_path / "out", pooling=("mean",))
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_graph_that_lets_padding_in_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = foreign_folder(tmp_path / "m", torchscript_encoder(lowest=-1.0))
     arguments = ["export", str(path), "-o", str(tmp_path / "out"), "--pooling", "mean", "--skip-latency"]
@@ -226,7 +229,7 @@ def test_validate_holds_it_against_the_file(
 
 def test_a_file_that_has_changed_since_is_not_compared_with(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = foreign_folder(tmp_path / "m", torchscript_encoder(layers=1))
-    export(path, tmp_path / "out", pooling=("mean",))
+    export_here(path, tmp_path / "out", pooling=("mean",))
     ir.save(torchscript_encoder(layers=1, seed=1), path)
     assert run_command(["validate", str(tmp_path / "out")]) == 2
     assert "has changed since the artifact was made from it: it is sha256:" in capsys.readouterr().err
@@ -237,7 +240,7 @@ def test_a_file_that_has_changed_since_is_not_compared_with(tmp_path: Path, caps
 def test_an_artifact_of_a_checkpoint_can_be_held_against_a_file(
     checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    export(checkpoint, tmp_path / "out")
+    export_here(checkpoint, tmp_path / "out")
     dynamo_export(checkpoint, tmp_path / "model.onnx", 20)
     path = foreign_folder(
         tmp_path / "m", tmp_path / "model.onnx", layout="hub", prompts={"query": "search for: ", "document": ""}
@@ -257,6 +260,7 @@ def test_latency_is_measured_beside_the_file(made: Path, capsys: pytest.CaptureF
     assert all(timing["speedup"]["median"] > 0 for timing in found["timings"])
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_the_table_of_an_export_names_the_baseline(
     foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

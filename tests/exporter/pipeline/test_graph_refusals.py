@@ -129,6 +129,7 @@ REFUSED: list[tuple[Callable[[Path], Path], str]] = [
 ]
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(("make", "pattern"), REFUSED, ids=[make.__name__ for make, _ in REFUSED])
 def test_it_is_refused_with_the_reason(
     make: Callable[[Path], Path], pattern: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -143,6 +144,7 @@ def test_it_is_refused_with_the_reason(
     assert {entry.name for entry in tmp_path.iterdir()} <= {"m"}
 
 
+@pytest.mark.usefixtures("in_this_process")
 @pytest.mark.parametrize(
     ("arguments", "pattern"),
     [
@@ -161,6 +163,7 @@ def test_options_that_do_not_go_with_it(
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.usefixtures("in_this_process")
 def test_a_branch_is_refused_in_fp16_only(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model = torchscript_encoder(layers=1)
     node = next(node for node in model.graph if node.op_type == "Erf")

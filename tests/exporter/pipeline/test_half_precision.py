@@ -13,9 +13,11 @@ from exporter.spec.model import DType
 from graphs.precision.float16 import ConvertToFloat16Pass
 from graphs.precision.float16_rules import RULES
 from poolfold.errors import CheckFailed
-from tests.conftest import export
+from tests.conftest import export_here
 from tests.exporter.pipeline.test_export import TEXTS, oracle, smallest_cosine
 from tests.models import tiny_checkpoint
+
+pytestmark = pytest.mark.e2e
 
 BOTH = (DType.FP32, DType.FP16)
 WIDE = "encoder.layer.0.intermediate.dense"
@@ -36,7 +38,7 @@ def test_a_model_that_leaves_fp16_keeps_those_nodes_fp32_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = overflowing(tmp_path / "model")
-    manifest = export(folder, tmp_path / "out", pooling=("mean", "cls"), dtypes=BOTH)
+    manifest = export_here(folder, tmp_path / "out", pooling=("mean", "cls"), dtypes=BOTH)
     kept = {rule.rule: rule for rule in manifest.graphs[-1].kept_fp32}
     said = " ".join(rule.why for rule in kept.values())
     assert {"weight-range", "measured-range"} & set(kept)
@@ -58,5 +60,5 @@ def test_without_the_rules_the_rehearsal_refuses_it_and_names_texts(
         recipes, "ConvertToFloat16Pass", lambda measured, shared: ConvertToFloat16Pass(measured, shared, careless)
     )
     with pytest.raises(CheckFailed, match=r"mean fp16 on fp16 rehearsal .*unusable_rows \d+.*Smallest cosines: '"):
-        export(folder, tmp_path / "out", dtypes=BOTH)
+        export_here(folder, tmp_path / "out", dtypes=BOTH)
     assert [path.name for path in tmp_path.iterdir()] == ["model"]

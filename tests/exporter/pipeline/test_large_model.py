@@ -11,9 +11,11 @@ import pytest
 
 import poolfold
 from tests.architectures import HIDDEN
-from tests.conftest import export
+from tests.conftest import export_here
 from tests.exporter.pipeline.test_export import TEXTS, oracle
 from tests.models import tiny_checkpoint
+
+pytestmark = pytest.mark.e2e
 
 ROWS = 2**31 // (4 * HIDDEN) + 100_000
 NEEDED = 10 * 2**30
@@ -23,7 +25,7 @@ def test_a_model_past_two_gigabytes(tmp_path: Path) -> None:
     if psutil.virtual_memory().available < NEEDED or shutil.disk_usage(tmp_path).free < NEEDED:
         pytest.skip(f"needs {NEEDED / 2**30:.0f} GiB of free memory and disk")
     folder = tiny_checkpoint(tmp_path / "model", config={"vocab_size": ROWS})
-    manifest = export(folder, tmp_path / "out", pooling=("mean", "cls"))
+    manifest = export_here(folder, tmp_path / "out", pooling=("mean", "cls"))
     sizes = {file.path: file.bytes for file in manifest.files}
     assert sizes["onnx/weights_fp32.bin"] > 2**31
     assert sizes["onnx/mean_fp32.onnx"] + sizes["onnx/cls_fp32.onnx"] < 10**6

@@ -16,14 +16,16 @@ from poolfold.errors import CheckFailed, TargetUnavailable
 from poolfold.sessions.openvino import PRECISIONS
 from poolfold.verify import verify
 from tests.architectures import LAYERS
-from tests.conftest import EVERY_MODE, TARGETS, export
+from tests.conftest import EVERY_MODE, TARGETS, export_here
 from tests.exporter.pipeline.test_export import TEXTS, oracle, smallest_cosine
 from tests.models import tiny_checkpoint
 from tests.openvino_here import DTYPES, needs_bf16
 
+pytestmark = pytest.mark.e2e
+
 
 def test_minilm_keeps_its_vectors(tmp_path: Path) -> None:
-    manifest = export(
+    manifest = export_here(
         get_model_path(), tmp_path / "out", pooling=("cls", "mean"), dtypes=DTYPES, targets=TARGETS, threads=None
     )
     assert [(e.strategy, e.dtype, e.status, e.attention_fused, e.attention_layers) for e in manifest.engines] == [
@@ -42,7 +44,7 @@ def test_minilm_keeps_its_vectors(tmp_path: Path) -> None:
 @pytest.mark.parametrize("architecture", ["roberta", "mpnet", "modernbert"])
 def test_positions_biases_and_rotations_mean_the_same_there(architecture: str, tmp_path: Path) -> None:
     folder = tiny_checkpoint(tmp_path / "model", architecture=architecture, normalize=False)
-    manifest = export(folder, tmp_path / "out", pooling=EVERY_MODE, targets=TARGETS)
+    manifest = export_here(folder, tmp_path / "out", pooling=EVERY_MODE, targets=TARGETS)
     assert [(e.strategy, e.status, e.attention_fused) for e in manifest.engines] == [
         (name, "validated", LAYERS) for name in EVERY_MODE
     ]
@@ -53,7 +55,8 @@ def test_bf16_alone_executes_the_fp32_graphs_and_is_measured(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(stages, "LATENCY_BUDGET_S", 1)
-    manifest = export(checkpoint, tmp_path / "out", dtypes=(DType.BF16,), targets=("openvino",), skip_latency=False)
+    options = {"dtypes": (DType.BF16,), "targets": ("openvino",), "skip_latency": False}
+    manifest = export_here(checkpoint, tmp_path / "out", **options)
     assert [graph.path for graph in manifest.graphs] == ["onnx/mean_fp32.onnx"]
     assert [(e.dtype, e.path, e.status) for e in manifest.engines] == [("bf16", "onnx/mean_fp32.onnx", "validated")]
     assert {(row.dtype, row.runtime) for row in manifest.latency} == {
@@ -70,7 +73,7 @@ def test_an_fp32_that_is_executed_in_bf16_publishes_nothing(
 ) -> None:
     monkeypatch.setitem(PRECISIONS, "fp32", "bf16")
     with pytest.raises(CheckFailed, match=r"mean fp32 on openvino cpu does not give PyTorch's vectors: cosine"):
-        export(checkpoint, tmp_path / "out", targets=TARGETS)
+        export_here(checkpoint, tmp_path / "out", targets=TARGETS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -79,7 +82,7 @@ def test_where_openvino_is_not_installed_nothing_is_left(
 ) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(TargetUnavailable, match=r"pip install 'poolfold\[openvino\]'"):
-        export(checkpoint, tmp_path / "out", targets=TARGETS)
+        export_here(checkpoint, tmp_path / "out", targets=TARGETS)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -88,7 +91,7 @@ def test_a_token_far_from_the_start_is_found_in_every_precision(tmp_path: Path) 
     folder = tiny_checkpoint(
         tmp_path / "model", config={"max_position_embeddings": 600}, max_seq_length=600, normalize=False
     )
-    export(folder, tmp_path / "out", pooling=("cls", "lasttoken", "weightedmean"), dtypes=DTYPES, targets=TARGETS)
+    export_here(folder, tmp_path / "out", pooling=("cls", "lasttoken", "weightedmean"), dtypes=DTYPES, targets=TARGETS)
     rng = np.random.default_rng(0)
     ids = rng.integers(5, 90, (6, 597))
     mask = np.zeros_like(ids)

@@ -18,6 +18,8 @@ from tests.exporter.model.reading import TEXTS, spec_of
 from tests.exporter.pipeline.test_export import oracle
 from tests.models import edit_json, tiny_checkpoint
 
+pytestmark = pytest.mark.e2e
+
 SIZES = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "intermediate_size": 64}
 PLAIN = SIZES | {"max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 GROUPED = PLAIN | {"num_key_value_heads": 1, "head_dim": 16}
