@@ -36,8 +36,8 @@ def order_path(path: list[str], home: Path) -> list[str]:
 
 def _holds_one(entry: str) -> bool:
     """Whether an import would find one of our names there. A folder without `__init__.py` never wins over a package."""
-    found = (PathFinder.find_spec(name, [entry]) for name in _PACKAGES)
-    return any(spec is not None and spec.loader is not None for spec in found)
+    specs = (PathFinder.find_spec(name, [entry]) for name in _PACKAGES)
+    return any(spec is not None and spec.loader is not None for spec in specs)
 
 
 if __name__ == "__main__":

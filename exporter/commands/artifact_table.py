@@ -129,15 +129,15 @@ def _latency_header(workloads: Sequence[str]) -> list[str]:
 
 
 def _latency_cells(manifest: Manifest, strategy: str, dtype: str, runtime: str, workloads: Sequence[str]) -> list[str]:
-    found = {
+    rows = {
         row.workload: row
         for row in manifest.latency
         if (row.strategy, row.dtype, row.runtime) == (strategy, dtype, runtime)
     }
     if not workloads:
         return []
-    cells = [f"{found[w].median_ms:.1f} ({found[w].speedup:.2f}x)" if w in found else "-" for w in workloads]
-    memory = next((row.increase_mib for row in found.values()), None)
+    cells = [f"{rows[w].median_ms:.1f} ({rows[w].speedup:.2f}x)" if w in rows else "-" for w in workloads]
+    memory = next((row.increase_mib for row in rows.values()), None)
     return [*cells, "-" if memory is None else f"{memory:.0f}"]
 
 

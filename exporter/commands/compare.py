@@ -79,44 +79,46 @@ def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> 
     console.json({**report.described, "report": str(report.page)})
 
 
-def _print(found: Comparison, model: str, console: Console) -> None:
+def _print(comparison: Comparison, model: str, console: Console) -> None:
     # Not before: a light install lacks what these import.
     from exporter.comparison.as_json import next_command
     from exporter.comparison.cost import system_name
 
-    decides, *others = found.metrics
+    decides, *others = comparison.metrics
     rows = []
-    for dtype, strategies in found.quality.items():
-        for name in found.ranked(dtype):
-            entry, of = found.entry(name), strategies[name]
-            cost, system = found.cost, system_name(entry, dtype)
+    for dtype, strategies in comparison.quality.items():
+        for name in comparison.ranked(dtype):
+            entry, metrics = comparison.entry(name), strategies[name]
+            cost, system = comparison.cost, system_name(entry, dtype)
             time = None if cost is None else cost.milliseconds(system)
             memory = None if cost is None else cost.most_memory(system)
             rows.append([
                 f"{name}*" if entry.trained else name, dtype,
-                f"{of[decides].value:.3f} [{of[decides].low:.3f}, {of[decides].high:.3f}]",
-                *(f"{of[other].value:.3f}" for other in others),
+                f"{metrics[decides].value:.3f} [{metrics[decides].low:.3f}, {metrics[decides].high:.3f}]",
+                *(f"{metrics[other].value:.3f}" for other in others),
                 "-" if time is None else f"{time:.1f}", "-" if memory is None else f"{memory:.0f}",
                 f"{entry.disk_bytes(dtype) / 2**20:.0f}", str(entry.dimensions),
             ])  # fmt: skip
     header = ["strategy", "dtype", decides, *others, "ms", "MiB", "disk", "dim"]
-    dims = {entry.dimensions for entry in found.entries}
+    dims = {entry.dimensions for entry in comparison.entries}
     if len(dims) == 1:  # a terminal is narrow
         header, rows = header[:-1], [row[:-1] for row in rows]
     sizes = "/".join(str(dim) for dim in sorted(dims))
     console.table(f"{model}: {sizes} dimensions, ranked by {decides}", header, rows)
     console.line(f"*: trained. [95 % interval]; the report has those of {', '.join(others)} too. disk: MiB.")
-    if found.cost is not None:
-        longest = max((length for of in found.cost.memory.values() for length in of), default=None)
+    if comparison.cost is not None:
+        longest = max((length for lengths in comparison.cost.memory.values() for length in lengths), default=None)
         memory_said = (
-            "" if longest is None else f" MiB: what model and {found.cost.rows} texts of {longest} tokens add."
+            "" if longest is None else f" MiB: what model and {comparison.cost.rows} texts of {longest} tokens add."
         )
-        console.line(f"ms: {found.cost.rows} texts of up to 128 tokens, median, ONNX Runtime on the CPU.{memory_said}")
-    for dtype, costs in found.precision_cost.items():
+        console.line(
+            f"ms: {comparison.cost.rows} texts of up to 128 tokens, median, ONNX Runtime on the CPU.{memory_said}"
+        )
+    for dtype, costs in comparison.precision_cost.items():
         moved = ", ".join(f"{n} {i.value:+.5f} [{i.low:+.5f}, {i.high:+.5f}]" for n, i in costs.items())
-        console.line(f"What {dtype} costs against {found.dtype} on {found.verdict.metric}: {moved}")
+        console.line(f"What {dtype} costs against {comparison.dtype} on {comparison.verdict.metric}: {moved}")
     console.line("")
-    console.line(" ".join(found.verdict.reasons))
+    console.line(" ".join(comparison.verdict.reasons))
     console.line("")
-    sure = "" if found.verdict.significant else " (no significant lead)"
-    console.line(f"Take {found.verdict.recommended}{sure}: {next_command(found)}")
+    sure = "" if comparison.verdict.significant else " (no significant lead)"
+    console.line(f"Take {comparison.verdict.recommended}{sure}: {next_command(comparison)}")

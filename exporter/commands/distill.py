@@ -85,16 +85,16 @@ def distill(
     options = DistilOptions(
         model=model, texts=own, pairs=pairs, others=others, output=output, recipe=recipe, trust=trust, **given
     )
-    found: Distilled = distil(options, console)
+    distilled: Distilled = distil(options, console)
     rows = []
-    for name, before in found.before.items():
-        after = found.after[name]
+    for name, before in distilled.before.items():
+        after = distilled.after[name]
         rows.append([
             name, str(before.texts), f"{before.cosine:.4f}", f"{after.cosine:.4f}", f"{before.spearman:.4f}",
             f"{after.spearman:.4f}", f"{before.neighbours:.3f}", f"{after.neighbours:.3f}",
         ])  # fmt: skip
     console.table(
-        f"{found.student} beside its teacher, {found.teacher}: before and after",
+        f"{distilled.student} beside its teacher, {distilled.teacher}: before and after",
         ("texts", "number", "cosine", "after", "spearman", "after", "top 10", "after"),
         rows,
     )
@@ -103,12 +103,12 @@ def distill(
     )
     console.line(f"Checkpoint: {output}")
     console.line(f"Next: poolfold compare {model} --against {output} --data DATA")
-    console.json(as_object(found, options))
+    console.json(as_object(distilled, options))
 
 
 def _texts(path: Path, fewest: int = 1) -> tuple[str, ...]:
     """The different texts of a file, one a line; lines without one are left out, for an empty text teaches nothing."""
-    found = tuple(dict.fromkeys(text for text in read_texts(path) if text.strip()))
-    if len(found) < fewest:
-        raise InputError(f"{path} has {len(found)} texts; expected {fewest} at least, one a line.")
-    return found
+    texts = tuple(dict.fromkeys(text for text in read_texts(path) if text.strip()))
+    if len(texts) < fewest:
+        raise InputError(f"{path} has {len(texts)} texts; expected {fewest} at least, one a line.")
+    return texts

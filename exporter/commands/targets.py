@@ -15,11 +15,11 @@ from exporter.targets import availability
 @flags.as_json
 def targets(*, as_json: bool) -> None:
     """List which targets work here, their versions, and why the others do not."""
-    found = availability()
+    availabilities = availability()
     console = Console(as_json=as_json)
     console.table(
         "Targets",
         ("target", "here", "version", "what it does here"),
-        [(t.name, "yes" if t.available else "no", t.version or "-", t.reason or t.does) for t in found],
+        [(t.name, "yes" if t.available else "no", t.version or "-", t.reason or t.does) for t in availabilities],
     )
-    console.json({"targets": [dataclasses.asdict(target) for target in found]})
+    console.json({"targets": [dataclasses.asdict(target) for target in availabilities]})

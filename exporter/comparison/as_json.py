@@ -13,28 +13,28 @@ from exporter.comparison.resampling import Interval
 from exporter.host.environment import environment
 
 
-def as_json(found: Comparison, model: str, data: str) -> dict[str, Any]:
+def as_json(comparison: Comparison, model: str, data: str) -> dict[str, Any]:
     """`strategies` in the precision that the verdict goes by, the others under `precisions`; ready for JSON."""
-    verdict = found.verdict
+    verdict = comparison.verdict
     return {
         "model": model,
         "data": data,
-        "task": type(found.task).__name__.lower(),
-        "units": len(found.task.units),
+        "task": type(comparison.task).__name__.lower(),
+        "units": len(comparison.task.units),
         "metric": verdict.metric,
-        "dtype": found.dtype,
-        "trained": next((entry.name for entry in found.entries if entry.trained), None),
-        "strategies": _metrics(found.quality[found.dtype]),
+        "dtype": comparison.dtype,
+        "trained": next((entry.name for entry in comparison.entries if entry.trained), None),
+        "strategies": _metrics(comparison.quality[comparison.dtype]),
         "precisions": {
             dtype: {
                 "strategies": _metrics(strategies),
-                "against_first": {name: asdict(value) for name, value in found.precision_cost[dtype].items()},
+                "against_first": {name: asdict(value) for name, value in comparison.precision_cost[dtype].items()},
             }
-            for dtype, strategies in found.quality.items()
-            if dtype != found.dtype
+            for dtype, strategies in comparison.quality.items()
+            if dtype != comparison.dtype
         },
-        "leads": [asdict(lead) for lead in found.leads],
-        "parts": [asdict(part) for part in found.parts],
+        "leads": [asdict(lead) for lead in comparison.leads],
+        "parts": [asdict(part) for part in comparison.parts],
         "entries": {
             entry.name: {
                 "strategy": entry.strategy,
@@ -42,28 +42,28 @@ def as_json(found: Comparison, model: str, data: str) -> dict[str, Any]:
                 "trained": entry.trained,
                 "dimensions": entry.dimensions,
                 "artifact": str(entry.artifact),
-                "bytes": {dtype: entry.disk_bytes(dtype) for dtype in found.quality},
+                "bytes": {dtype: entry.disk_bytes(dtype) for dtype in comparison.quality},
             }
-            for entry in found.entries
+            for entry in comparison.entries
         },
-        "cost": None if found.cost is None else asdict(found.cost),
+        "cost": None if comparison.cost is None else asdict(comparison.cost),
         "verdict": {
             "recommended": verdict.recommended,
             "significant": verdict.significant,
             "best": verdict.best,
             "metric": verdict.metric,
             "reasons": list(verdict.reasons),
-            "next": next_command(found),
+            "next": next_command(comparison),
         },
         "environment": environment(),
     }
 
 
-def next_command(found: Comparison) -> str:
+def next_command(comparison: Comparison) -> str:
     """The export to run next; of a checkpoint's hub id or folder, as the user or the artifact named it."""
-    entry = found.entry(found.verdict.recommended)
+    entry = comparison.entry(comparison.verdict.recommended)
     model = entry.manifest.model
-    options = [f"--pooling {entry.strategy}", *(f"--dtype {dtype}" for dtype in found.quality)]
+    options = [f"--pooling {entry.strategy}", *(f"--dtype {dtype}" for dtype in comparison.quality)]
     # A folder has no revision, and that of a file is its hash.
     if model.revision is not None and not Path(entry.model).exists():
         options.append(f"--revision {model.revision}")

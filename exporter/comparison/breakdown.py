@@ -36,14 +36,14 @@ class PartOf:
 
 def break_down(task: Task, qualities: Mapping[str, Quality], metric: str) -> tuple[PartOf, ...]:
     """The metric on each part of the data that is large enough and on which it is defined, for each entry."""
-    found = []
+    parts = []
     for by, name, units in _parts(task):
         drawn = resample(qualities, metric, units, FEWER_DRAWS)
         try:
-            found.append(PartOf(by, name, len(units), {entry: interval(values) for entry, values in drawn.items()}))
+            parts.append(PartOf(by, name, len(units), {entry: interval(values) for entry, values in drawn.items()}))
         except InputError:  # a language whose pairs all have one score
             continue
-    return tuple(found)
+    return tuple(parts)
 
 
 def _parts(task: Task) -> Iterator[tuple[str, str, npt.NDArray[np.int64]]]:

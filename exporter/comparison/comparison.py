@@ -76,8 +76,8 @@ class Comparison:
 
     def ranked(self, dtype: str) -> list[str]:
         """Entries by the metric that decides, the best first."""
-        of = self.quality[dtype]
-        return sorted(of, key=lambda name: -of[name][self.verdict.metric].value)
+        intervals = self.quality[dtype]
+        return sorted(intervals, key=lambda name: -intervals[name][self.verdict.metric].value)
 
 
 def compare(options: CompareOptions, task: Task, console: Console) -> Comparison:
@@ -95,56 +95,56 @@ def compare(options: CompareOptions, task: Task, console: Console) -> Comparison
         first = dtypes[0]
         reference = vectors[first][trained or entries[0].name]
         measured = {
-            dtype: {name: quality(task, rows, reference) for name, rows in found.items()}
-            for dtype, found in vectors.items()
+            dtype: {name: quality(task, rows, reference) for name, rows in by_name.items()}
+            for dtype, by_name in vectors.items()
         }
-        drawn = {dtype: _drawn(of, decides, stage) for dtype, of in measured.items()}
-        found = {
-            dtype: {name: {m: interval(of[m][name]) for m in of} for name in measured[dtype]}
-            for dtype, of in drawn.items()
+        drawn = {dtype: _drawn(qualities, decides, stage) for dtype, qualities in measured.items()}
+        intervals = {
+            dtype: {name: {m: interval(values[name]) for m, values in metrics.items()} for name in measured[dtype]}
+            for dtype, metrics in drawn.items()
         }
         deciding = drawn[first][decides]
         best = max(deciding, key=lambda name: (deciding[name][0], name == trained))
         ahead = leads(deciding, best, [name for name in deciding if name != best])
         precision = {
-            dtype: {name: interval(of[decides][name] - deciding[name]) for name in of[decides]}
-            for dtype, of in drawn.items()
+            dtype: {name: interval(values - deciding[name]) for name, values in metrics[decides].items()}
+            for dtype, metrics in drawn.items()
             if dtype != first
         }
         parts = break_down(task, measured[first], decides)
         stage.outcome = f"{', '.join(drawn[first])} on {len(task.units)} {UNITS[type(task)]}"
     cost = None if options.skip_cost else _cost(options, entries, dtypes, console)
     times = {} if cost is None else {e.name: cost.milliseconds(system_name(e, first)) for e in entries}
-    known = {name: time for name, time in times.items() if time is not None}
-    values = {name: of[decides] for name, of in found[first].items()}
+    milliseconds = {name: time for name, time in times.items() if time is not None}
+    values = {name: metrics[decides] for name, metrics in intervals[first].items()}
     verdict = decide(
         decides,
         values,
         ahead,
         trained,
-        known,
+        milliseconds,
         untrained=[entry.name for entry in entries if not entry.trained],
         labelled=not isinstance(task, Texts),
     )
-    return Comparison(task, entries, found, ahead, precision, parts, vectors[first], cost, verdict)
+    return Comparison(task, entries, intervals, ahead, precision, parts, vectors[first], cost, verdict)
 
 
 def _drawn(
     qualities: Mapping[str, Quality], decides: str, stage: Stage
 ) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
     metrics = list(next(iter(qualities.values())).metrics)
-    found = {}
+    drawn = {}
     for done, metric in enumerate(metrics):
         stage.progress(done, len(metrics), f"intervals of {metric}")
-        found[metric] = resample(qualities, metric, count=DRAWS if metric == decides else FEWER_DRAWS)
-    return found
+        drawn[metric] = resample(qualities, metric, count=DRAWS if metric == decides else FEWER_DRAWS)
+    return drawn
 
 
 def _embed(
     options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[str], task: Task, console: Console
 ) -> dict[str, dict[str, Matrix]]:
     """Precision -> entry -> vectors; an entry without a graph in a precision has none there."""
-    found: dict[str, dict[str, Matrix]] = {}
+    vectors_by_dtype: dict[str, dict[str, Matrix]] = {}
     with console.stage("embed") as stage:
         computed = total = 0
         for dtype in dtypes:
@@ -159,11 +159,11 @@ def _embed(
                 vectors, now = embed_task(
                     entry, dtype, task, options.folder / "vectors", threads=options.threads, progress=progress
                 )
-                found.setdefault(dtype, {})[entry.name] = vectors
+                vectors_by_dtype.setdefault(dtype, {})[entry.name] = vectors
                 computed, total = computed + now, total + 1
         texts = sum(len(part.texts) for part in task.parts)
         stage.outcome = f"{texts} texts by {total} graphs: {computed} computed, {total - computed} kept from before"
-    return found
+    return vectors_by_dtype
 
 
 def _cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[str], console: Console) -> Cost:

@@ -47,8 +47,8 @@ class Cost:
         """The median of a batch of `rows` rows of the usual length; None where it was not measured."""
         shapes = [s for s in self.latency.workloads if s.batch == self.rows and s.seq_len <= USUAL_LENGTH]
         usual = max(shapes, key=lambda shape: shape.seq_len).name if shapes else None
-        found = (t.latency_ms.median for t in self.latency.timings if (t.system, t.workload) == (system, usual))
-        return next(found, None)
+        medians = (t.latency_ms.median for t in self.latency.timings if (t.system, t.workload) == (system, usual))
+        return next(medians, None)
 
     def most_memory(self, system: str) -> float | None:
         """MiB at the greatest length that was measured."""
@@ -90,8 +90,10 @@ def measure_cost(
     memory: dict[str, Mapping[int, float]] = {}
     for done, system in enumerate(systems):
         progress(done, len(systems), f"memory of {system.name}")
-        found = dict(zip(lengths, _weigh(system, batches, threads or cores()), strict=True))
-        memory[system.name] = {length: round(added / 2**20, 1) for length, added in found.items() if added is not None}
+        added_bytes = dict(zip(lengths, _weigh(system, batches, threads or cores()), strict=True))
+        memory[system.name] = {
+            length: round(added / 2**20, 1) for length, added in added_bytes.items() if added is not None
+        }
     return Cost(latency, memory, _ROWS)
 
 
@@ -122,15 +124,15 @@ def _workload(entries: Sequence[Entry], rows: int, length: int) -> Workload:
 
 def _weigh(system: System, workloads: Sequence[Workload], threads: int) -> list[int | None]:
     """Bytes that the model and one batch add to a fresh process, shortest batch first; None where unknown."""
-    found: list[int | None] = []
+    added_bytes: list[int | None] = []
     with Worker(system, threads) as worker:
         worker.start_load()
         before = worker.loaded().before_load_bytes
         for workload in workloads:
             batches = [(batch.input_ids.tolist(), batch.attention_mask.tolist()) for batch in workload.batches]
             peak = worker.run(Run(batches, untimed=0, timed=1), LOAD_LIMIT_S).peak_bytes
-            found.append(None if before is None or peak is None else peak - before)
-    return found
+            added_bytes.append(None if before is None or peak is None else peak - before)
+    return added_bytes
 
 
 def token_embeddings_system(graph: Path, folder: Path, strategy: str, width: int) -> System:

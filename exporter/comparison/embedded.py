@@ -50,16 +50,16 @@ def embed_task(
         else:
             if vectors.shape == (total, entry.dimensions):
                 return vectors, False
-    found: list[Matrix] = []
+    parts: list[Matrix] = []
     with open_encoder(entry.artifact, entry.manifest, entry.strategy, dtype=dtype, threads=threads) as encoder:
         for part in task.parts:
-            before = sum(len(rows) for rows in found)
+            before = sum(len(rows) for rows in parts)
 
             def so_far(done: int, before: int = before) -> None:
                 progress(before + done, total)
 
-            found.append(encoder.encode(part.texts, prompt_name=prompt_name(encoder, part), progress=so_far))
-    vectors = np.concatenate(found)
+            parts.append(encoder.encode(part.texts, prompt_name=prompt_name(encoder, part), progress=so_far))
+    vectors = np.concatenate(parts)
     kept.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: np.save(file, vectors))
     return vectors, True

@@ -193,13 +193,13 @@ def _strategies(spec: ModelSpec, pooling: Sequence[str] | None, console: Console
     """Names that the checkpoint's head can take; a usual one that it cannot is left out, and said."""
     if pooling is None or pooling:
         return [strategy_name(s) for s in choose_strategies(spec, pooling or ("trained",))]
-    found: list[str] = []
+    names: list[str] = []
     for name in (*(("trained",) if spec.trained else ()), *STRATEGIES):
         try:
-            found += [strategy_name(s) for s in choose_strategies(spec, (name,))]
+            names += [strategy_name(s) for s in choose_strategies(spec, (name,))]
         except InputError as error:
             console.warn(f"{name} is left out: {error}")
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(names))
 
 
 def _export(
@@ -235,5 +235,5 @@ def _fingerprint(model: str, spec: ModelSpec, asked: object) -> str:
     folder = spec.source.folder
     files = sorted(path for path in folder.rglob("*") if path.is_file()) if spec.source.revision is None else []
     facts = [(p.relative_to(folder).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
-    said = [version("poolfold"), spec.source.name, spec.source.revision, facts, asked]
-    return hashlib.sha256(json.dumps(said, default=str).encode()).hexdigest()
+    identity = [version("poolfold"), spec.source.name, spec.source.revision, facts, asked]
+    return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()

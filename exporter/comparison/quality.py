@@ -73,8 +73,8 @@ def quality(task: Task, vectors: Matrix, reference: Matrix) -> Quality:
 def cosines(task: Pairs, vectors: Matrix) -> Rows:
     """The cosine of each pair, float64 [pairs]."""
     rows = unit_rows(vectors)
-    found: Rows = (rows[: len(task.scores)] * rows[len(task.scores) :]).sum(axis=1)
-    return found
+    cosines: Rows = (rows[: len(task.scores)] * rows[len(task.scores) :]).sum(axis=1)
+    return cosines
 
 
 def _pairs(task: Pairs, rows: Rows) -> Quality:
@@ -84,16 +84,16 @@ def _pairs(task: Pairs, rows: Rows) -> Quality:
     scores = np.asarray(task.scores)
     if len(set(task.scores)) < 2:
         raise InputError("every pair has the same score, with which nothing correlates. Expected scores that differ.")
-    found = (rows[:count] * rows[count:]).sum(axis=1)
+    cosines = (rows[:count] * rows[count:]).sum(axis=1)
 
-    def correlation(of: Callable[..., tuple[float, float]]) -> Metric:
+    def correlation(statistic: Callable[..., tuple[float, float]]) -> Metric:
         def metric(draw: Draw) -> float:
             if np.ptp(scores[draw]) == 0:
                 return float("nan")
             # A strategy that puts every text in one place tells nothing of them.
-            if np.ptp(found[draw]) == 0:
+            if np.ptp(cosines[draw]) == 0:
                 return 0.0
-            return float(of(found[draw], scores[draw])[0])
+            return float(statistic(cosines[draw], scores[draw])[0])
 
         return metric
 
@@ -113,8 +113,8 @@ def _retrieval(task: Retrieval, rows: Rows) -> Quality:
     judged = {query: dict(documents) for query, documents in task.relevant.items()}
     measures = {"ndcg@10": "ndcg_cut_10", "recall@10": "recall_10", "recall@100": "recall_100", "mrr@10": "recip_rank"}
     evaluator = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10", "recall.10,100", "recip_rank"})
-    found = evaluator.evaluate(run)
-    values = {name: np.array([found[query][measure] for query in queries]) for name, measure in measures.items()}
+    results = evaluator.evaluate(run)
+    values = {name: np.array([results[query][measure] for query in queries]) for name, measure in measures.items()}
     # trec_eval's reaches to the end of the list; the field's stops at ten.
     values["mrr@10"] = np.where(values["mrr@10"] >= 1 / 10, values["mrr@10"], 0.0)
     return Quality(count, {name: _mean(each) for name, each in values.items()})

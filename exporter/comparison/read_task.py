@@ -162,8 +162,8 @@ def _beir(folder: Path) -> Retrieval:
         if missing:
             raise InputError(f"{row.place}: no column {missing[0]}; expected query-id, corpus-id, score.")
         query, document = str(row.values["query-id"]), str(row.values["corpus-id"])
-        for what, name, known in (("query", query, queries), ("document", document, documents)):
-            if name not in known:
+        for what, name, names in (("query", query, queries), ("document", document, documents)):
+            if name not in names:
                 raise InputError(f"{row.place}: no {what} {name!r} in {folder}. Mend the row, or take it out.")
         grade = _number(row, "score")
         if grade != int(grade):
@@ -180,17 +180,17 @@ def _beir(folder: Path) -> Retrieval:
 
 
 def _by_id(path: Path, *, title: bool) -> dict[str, tuple[str, Row]]:
-    found: dict[str, tuple[str, Row]] = {}
+    texts: dict[str, tuple[str, Row]] = {}
     for row in read_rows(path):
         name = row.values.get("_id")
-        if not isinstance(name, str) or name in found:
+        if not isinstance(name, str) or name in texts:
             raise InputError(f"{row.place}: _id is {name!r}; expected a text that no other row has.")
         head = row.values.get("title")
         titled = title and isinstance(head, str) and head.strip()
         # A document may be a title alone.
         text = "" if titled and not row.values.get("text") else _text(row, "text")
-        found[name] = (f"{head} {text}".strip() if titled else text), row
-    return found
+        texts[name] = (f"{head} {text}".strip() if titled else text), row
+    return texts
 
 
 def _hub_rows(name: str) -> tuple[Row, ...]:

@@ -103,7 +103,7 @@ def _trained(trained: str | None, untrained: Sequence[str]) -> tuple[str, ...]:
 
 
 def _agreement(values: Mapping[str, Interval], trained: str) -> str:
-    shown = [f"{name} {of.value:.0%}" for name, of in values.items() if name != trained]
+    shown = [f"{name} {chosen.value:.0%}" for name, chosen in values.items() if name != trained]
     return f"Of its ten nearest neighbours the others share: {', '.join(shown)}." if shown else ""
 
 
@@ -116,17 +116,21 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _speed(
-    level: Sequence[str], of: str, values: Mapping[str, Interval], milliseconds: Mapping[str, float]
+    level: Sequence[str], chosen: str, values: Mapping[str, Interval], milliseconds: Mapping[str, float]
 ) -> tuple[str, ...]:
     """What the recommended strategy costs beside the fastest, and whether that one is as good."""
-    known = {name: milliseconds[name] for name in values if name in milliseconds}
-    if of not in known or len(known) < 2:
+    measured = {name: milliseconds[name] for name in values if name in milliseconds}
+    if chosen not in measured or len(measured) < 2:
         return ()
-    fastest = min(known, key=lambda name: known[name])
-    if fastest == of:
-        slowest = max(known, key=lambda name: known[name])
-        return (f"{of} takes {known[of]:.1f} ms a batch, the least; {slowest}, the slowest, {known[slowest]:.1f} ms.",)
-    said = f"{of} takes {known[of]:.1f} ms a batch, {known[of] / known[fastest]:.2f} times as long as {fastest}"
+    fastest = min(measured, key=lambda name: measured[name])
+    if fastest == chosen:
+        slowest = max(measured, key=lambda name: measured[name])
+        return (
+            f"{chosen} takes {measured[chosen]:.1f} ms a batch, the least; {slowest}, the slowest, "
+            f"{measured[slowest]:.1f} ms.",
+        )
+    ratio = measured[chosen] / measured[fastest]
+    sentence = f"{chosen} takes {measured[chosen]:.1f} ms a batch, {ratio:.2f} times as long as {fastest}"
     gained = f"; {fastest} is level with it on these data, so take {fastest} where speed matters more"
-    lost = f"; {fastest} is {values[of].value - values[fastest].value:.4f} behind it"
-    return (f"{said}{(gained if fastest in level and len(level) > 1 else lost)}.",)
+    lost = f"; {fastest} is {values[chosen].value - values[fastest].value:.4f} behind it"
+    return (f"{sentence}{(gained if fastest in level and len(level) > 1 else lost)}.",)

@@ -76,12 +76,12 @@ def interval(values: npt.NDArray[np.float64]) -> Interval:
     Raises:
         InputError: the metric is not defined on these data, or on next to none of their draws.
     """
-    known = values[1:][~np.isnan(values[1:])]
-    if np.isnan(values[0]) or len(known) < len(values) / 2:
+    defined = values[1:][~np.isnan(values[1:])]
+    if np.isnan(values[0]) or len(defined) < len(values) / 2:
         raise InputError(
             "a metric is not defined on these data: nearly all scores are the same. Add pairs with other scores."
         )
-    low, high = np.percentile(known, [100 * _LEVEL / 2, 100 * (1 - _LEVEL / 2)])
+    low, high = np.percentile(defined, [100 * _LEVEL / 2, 100 * (1 - _LEVEL / 2)])
     return Interval(float(values[0]), float(low), float(high))
 
 
@@ -91,16 +91,21 @@ def leads(values: Mapping[str, npt.NDArray[np.float64]], of: str, over: Sequence
     raw = {name: _p(difference[1:]) for name, difference in differences.items()}
     corrected = holm(raw)
     return tuple(
-        Lead(name, found := interval(differences[name]), corrected[name], corrected[name] < _LEVEL and found.value > 0)
+        Lead(
+            name,
+            difference := interval(differences[name]),
+            corrected[name],
+            corrected[name] < _LEVEL and difference.value > 0,
+        )
         for name in over
     )
 
 
 def _p(differences: npt.NDArray[np.float64]) -> float:
     """Twice the share of draws on the rarer side of zero; never zero, since draws are finitely many."""
-    known = differences[~np.isnan(differences)]
-    rarer = min((known <= 0).sum(), (known >= 0).sum())
-    return float(min(1.0, 2 * (rarer + 1) / (len(known) + 1)))
+    defined = differences[~np.isnan(differences)]
+    rarer = min((defined <= 0).sum(), (defined >= 0).sum())
+    return float(min(1.0, 2 * (rarer + 1) / (len(defined) + 1)))
 
 
 def holm(p: Mapping[str, float]) -> dict[str, float]:

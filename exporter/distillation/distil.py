@@ -101,16 +101,16 @@ def distil(options: DistilOptions, console: Console) -> Distilled:
             stage.outcome = f"{spec.source.name}: {strategy_name(to)} learns from {strategy_name(teacher)}"
         work = _work(options, spec)
         try:
-            found, student = _train(options, spec, to, teacher, work, console)
+            distilled, student = _train(options, spec, to, teacher, work, console)
         except BaseException:
             if [path.name for path in work.iterdir()] == [_NOTE]:
                 shutil.rmtree(work)
             raise
         with quiet_transformers():
             student.save_pretrained(str(place.directory), create_model_card=False)
-        (place.directory / REPORT).write_text(json.dumps(as_json(found, options), indent=2) + "\n")
+        (place.directory / REPORT).write_text(json.dumps(as_json(distilled, options), indent=2) + "\n")
     shutil.rmtree(work, ignore_errors=True)
-    return found
+    return distilled
 
 
 def _train(
@@ -143,18 +143,19 @@ def _train(
     return Distilled(strategy_name(to), strategy_name(teacher), trained, len(held), before, after), student
 
 
-def as_json(found: Distilled, options: DistilOptions) -> dict[str, Any]:
+def as_json(distilled: Distilled, options: DistilOptions) -> dict[str, Any]:
     """What scripts read."""
     return {
         "model": options.model,
         "checkpoint": str(options.output),
-        "student": found.student,
-        "teacher": found.teacher,
-        "held_out": found.held_out,
+        "student": distilled.student,
+        "teacher": distilled.teacher,
+        "held_out": distilled.held_out,
         "recipe": asdict(options.recipe),
-        "training": asdict(found.trained),
+        "training": asdict(distilled.trained),
         "closeness": {
-            name: {"before": asdict(found.before[name]), "after": asdict(found.after[name])} for name in found.before
+            name: {"before": asdict(distilled.before[name]), "after": asdict(distilled.after[name])}
+            for name in distilled.before
         },
         "environment": environment(),
     }

@@ -45,7 +45,7 @@ def measure_benefit(
     Returns:
         The manifest's graphs, with what was found in `padding_free.faster_below`.
     """
-    found = []
+    graphs = []
     for done, graph in enumerate(manifest.graphs):
         free = graph.padding_free
         if free is not None:
@@ -58,8 +58,8 @@ def measure_benefit(
                     progress(done, len(manifest.graphs), f"{runs.strategy} {runs.dtype} on {runs.target}")
                     shares[runs.target] = _faster_below(directory, manifest, runs, threads)
             graph = msgspec.structs.replace(graph, padding_free=msgspec.structs.replace(free, faster_below=shares))
-        found.append(graph)
-    return tuple(found)
+        graphs.append(graph)
+    return tuple(graphs)
 
 
 def _faster_below(directory: Path, manifest: Manifest, runs: Runnable, threads: int | None) -> float:

@@ -82,12 +82,12 @@ def workloads(text: Text, vocab_size: int, tokenizer_json: str, *, seed: int = 0
     longest = min(_BATCH, max(1, _BATCH_TOKENS // limit))
     shapes = {(rows, min(seq_len, limit)) for rows in (1, _BATCH) for seq_len in (_SHORT, _USUAL)}
     shapes |= {(1, limit), (longest, limit)}
-    found = [batch(f"{rows}x{seq_len}", np.full(rows, seq_len), seq_len) for rows, seq_len in sorted(shapes)]
+    batches = [batch(f"{rows}x{seq_len}", np.full(rows, seq_len), seq_len) for rows, seq_len in sorted(shapes)]
     seq_len = min(_USUAL, limit)
     ragged = batch(f"{_BATCH}x{seq_len} ragged", ragged_lengths(rng, _BATCH, seq_len), seq_len)
     if ragged.real_tokens < ragged.tokens:
-        found.append(ragged)
-    return tuple(sorted(found, key=lambda w: (w.batch * w.seq_len, w.seq_len, w.name)))
+        batches.append(ragged)
+    return tuple(sorted(batches, key=lambda w: (w.batch * w.seq_len, w.seq_len, w.name)))
 
 
 def ordinary_ids(text: Text, vocab_size: int, tokenizer_json: str) -> npt.NDArray[np.int64]:

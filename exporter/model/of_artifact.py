@@ -56,11 +56,11 @@ def find_baseline(manifest: Manifest, model: str | None, trust: Trust) -> Baseli
         )
     strategies = tuple(parse_strategy(strategy.name) for strategy in manifest.strategies)
     head = choose_head(spec, strategies, manifest.model.dimensions)
-    found, expected = describe_model(spec, head), manifest.model
+    described, expected = describe_model(spec, head), manifest.model
     for field in ("model_type", "hidden_size", "num_layers", "vocab_size", "modules", "text"):
-        if getattr(found, field) != getattr(expected, field):
+        if getattr(described, field) != getattr(expected, field):
             raise CheckpointError(
-                f"{name} is not the model that the artifact came from: its {field} is {getattr(found, field)!r}, "
+                f"{name} is not the model that the artifact came from: its {field} is {getattr(described, field)!r}, "
                 f"and the artifact says {getattr(expected, field)!r}. Say where the right one is with --model."
             )
     return Baseline(spec, strategies, head)

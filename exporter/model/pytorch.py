@@ -142,11 +142,13 @@ class Reference:
 
 def _options(config: PreTrainedConfig, *, remote: bool) -> dict[str, Any]:
     """Arguments that not every model class takes."""
-    known = MODEL_MAPPING.get(type(config), None)
-    if not isinstance(known, type) or (remote and getattr(config, "auto_map", None)):
+    model_class = MODEL_MAPPING.get(type(config), None)
+    if not isinstance(model_class, type) or (remote and getattr(config, "auto_map", None)):
         return {}
-    options: dict[str, Any] = {"attn_implementation": "sdpa" if getattr(known, "_supports_sdpa", False) else "eager"}
-    if "add_pooling_layer" in inspect.signature(known.__init__).parameters:
+    options: dict[str, Any] = {
+        "attn_implementation": "sdpa" if getattr(model_class, "_supports_sdpa", False) else "eager"
+    }
+    if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
         options["add_pooling_layer"] = False
     return options
 

@@ -33,13 +33,13 @@ def infer_symbolic_shapes(model: ir.Model) -> str | None:
             inferred = SymbolicShapeInference.infer_shapes(ir.to_proto(_without_weights(model)), auto_merge=True)
     except Exception as error:  # it raises whatever its arithmetic does, and plain Exceptions
         return first_line(error)
-    found = {value.name: value for node in ir.from_proto(inferred).graph for value in node.outputs}
+    inferred_values = {value.name: value for node in ir.from_proto(inferred).graph for value in node.outputs}
     for node in model.graph:
         for value in node.outputs:
-            known = found.get(value.name)
-            if known is not None and not value.is_graph_output():
-                value.type = value.type if known.type is None else known.type
-                value.shape = value.shape if known.shape is None else known.shape
+            inferred_value = inferred_values.get(value.name)
+            if inferred_value is not None and not value.is_graph_output():
+                value.type = value.type if inferred_value.type is None else inferred_value.type
+                value.shape = value.shape if inferred_value.shape is None else inferred_value.shape
     return None
 
 

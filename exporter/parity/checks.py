@@ -116,12 +116,12 @@ def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, exe
     got = np.empty_like(wanted)
     for batch in run.batches:
         got[list(batch.rows)] = _embed(embed, batch, dim)
-    found = compare(wanted, got, limits.tie)
+    comparison = compare(wanted, got, limits.tie)
     checks = [
-        none_of("unusable_rows", found.unusable.tolist(), texts),
-        at_least("cosine", found.cosine.tolist(), limits.cosine, texts),
-        at_most("difference", found.difference.tolist(), limits.difference, texts),
-        at_least("neighbours", found.neighbours.tolist(), limits.neighbours, texts),
+        none_of("unusable_rows", comparison.unusable.tolist(), texts),
+        at_least("cosine", comparison.cosine.tolist(), limits.cosine, texts),
+        at_most("difference", comparison.difference.tolist(), limits.difference, texts),
+        at_least("neighbours", comparison.neighbours.tolist(), limits.neighbours, texts),
     ]
     for name, make in (("alone", variants.alone), ("padded", variants.padded), ("reordered", variants.reordered)):
         batches = make(run.tokens)
@@ -138,7 +138,7 @@ def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, exe
         n_texts=len(texts),
         dim=dim,
         checks=tuple(checks),
-        worst=worst_texts(found.cosine.tolist(), texts),
+        worst=worst_texts(comparison.cosine.tolist(), texts),
     )
 
 

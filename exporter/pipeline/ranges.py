@@ -71,16 +71,16 @@ def measure_ranges(encoder: Path, batches: Sequence[Batch], threads: int | None)
     for input_ids, attention_mask, rows in batches:
         feed = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
         try:
-            (found,) = session.run(["tensor_ranges"], feed)
+            (magnitudes,) = session.run(["tensor_ranges"], feed)
         except Exception as error:  # its errors have no base class of their own
             raise CheckpointError(
                 f"onnxruntime {ort.__version__} cannot run the encoder on input_ids {list(input_ids.shape)}: "
                 f"{first_line(error)}. This architecture is not supported by this release."
             ) from error
         # A NaN means that fp32 itself fails there: as bad as it gets.
-        found = np.nan_to_num(found, nan=np.inf)
-        best = found.argmax(axis=1)
-        values = found[np.arange(len(found)), best]
+        magnitudes = np.nan_to_num(magnitudes, nan=np.inf)
+        best = magnitudes.argmax(axis=1)
+        values = magnitudes[np.arange(len(magnitudes)), best]
         text = np.where(values > largest, np.asarray(rows)[best], text)
         largest = np.maximum(largest, values)
     names = list(probe.tensors)

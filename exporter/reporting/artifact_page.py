@@ -39,8 +39,8 @@ def _lead(manifest: Manifest) -> Iterator[str]:
     failed = [row for row in manifest.parity if not row.passed]
     if manifest.parity:
         reference = manifest.parity[0].reference
-        said = "all passed" if not failed else f"{len(failed)} failed"
-        yield f"{len(manifest.parity)} candidates were checked against {reference} in fp32, text by text: {said}."
+        result = "all passed" if not failed else f"{len(failed)} failed"
+        yield f"{len(manifest.parity)} candidates were checked against {reference} in fp32, text by text: {result}."
     built = [engine for engine in manifest.engines if engine.status == "built"]
     if built:
         yield f"{len(built)} engines were built and never run where they were made: their vectors are not known."
@@ -61,8 +61,8 @@ def _parity(folder: Path, manifest: Manifest) -> Section:
         parts.append(Figure(svg, "How far the worst text lies from the reference, for each candidate; left is better"))
     parts.append(Table("Checks: value, and its limit where it has one", ("candidate", "result", *checks), rows))
     texts = {row.texts for row in manifest.parity}
-    said = f"Every check takes the worst of {max(texts)} texts, never a mean." if texts else "Nothing was checked."
-    return Section("Parity", (said,), parts)
+    scope = f"Every check takes the worst of {max(texts)} texts, never a mean." if texts else "Nothing was checked."
+    return Section("Parity", (scope,), parts)
 
 
 def _cell(check: ParityCheck | None) -> str:

@@ -58,25 +58,25 @@ def compare_and_report(options: CompareOptions, task: Task, console: Console) ->
     return ComparisonReport(comparison, described, page)
 
 
-def write_comparison(folder: Path, found: Comparison, said: Mapping[str, Any], *, title: str) -> Path:
+def write_comparison(folder: Path, comparison: Comparison, described: Mapping[str, Any], *, title: str) -> Path:
     """Write report.html, its plots as PNG and compare.json into a folder; returns the page."""
-    verdict = found.verdict
+    verdict = comparison.verdict
     sure = "" if verdict.significant else " No lead on these data is significant enough to decide by."
-    content = json.dumps(said, indent=2, allow_nan=False) + "\n"
+    content = json.dumps(described, indent=2, allow_nan=False) + "\n"
     write_whole(folder / "compare.json", lambda file: file.write(content.encode()))
     page = folder / "report.html"
     write_page(
         page,
         title=f"Which pooling: {title}",
         lead=[f"Take {verdict.recommended}.{sure}", " ".join(verdict.reasons)],
-        command=str(said["verdict"]["next"]),
+        command=str(described["verdict"]["next"]),
         sections=[
-            _quality(folder, found),
-            *cost_sections(folder, found),
-            _shape(folder, found),
-            *_parts(folder, found),
+            _quality(folder, comparison),
+            *cost_sections(folder, comparison),
+            _shape(folder, comparison),
+            *_parts(folder, comparison),
         ],
-        environment=said["environment"],
+        environment=described["environment"],
     )
     return page
 
@@ -85,33 +85,37 @@ def _shown(interval: Interval, sign: str = "") -> str:
     return f"{interval.value:{sign}.4f} [{interval.low:{sign}.4f}, {interval.high:{sign}.4f}]"
 
 
-def _quality(folder: Path, found: Comparison) -> Section:
-    metric, first = found.verdict.metric, found.dtype
+def _quality(folder: Path, comparison: Comparison) -> Section:
+    metric, first = comparison.verdict.metric, comparison.dtype
     rows = [
-        [f"{name}{' (trained)' if found.entry(name).trained else ''}", dtype,
-         *(_shown(strategies[name][m]) for m in found.metrics), str(found.entry(name).dimensions)]
-        for dtype, strategies in found.quality.items()
-        for name in found.ranked(dtype)
+        [f"{name}{' (trained)' if comparison.entry(name).trained else ''}", dtype,
+         *(_shown(strategies[name][m]) for m in comparison.metrics), str(comparison.entry(name).dimensions)]
+        for dtype, strategies in comparison.quality.items()
+        for name in comparison.ranked(dtype)
     ]  # fmt: skip
-    units = f"{len(found.task.units)} {UNITS[type(found.task)]}"
+    units = f"{len(comparison.task.units)} {UNITS[type(comparison.task)]}"
     text = [f"{metric} decides. Intervals are 95 %, by a bootstrap over {units}. {RULES}"]
     text += [
-        f"{found.verdict.best} over {lead.over}: {_shown(lead.difference, '+')}, p = {lead.p:.3g}, corrected for "
-        f"{len(found.leads)} comparisons: {'significant' if lead.significant else 'not significant'}."
-        for lead in found.leads
+        f"{comparison.verdict.best} over {lead.over}: {_shown(lead.difference, '+')}, p = {lead.p:.3g}, corrected for "
+        f"{len(comparison.leads)} comparisons: {'significant' if lead.significant else 'not significant'}."
+        for lead in comparison.leads
     ]
-    for dtype, costs in found.precision_cost.items():
+    for dtype, costs in comparison.precision_cost.items():
         moved = ", ".join(f"{name} {i.value:+.5f} [{i.low:+.5f}, {i.high:+.5f}]" for name, i in costs.items())
         text.append(f"What {dtype} costs against {first} on {metric}: {moved}.")
-    values = {n: (of.value, of.low, of.high) for n in found.ranked(first) if (of := found.quality[first][n][metric])}
-    bars = plots.intervals(folder, "quality", values, list(found.vectors), x=metric)
+    values = {
+        n: (interval.value, interval.low, interval.high)
+        for n in comparison.ranked(first)
+        if (interval := comparison.quality[first][n][metric])
+    }
+    bars = plots.intervals(folder, "quality", values, list(comparison.vectors), x=metric)
     return Section(
         "Quality",
         text,
         (
             Table(
                 "Metrics of each strategy, with their 95 % intervals",
-                ("strategy", "dtype", *found.metrics, "dim"),
+                ("strategy", "dtype", *comparison.metrics, "dim"),
                 rows,
             ),
             Figure(bars, f"{metric} of each strategy in {first}, with its 95 % interval"),
@@ -119,10 +123,10 @@ def _quality(folder: Path, found: Comparison) -> Section:
     )
 
 
-def _shape(folder: Path, found: Comparison) -> Section:
+def _shape(folder: Path, comparison: Comparison) -> Section:
     """How the vectors of different texts lie to each other, and, of pairs, how the alike ones lie."""
     different = {}
-    for name, vectors in found.vectors.items():
+    for name, vectors in comparison.vectors.items():
         rows = unit_rows(vectors[np.linspace(0, len(vectors) - 1, min(_SAMPLE, len(vectors))).astype(int)])
         different[name] = (rows @ rows.T)[np.triu_indices(len(rows), k=1)]
     spread = ", ".join(f"{name} {values.mean():.3f}" for name, values in different.items())
@@ -132,27 +136,27 @@ def _shape(folder: Path, found: Comparison) -> Section:
     )
     svg = plots.histograms(folder, "cosines", different, x="cosine of two texts", y="density")
     parts = [Figure(svg, "Cosines between different texts, for each strategy")]
-    if isinstance(found.task, Pairs):
-        pairs = {name: cosines(found.task, vectors) for name, vectors in found.vectors.items()}
-        svg = plots.clouds(folder, "pairs", pairs, found.task.scores, x="score", y="cosine")
+    if isinstance(comparison.task, Pairs):
+        pairs = {name: cosines(comparison.task, vectors) for name, vectors in comparison.vectors.items()}
+        svg = plots.clouds(folder, "pairs", pairs, comparison.task.scores, x="score", y="cosine")
         parts.append(Figure(svg, "Cosine of each pair against its score, for each strategy"))
     return Section("How the vectors lie", (text,), parts)
 
 
-def _parts(folder: Path, found: Comparison) -> Sequence[Section]:
+def _parts(folder: Path, comparison: Comparison) -> Sequence[Section]:
     """By language, domain and length: a strategy may win on short texts and lose on long ones."""
     sections = []
-    names = list(found.vectors)
-    for by in dict.fromkeys(part.by for part in found.parts):
-        of: list[PartOf] = [part for part in found.parts if part.by == by]
-        values = {name: {p.name: (i.value, i.low, i.high) for p in of if (i := p.values[name])} for name in names}
-        svg = plots.grouped(folder, f"by-{by}", values, y=found.verdict.metric)
+    names = list(comparison.vectors)
+    for by in dict.fromkeys(part.by for part in comparison.parts):
+        interval: list[PartOf] = [part for part in comparison.parts if part.by == by]
+        values = {name: {p.name: (i.value, i.low, i.high) for p in interval if (i := p.values[name])} for name in names}
+        svg = plots.grouped(folder, f"by-{by}", values, y=comparison.verdict.metric)
         table = Table(
-            f"{found.verdict.metric} by {by}, with 95 % intervals",
-            (by, UNITS[type(found.task)], *names),
-            [[p.name, str(p.units), *(_shown(p.values[name]) for name in names)] for p in of],
+            f"{comparison.verdict.metric} by {by}, with 95 % intervals",
+            (by, UNITS[type(comparison.task)], *names),
+            [[p.name, str(p.units), *(_shown(p.values[name]) for name in names)] for p in interval],
         )
-        said = "Differences within the intervals are noise. Parts with fewer than ten are left out."
-        figure = Figure(svg, f"{found.verdict.metric} of each strategy by {by}, with 95 % intervals")
-        sections.append(Section(f"By {by}", (said,), (figure, table)))
+        described = "Differences within the intervals are noise. Parts with fewer than ten are left out."
+        figure = Figure(svg, f"{comparison.verdict.metric} of each strategy by {by}, with 95 % intervals")
+        sections.append(Section(f"By {by}", (described,), (figure, table)))
     return sections

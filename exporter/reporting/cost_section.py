@@ -25,9 +25,9 @@ _HALF = (
 )
 
 
-def cost_sections(folder: Path, found: Comparison) -> Sequence[Section]:
+def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
     """Speed against quality, and time and memory against length; nothing where cost was not measured."""
-    cost, first = found.cost, found.dtype
+    cost, first = comparison.cost, comparison.dtype
     if cost is None:
         return ()
     shapes = {shape.name: shape for shape in cost.latency.workloads}
@@ -40,12 +40,12 @@ def cost_sections(folder: Path, found: Comparison) -> Sequence[Section]:
         spread = f"{timing.latency_ms.median:.2f} [{timing.latency_ms.q1:.2f}, {timing.latency_ms.q3:.2f}]"
         faster = f"{timing.speedup.median:.2f} [{timing.speedup.q1:.2f}, {timing.speedup.q3:.2f}]"
         rows.append([timing.system, timing.workload, spread, faster, f"{timing.sentences_per_s:.0f}"])
-    metric = found.verdict.metric
+    metric = comparison.verdict.metric
     points = {
-        name: (time, of.value, of.low, of.high)
-        for name in found.quality[first]
-        if (time := cost.milliseconds(system_name(found.entry(name), first))) is not None
-        and (of := found.quality[first][name][metric])
+        name: (time, interval.value, interval.low, interval.high)
+        for name in comparison.quality[first]
+        if (time := cost.milliseconds(system_name(comparison.entry(name), first))) is not None
+        and (interval := comparison.quality[first][name][metric])
     }
     parts: list[Figure | Table] = []
     if points:
@@ -55,7 +55,7 @@ def cost_sections(folder: Path, found: Comparison) -> Sequence[Section]:
                 trade, f"{metric} in {first} against the time for {cost.rows} texts: further up is better, left faster"
             )
         )
-    shown = _drawn_systems(found, cost)
+    shown = _drawn_systems(comparison, cost)
     curves = {name: latency[name] for name in shown if name in latency}
     parts.append(
         Figure(
@@ -67,12 +67,15 @@ def cost_sections(folder: Path, found: Comparison) -> Sequence[Section]:
     if weights:
         memory = plots.lines(folder, "memory", weights, x="tokens of a text", y="MiB added to the process")
         parts.append(Figure(memory, f"Peak memory that the model and {cost.rows} texts add, against their length"))
-        lengths = sorted({length for of in cost.memory.values() for length in of})
+        lengths = sorted({length for interval in cost.memory.values() for length in interval})
         parts.append(
             Table(
                 f"MiB that the model and {cost.rows} texts of a length add to a process",
                 ("system", *(f"{length} tokens" for length in lengths)),
-                [[name, *(f"{of[n]:.0f}" if n in of else "-" for n in lengths)] for name, of in cost.memory.items()],
+                [
+                    [name, *(f"{interval[n]:.0f}" if n in interval else "-" for n in lengths)]
+                    for name, interval in cost.memory.items()
+                ],
             )
         )
     against = cost.latency.systems[0].name
@@ -86,25 +89,25 @@ def cost_sections(folder: Path, found: Comparison) -> Sequence[Section]:
     )
     sizes = ", ".join(
         f"{system_name(entry, dtype)} {entry.disk_bytes(dtype) / 2**20:.0f} MiB"
-        for dtype in found.quality
-        for entry in found.entries
+        for dtype in comparison.quality
+        for entry in comparison.entries
         if entry.disk_bytes(dtype)
     )
     text = [
         _MEASURED.format(threads=cost.latency.threads),
-        *([_BESIDE] if len(shown) > len(found.entries) else []),
+        *([_BESIDE] if len(shown) > len(comparison.entries) else []),
         f"Graph and weights on disk: {sizes}. Strategies of one precision share their weights.",
-        *([_HALF] if "fp16" in found.quality else []),
+        *([_HALF] if "fp16" in comparison.quality else []),
     ]
     return (Section("Speed and memory", text, parts),)
 
 
-def _drawn_systems(found: Comparison, cost: Cost) -> list[str]:
+def _drawn_systems(comparison: Comparison, cost: Cost) -> list[str]:
     """Those that fit into one plot: everything without poolfold, and each strategy in the first precision."""
-    names = [system_name(entry, found.dtype) for entry in found.entries]
-    beside = [system.name for system in cost.latency.systems if system.name not in _graphs(found)]
+    names = [system_name(entry, comparison.dtype) for entry in comparison.entries]
+    beside = [system.name for system in cost.latency.systems if system.name not in _graphs(comparison)]
     return [*names, *beside]
 
 
-def _graphs(found: Comparison) -> set[str]:
-    return {system_name(entry, dtype) for entry in found.entries for dtype in found.quality}
+def _graphs(comparison: Comparison) -> set[str]:
+    return {system_name(entry, dtype) for entry in comparison.entries for dtype in comparison.quality}

@@ -78,7 +78,7 @@ def derive_buckets(limit: int, lengths: Sequence[int]) -> tuple[int, ...]:
     texts = [0, *itertools.accumulate(rounded[place] for place in places)]
     # best[end] = (tokens computed, buckets) of the texts up to the place `end`, with one bucket more each turn.
     best: list[tuple[int, tuple[int, ...]]] = [(place * texts[end + 1], (place,)) for end, place in enumerate(places)]
-    found = best[-1]
+    chosen = best[-1]
     for _ in range(1, min(_MOST_BUCKETS, len(places))):
         best = [
             min(
@@ -93,10 +93,10 @@ def derive_buckets(limit: int, lengths: Sequence[int]) -> tuple[int, ...]:
             )
             for end, place in enumerate(places)
         ]
-        if best[-1][0] > (1 - _WORTH_A_BUCKET) * found[0]:
+        if best[-1][0] > (1 - _WORTH_A_BUCKET) * chosen[0]:
             break
-        found = best[-1]
-    return found[1]
+        chosen = best[-1]
+    return chosen[1]
 
 
 def _range(triple: Triple) -> Range:

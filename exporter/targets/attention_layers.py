@@ -30,7 +30,7 @@ def attention_layers(library: Library, network: Any) -> tuple[Attention, ...]:
     # Releases before 10.14 have no such layer: there every attention is in pieces.
     inputs = getattr(trt.LayerType, "ATTENTION_INPUT", None)
     outputs = getattr(trt.LayerType, "ATTENTION_OUTPUT", None)
-    found: list[Attention] = []
+    layers: list[Attention] = []
     dtype, head_size = "", None
     for index in range(network.num_layers):
         layer = network.get_layer(index)
@@ -38,10 +38,10 @@ def attention_layers(library: Library, network: Any) -> tuple[Attention, ...]:
             # An `Attention` is two layers, the first with the queries and the second with the node's name.
             dtype, head_size = layer.get_input(0).dtype.name, layer.get_input(0).shape[-1]
         elif layer.type == outputs:
-            found.append(Attention(node_of(layer.metadata), dtype, head_size))
+            layers.append(Attention(node_of(layer.metadata), dtype, head_size))
         elif layer.type == trt.LayerType.SOFTMAX:
-            found.append(Attention(node_of(layer.metadata), layer.get_output(0).dtype.name, None))
-    return tuple(found)
+            layers.append(Attention(node_of(layer.metadata), layer.get_output(0).dtype.name, None))
+    return tuple(layers)
 
 
 def node_of(metadata: str) -> str:

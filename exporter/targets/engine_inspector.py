@@ -43,10 +43,10 @@ def inspect_engine(
     if engine is None:
         return None
     inspector = engine.create_engine_inspector()
-    said = json.loads(inspector.get_engine_information(library.trt.LayerInformationFormat.JSON))
+    text = json.loads(inspector.get_engine_information(library.trt.LayerInformationFormat.JSON))
     profiles = range(engine.num_optimization_profiles)
     memory = tuple(int(engine.get_device_memory_size_for_profile_v2(index)) for index in profiles)
-    return read_layers(said.get("Layers", []), attention, memory)
+    return read_layers(text.get("Layers", []), attention, memory)
 
 
 def read_layers(layers: Sequence[Any], attention: Sequence[Attention], memory: tuple[int, ...]) -> Inspection:
@@ -67,13 +67,13 @@ def _is_fused(layer: dict[str, Any]) -> bool:
     name = str(layer.get("Name", ""))
     for node in str(layer.get("Metadata", "")).split(_BETWEEN_NODES):
         name = name.replace(node_of(node), "")
-    return any("mha" in said.lower() for said in (name, str(layer.get("LayerType")), str(layer.get("TacticName"))))
+    return any("mha" in text.lower() for text in (name, str(layer.get("LayerType")), str(layer.get("TacticName"))))
 
 
 def _precision(layer: dict[str, Any]) -> str:
     outputs = layer.get("Outputs") or [{}]
-    said = str(outputs[0].get("DataType") or outputs[0].get("Datatype") or outputs[0].get("Format/Datatype") or "")
+    text = str(outputs[0].get("DataType") or outputs[0].get("Datatype") or outputs[0].get("Format/Datatype") or "")
     for name, short in _PRECISIONS.items():
-        if short.lower() in said.lower() or name == said.lower():
+        if short.lower() in text.lower() or name == text.lower():
             return name
-    return said.lower() or "unknown"
+    return text.lower() or "unknown"

@@ -49,5 +49,5 @@ def precisions(engine: memoryview) -> dict[str, int] | None:
     Calls that compute shapes have no ONNX node and do not count. None where the engine lists none in a known form.
     """
     types = {bytes(m[1]): bytes(m[2]).decode() for m in _TENSOR.finditer(engine)}
-    found = Counter(types.get(bytes(m[1]), "unknown") for m in _COMPUTES.finditer(engine))
-    return dict(sorted(found.items())) or None
+    counts = Counter(types.get(bytes(m[1]), "unknown") for m in _COMPUTES.finditer(engine))
+    return dict(sorted(counts.items())) or None

@@ -66,14 +66,14 @@ def read_dense(folder: Path, width: int, *, allow_pickle: bool = False) -> Dense
 
 def _activation(name: object, path: Path) -> Activation:
     """The activation of a class path such as torch.nn.modules.activation.Tanh."""
-    known = (
+    expected_files = (
         _ACTIVATIONS.get(name.rpartition(".")[2]) if isinstance(name, str) and name.startswith("torch.nn.") else None
     )
-    if known is None:
+    if expected_files is None:
         raise CheckpointError(
             f"{path} has activation_function {name!r}; supported are {', '.join(_ACTIVATIONS)} of torch.nn."
         )
-    return known
+    return expected_files
 
 
 def _weights(folder: Path, *, allow_pickle: bool) -> dict[str, npt.NDArray[np.float32]]:

@@ -83,12 +83,12 @@ def _module(entry: dict[str, Any], path: Path) -> Module:
     name, place = entry.get("type"), entry.get("path")
     if not isinstance(name, str) or not isinstance(place, str):
         raise CheckpointError(f"{path} has an entry without type or path: {entry}. Restore the file.")
-    known = _CLASS.fullmatch(name)
-    if known is None or known[1] not in set(ModuleKind):
+    match = _CLASS.fullmatch(name)
+    if match is None or match[1] not in set(ModuleKind):
         raise CheckpointError(
             f"{path} lists the module {name!r}, which cannot be folded. "
             f"Supported: {', '.join(ModuleKind)} of sentence_transformers."
         )
     if PurePosixPath(place).is_absolute() or ".." in PurePosixPath(place).parts or "\\" in place:
         raise CheckpointError(f"{path} places {name!r} at {place!r}. Expected a folder inside the checkpoint.")
-    return Module(ModuleKind(known[1]), path.parent / place)
+    return Module(ModuleKind(match[1]), path.parent / place)

@@ -54,16 +54,16 @@ def max_seq_length(
         CheckpointError: nothing says a limit.
     """
     context = _positive(config, "max_position_embeddings")
-    known = [limit for limit in (tokenizer_limit, context) if limit is not None] if stated is None else [stated]
+    limits = [limit for limit in (tokenizer_limit, context) if limit is not None] if stated is None else [stated]
     # T5 has no such limit, and writes the length it was trained on.
-    if not known and (trained_on := _positive(config, "n_positions")) is not None:
-        known = [trained_on]
-    if not known:
+    if not limits and (trained_on := _positive(config, "n_positions")) is not None:
+        limits = [trained_on]
+    if not limits:
         raise CheckpointError(
             f"Nothing says how many tokens this {config.model_type} takes: neither sentence_bert_config.json, nor "
             "model_max_length of the tokenizer, nor max_position_embeddings. Set one of them."
         )
-    limit = min(known)
+    limit = min(limits)
     capacity = _capacity(config, shapes, context)
     if capacity is None or limit <= capacity:
         return limit
