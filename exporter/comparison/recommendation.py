@@ -125,10 +125,8 @@ def _speed(
     fastest = min(measured, key=lambda name: measured[name])
     if fastest == chosen:
         slowest = max(measured, key=lambda name: measured[name])
-        return (
-            f"{chosen} takes {measured[chosen]:.1f} ms a batch, the least; {slowest}, the slowest, "
-            f"{measured[slowest]:.1f} ms.",
-        )
+        slow = f"{slowest}, the slowest, {measured[slowest]:.1f} ms"
+        return (f"{chosen} takes {measured[chosen]:.1f} ms a batch, the least; {slow}.",)
     ratio = measured[chosen] / measured[fastest]
     sentence = f"{chosen} takes {measured[chosen]:.1f} ms a batch, {ratio:.2f} times as long as {fastest}"
     gained = f"; {fastest} is level with it on these data, so take {fastest} where speed matters more"

@@ -13,7 +13,9 @@ from graphs.pooling.head import Dense, Head, Normalize, Truncate
 
 
 def read_head(folder: Path, *, allow_pickle: bool = False) -> Head:
-    """The modules behind the pooling, in order, weights included; truncation is last. None in a plain folder.
+    """The modules behind the pooling, in order, weights included; truncation is last.
+
+    A folder without modules.json, which is not sentence-transformers', has none: an empty tuple.
 
     Raises:
         CheckpointError: a file is missing or malformed, or modules do not fit each other.
