@@ -101,7 +101,7 @@ def require_apart(destination: Path, inputs: Iterable[Path]) -> None:
 
 @contextlib.contextmanager
 def _disk_errors(destination: Path) -> Iterator[None]:
-    """Say in a user's words why something could not be written."""
+    """Turn an OSError of writing into an InputError in a user's words."""
     try:
         yield
     except OSError as error:

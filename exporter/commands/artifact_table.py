@@ -1,4 +1,4 @@
-"""What came of an export or a check, as one table for people and one object for scripts. Reads the manifest only."""
+"""An artifact as tables for people and as one object for scripts. Reads the manifest only."""
 
 from __future__ import annotations
 
@@ -156,7 +156,7 @@ def _parity_cells(manifest: Manifest, strategy: str, dtype: str, target: str) ->
 
 
 def _remarks(manifest: Manifest) -> list[str]:
-    """What a reader of the table must know besides."""
+    """Remarks below the table: how to read what it shows."""
     lines = []
     if any(graph.dtype == "fp16" for graph in manifest.graphs):
         lines.append(

@@ -97,7 +97,7 @@ def main() -> None:
 
 
 def _mend_streams() -> None:
-    """Take what is written whatever the streams are: a closed one (`>&-`) is None, a narrow one lacks characters."""
+    """Make both streams writable: a closed one (`>&-`) is None, and one in ASCII lacks characters."""
     for name in ("stdout", "stderr"):
         stream = getattr(sys, name)
         if stream is None:
@@ -142,7 +142,7 @@ def run_command(arguments: list[str]) -> int:
 
 
 def _explain(error: Exception, arguments: list[str]) -> int:
-    """Say what went wrong outside poolfold's own errors, and give its exit code."""
+    """Print an error that is not one of poolfold's own; returns its exit code."""
     extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
     extra = extra and _EXTRAS_OF_COMMANDS.get(arguments[0], extra)
     match error:

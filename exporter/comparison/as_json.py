@@ -14,7 +14,7 @@ from exporter.host.environment import environment
 
 
 def as_json(comparison: Comparison, model: str, data: str) -> dict[str, Any]:
-    """`strategies` in the precision that the verdict goes by, the others under `precisions`; ready for JSON."""
+    """`strategies` in the first precision, which decides; the others under `precisions`; ready for JSON."""
     verdict = comparison.verdict
     return {
         "model": model,

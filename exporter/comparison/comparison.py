@@ -1,6 +1,6 @@
 """A comparison, stage by stage: artifacts with every strategy, their vectors of the data, quality, cost, verdict.
 
-Whatever has not changed since the last run into the same folder is taken from there: artifacts, vectors and cost.
+Artifacts, vectors and cost that an earlier run left in the folder are reused if their inputs have not changed.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _SCRATCH = ".token_embeddings_"
 
 @dataclass(frozen=True)
 class Comparison:
-    """What was found.
+    """The result of a comparison.
 
-    quality: precision -> entry -> metric -> value with its interval; the verdict goes by the first precision.
+    quality: precision -> entry -> metric -> value with its interval; the first precision decides.
     leads: the best entry's over the others on the metric that decides.
     precision_cost: precision -> entry -> what it costs on that metric, against the first precision.
     parts: that metric by language, domain and length.
@@ -62,7 +62,7 @@ class Comparison:
 
     @property
     def dtype(self) -> str:
-        """The precision that the verdict goes by."""
+        """The precision that decides: the first."""
         return next(iter(self.quality))
 
     @property

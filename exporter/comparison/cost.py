@@ -1,7 +1,7 @@
 """What each entry costs: latency and throughput over lengths and batches, and peak memory over lengths.
 
 Beside them, the cost without poolfold: the model in PyTorch, and its graph as exporters commonly leave it, with token
-embeddings as output. Both are pooled by one strategy: behind a transformer, which one makes no difference to time.
+embeddings as output. Both are pooled by one strategy, since pooling takes no measurable time beside a transformer.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What is compared: strategies of a model, and other models' own, each with the artifact that a user would ship.
 
-An artifact is made once, and taken from there as long as the model and what is asked of it stay the same.
+An artifact is exported once and reused until the model or the options change.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ STRATEGIES = ("cls", "mean", "max")
 
 @dataclass(frozen=True)
 class CompareOptions:
-    """Everything that `exporter.compare` can be told; its signature has the defaults.
+    """The parameters of `exporter.compare`, whose signature has the defaults.
 
     model: a model, or an artifact.
     data: what the task was read from, as the user named it.
@@ -56,7 +56,7 @@ class CompareOptions:
 class Entry:
     """One strategy of one model.
 
-    name: the strategy's; behind the name of its model where that is another than the first.
+    name: the strategy's; of a model named with --against, the model's name and the strategy's.
     model: what a user names to export it.
     trained: whether its model was trained with it.
     """

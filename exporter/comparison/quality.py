@@ -24,7 +24,7 @@ Metric = Callable[[Draw], float]
 """Numbers of drawn units, with repetition -> the metric on them; NaN where it is not defined on them."""
 
 DECIDES = {Pairs: "spearman", Retrieval: "ndcg@10", Labelled: "accuracy", Texts: "agreement"}
-"""The metric that a verdict goes by."""
+"""The metric that decides, for each kind of task."""
 
 _FOLDS = 5
 _NEIGHBOURS = 10

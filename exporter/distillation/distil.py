@@ -51,7 +51,7 @@ _LIMIT = 32
 
 @dataclass(frozen=True)
 class DistilOptions:
-    """Everything `poolfold distill` can be told. Names are the flags'; texts are the lines of the files.
+    """The options of `poolfold distill`; texts are the lines of the files.
 
     others: name -> texts that are not trained on: other domains, other languages.
     """

@@ -14,7 +14,7 @@ from poolfold.errors import CheckpointError, first_line
 
 
 def load_pooled(spec: ModelSpec, strategy: Strategy) -> SentenceTransformer:
-    """The checkpoint, fp32, on the best device here, its pooling replaced; what stands behind it stays.
+    """The checkpoint, fp32, on the best device here, its pooling replaced; the modules after the pooling stay.
 
     Raises:
         CheckpointError: sentence-transformers cannot load it.

@@ -16,19 +16,19 @@ from typing import Any
 
 
 class Stage:
-    """A running stage: how far it got, and what there is to say when it ends."""
+    """A running stage: its progress, and the `outcome` that is printed when it ends."""
 
     def __init__(self, console: Console, bar: Any, task: Any) -> None:
         self._console, self._bar, self._task = console, bar, task
         self.outcome = ""
 
     def progress(self, done: float, total: float, detail: str = "") -> None:
-        """Move the bar, on a terminal; say nothing elsewhere."""
+        """Move the bar on a terminal; elsewhere nothing is printed."""
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, detail=detail)
 
     def warn(self, message: str) -> None:
-        """Say what the user should know although the work goes on."""
+        """Print a warning; the work goes on."""
         self._console.warn(message)
 
 

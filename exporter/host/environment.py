@@ -1,4 +1,4 @@
-"""The machine and the versions that stand beside every number poolfold reports.
+"""The machine and the versions, which are reported with every number.
 
 Reads what the system says and the installed distributions' metadata; imports none of the libraries that it names.
 """

@@ -51,5 +51,5 @@ class CheckpointModel:
         return EncoderGraph(model, done, warning=None)
 
     def reference(self, head: Head) -> Reference:
-        """PyTorch in fp32, with a head behind every pooling."""
+        """The model in PyTorch, fp32; `head` follows each pooling."""
         return Reference(self._backbone, head)

@@ -23,7 +23,7 @@ _DTYPES: Mapping[str, npt.DTypeLike] = {"tensor(int64)": np.int64, "tensor(int32
 
 
 class GraphReference:
-    """An ONNX file in ONNX Runtime on the CPU, and what stands behind its token vectors."""
+    """An ONNX file in ONNX Runtime on the CPU; pooling and head follow in numpy."""
 
     def __init__(self, path: Path, hidden: str, head: Head, *, width: int, threads: int | None = None) -> None:
         """Load the file.

@@ -82,7 +82,7 @@ def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, strategy: Strategy)
 
 
 def apply_head(pooled: torch.Tensor, head: Head) -> torch.Tensor:
-    """Apply the modules behind the pooling.
+    """Apply the modules that follow the pooling.
 
     Args:
         pooled: float32 [batch, dim].
@@ -106,7 +106,7 @@ def apply_head(pooled: torch.Tensor, head: Head) -> torch.Tensor:
 
 
 class Reference:
-    """A backbone and what stands behind its pooling."""
+    """A backbone, and the head that follows each pooling."""
 
     name = "PyTorch"
     described = "PyTorch fp32"

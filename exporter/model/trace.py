@@ -87,7 +87,7 @@ def export_encoder(backbone: torch.nn.Module, spec: ModelSpec) -> ir.Model:
 
 @contextlib.contextmanager
 def _attention_that_copies() -> Iterator[None]:
-    """Let fused attention end in a copy: [batch, seq, heads, head] in that order in memory, whatever made it.
+    """Copy the output of fused attention, so that it lies in memory as [batch, seq, heads, head] on every device.
 
     PyTorch traces twice, and its attention with a position bias (T5) lays out its result in one order the first time
     and in another the second: a `contiguous` that did nothing is then missing before the view that needs it. The copy

@@ -1,4 +1,4 @@
-"""What came of the checks: values for the manifest and for scripts, and a message for people."""
+"""The results of the checks: values for the manifest and for scripts, and a message for people."""
 
 from __future__ import annotations
 

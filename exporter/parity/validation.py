@@ -132,7 +132,7 @@ def _opened(
 
 
 def refuse_unrunnable(directory: Path, manifest: Manifest, target: str, provider: str = CPU) -> None:
-    """Say at once that a target's engines, or a provider of ONNX Runtime, cannot be run here.
+    """Raise before any work where a target's engines, or a provider of ONNX Runtime, cannot run here.
 
     Raises:
         PoolfoldError: as `poolfold.load` of that target does.
@@ -153,7 +153,7 @@ def _runs_here(engine: Engine) -> bool:
 def mark_validated(
     graphs: Sequence[Graph], engines: Sequence[Engine], reports: Sequence[ParityReport]
 ) -> tuple[tuple[Graph, ...], tuple[Engine, ...]]:
-    """Call validated what was checked here and passed, and nothing else."""
+    """Set the status `validated` on what was checked here and passed, and on nothing else."""
     passed = {(r.strategy, r.dtype, r.executor.target, r.executor.form) for r in reports if r.passed}
     failed = {(r.strategy, r.dtype, r.executor.target) for r in reports if not r.passed}
 

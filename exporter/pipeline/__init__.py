@@ -1,6 +1,6 @@
 """A model -> a validated artifact, stage by stage.
 
-export_model         the whole; make_artifact the stages behind the capture
+export_model         the whole; make_artifact the stages after the capture
 read_model           the model, and the user's options held against it -> plan
 capture              encoder graph and reference vectors, in a process of its own
 ranges               how large each tensor gets on real text

@@ -28,7 +28,7 @@ from poolfold.verify import verify
 
 @dataclass(frozen=True)
 class BuildRequest:
-    """Everything that `exporter.build` can be told; its signature has the defaults.
+    """The parameters of `exporter.build`, whose signature has the defaults.
 
     output: `directory` itself, to add the engines to it.
     strategies, dtypes: empty for all that are there.

@@ -1,4 +1,4 @@
-"""The stages of an export behind the capture. Each takes the draft of the artifact and returns a fuller one."""
+"""The stages of an export after the capture. Each takes the draft of the artifact and returns a fuller one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an export goes by once the checkpoint is read: values that travel from PyTorch's process to the rest."""
+"""What the capture hands to the other stages: plain values that travel between processes."""
 
 from __future__ import annotations
 

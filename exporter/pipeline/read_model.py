@@ -1,4 +1,4 @@
-"""Read a model, and hold the user's options against it: what an export goes by from here on.
+"""Read a model and check the user's options against it: the plan of an export.
 
 Needs no PyTorch: the weights are not read.
 """

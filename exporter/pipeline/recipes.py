@@ -35,7 +35,7 @@ Notes = Mapping[str, str]
 class SharedEncoder:
     """What the graphs of one export share: the encoder, the head, and fp16 weights once they are converted.
 
-    encoder: fp32 graph ending in last_hidden_state, behind `prepare_encoder`.
+    encoder: fp32 graph ending in last_hidden_state, after `prepare_encoder`.
     measured: the largest magnitude of each tensor on real text; empty where fp16 was not asked for.
     """
 
@@ -74,7 +74,7 @@ def prepare_encoder(encoder: ir.Model) -> None:
 
 
 def fold_strategy(shared: SharedEncoder, strategy: Strategy) -> StrategyGraph:
-    """Pooling and head on a clone of the encoder, and nothing computed that the pooling does not read."""
+    """Pooling and head on a clone of the encoder, which then computes only what the pooling reads."""
     plain = shared.encoder.clone()
     FoldPoolingPass(strategy)(plain)
     # The head reads sentence_embedding, which the pooling makes.
@@ -83,15 +83,15 @@ def fold_strategy(shared: SharedEncoder, strategy: Strategy) -> StrategyGraph:
     cleanup(plain)
     push_down = PushDownRowPass()
     if push_down(plain).modified:
-        # Only behind it are there attentions of one query.
+        # Only the push-down makes attentions of one query.
         RowAttentionPass()(plain)
-    # Behind it: engines fuse an attention of one query only with keys and values of every head.
+    # After the push-down: engines fuse an attention of one query only if each head has its own keys and values.
     GroupedHeadsPass()(plain)
     cleanup(plain)
     forms = {Form.PLAIN: plain}
     for form in (Form.PADDING_FREE, Form.PACKED):
         graph = plain.clone()
-        # Behind the push-down: what computes one row a text has no padding any more.
+        # After the push-down: nodes that compute one row a text see no padding any more.
         padding_free = PaddingFreePass(positions_as_input=form is Form.PACKED)
         if padding_free(graph).modified:
             cleanup(graph)
@@ -107,7 +107,7 @@ def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType) -> TypedGr
         return TypedGraph(graph, ())
     if dtype is not DType.FP16:
         raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
-    # Last: it decides by what each node is and reads, so nothing may change behind it.
+    # Last: its rules look at each node and its inputs, which no later pass may change.
     convert = ConvertToFloat16Pass(shared.measured, shared.converted)
     convert(graph)
     return TypedGraph(graph, tuple(convert.kept))

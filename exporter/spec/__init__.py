@@ -1,7 +1,7 @@
 """Frozen values that every stage reads. Nothing here reads a file, runs a model or imports a large library.
 
 model           what a model says it is: Source, ModelSpec; precisions and forms
-options         what a user asked of `export`; build_options what a build of engine files can be told
+options         what a user asked of `export`; build_options how to build engine files
 choices         the options held against the model: strategies, head, precisions by target
 origin          a checkpoint or an ONNX file, and what reading it may do
 profiles        optimisation profiles from lengths

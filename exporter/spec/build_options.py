@@ -10,7 +10,7 @@ HARDWARE = ("none", "same_compute_capability", "ampere_plus")
 
 @dataclass(frozen=True)
 class BuildOptions:
-    """What `build` can be told besides shapes; the defaults are the library's own.
+    """How to build an engine file; the defaults are the library's own.
 
     builder_level: 0 (fastest build) to 5 (fastest engine); None for the library's default.
     workspace_gib: GiB of GPU memory that a layer may take while it runs; None for all that the GPU has.

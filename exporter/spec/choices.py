@@ -1,4 +1,4 @@
-"""What the user asked for, held against what the checkpoint is: strategies, dimensions, profiles, targets."""
+"""The user's options checked against the model: strategies, dimensions, precisions of each target."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def _require_head_fits(spec: ModelSpec, strategy: Strategy) -> None:
 
 
 def choose_head(spec: ModelSpec, strategies: Sequence[Strategy], dimensions: int | None) -> Head:
-    """The checkpoint's head, cut to `--dimensions` behind everything else, as sentence-transformers does.
+    """The checkpoint's head, cut to `--dimensions` after everything else, as sentence-transformers does.
 
     Raises:
         InputError: more dimensions than the vectors have.
@@ -68,7 +68,7 @@ def choose_head(spec: ModelSpec, strategies: Sequence[Strategy], dimensions: int
 def target_dtypes(names: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str, tuple[DType, ...]]:
     """Share the precisions out: each target takes those that it has.
 
-    A graph is made in fp32 and fp16 whatever the targets are, and checked in ONNX Runtime.
+    Graphs in fp32 and fp16 are made for every target, and checked in ONNX Runtime.
 
     Raises:
         InputError: a target that has none of them, or a precision that only a target not asked for has.

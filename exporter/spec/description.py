@@ -38,7 +38,7 @@ def describe_strategies(spec: ModelSpec, strategies: Iterable[Strategy], head: H
 
 
 def embedding_dim(spec: ModelSpec, strategy: Strategy, head: Head) -> int:
-    """How many values a vector has, behind the pooling and the head."""
+    """How many values a vector has after the pooling and the head."""
     dim = len(strategy) * spec.hidden_size
     for part in head:
         match part:

@@ -1,4 +1,4 @@
-"""What a checkpoint is and says it is: the values that every stage goes by."""
+"""What a model is, as read from its files: values for every stage."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class ModelSpec:
     """What the checkpoint says it is, everything but the transformer's weights.
 
     trained: the strategy it was trained with, or None where it does not say.
-    head: the modules behind the pooling, in order, weights included (they are small).
+    head: the modules after the pooling, in order, weights included (they are small).
     transformer: the folder of the transformer inside `source.folder`, absolute: configuration and tokenizer, and the
         weights, unless `source.graph` has them.
     tokenizer_json: the tokeniser, complete, as the runtime will load it.

@@ -1,4 +1,4 @@
-"""What the user told `export`, read but not yet held against the checkpoint."""
+"""What the user asked of `export`, before the model is read."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Shapes:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Everything that `exporter.export` can be told; its signature has the defaults.
+    """The parameters of `exporter.export`, whose signature has the defaults.
 
     texts: the user's own, checked besides poolfold's corpus.
     shapes: of engines; None where none is built.

@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # only processes that work on graphs import it
 
 
 class Reference(Protocol):
-    """The model itself, with every strategy's pooling and head behind one pass; `name` says who computes it."""
+    """The model itself: one pass of it, then pooling and head of every strategy. `name` says who computes it."""
 
     @property
     def name(self) -> str:
@@ -59,5 +59,5 @@ class OpenModel(Protocol):
         ...
 
     def reference(self, head: Head) -> Reference:
-        """The model itself, with a head behind every pooling."""
+        """The model itself; `head` follows each pooling."""
         ...

@@ -191,7 +191,7 @@ def _look_inside(
     profiles: int,
     types: trt_network.Types,
 ) -> tuple[Contents, tuple[Attention, ...] | None]:
-    """What is inside an engine, and the attention layers that are not fused; None where that cannot be told."""
+    """What is inside an engine, and the attention layers that are not fused; None where it is unknown."""
     if not library.is_rtx:
         runtime = library.trt.Runtime(log(library.trt))
         seen = inspect_engine(library, runtime, content, attention)
@@ -231,7 +231,7 @@ def _why_not_built(library: Library, graph: Path, attention: Sequence[Attention]
 
 
 def _attention_warnings(library: Library, left: Sequence[Attention] | None) -> tuple[str, ...]:
-    """What to say of attention that is not fused, or cannot be told."""
+    """Warnings of attention that is not fused, or of which it is unknown."""
     if left is None:
         unknown = f"engines of {library.title} do not list their kernels in a form known here"
         return (f"{unknown}: no attention layer is counted as fused",)

@@ -1,4 +1,4 @@
-"""How the library is told to build: the shapes, the GPUs, the options. Knows no graph and no engine."""
+"""How the library is told to build: the shapes, the GPUs, the options. Independent of graphs and engines."""
 
 from __future__ import annotations
 

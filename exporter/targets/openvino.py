@@ -157,6 +157,6 @@ def _of_type(model: Any, *types: str) -> Iterable[Any]:
 
 
 def _version(openvino: Any) -> str:
-    """The release, such as 2026.4.1, without the build behind it."""
+    """The release, such as 2026.4.1, without the build number."""
     version: str = openvino.__version__
     return version.partition("-")[0]

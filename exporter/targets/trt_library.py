@@ -68,7 +68,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def forget(library: Library) -> None:
-    """Begin a build: what was logged before is not its affair."""
+    """Clear the log before a build, so that it holds the messages of that build alone."""
     log(library.trt).lines.clear()
 
 

@@ -1,4 +1,4 @@
-"""Read what stands behind the pooling of a sentence-transformers folder: dense layers, normalisation, truncation."""
+"""Read the modules after the pooling of a sentence-transformers folder: dense layers, normalisation, truncation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from graphs.pooling.head import Dense, Head, Normalize, Truncate
 
 
 def read_head(folder: Path, *, allow_pickle: bool = False) -> Head:
-    """The modules behind the pooling, in order, weights included; truncation is last.
+    """The modules after the pooling, in order, weights included; truncation is last.
 
     A folder without modules.json, which is not sentence-transformers', has none: an empty tuple.
 

@@ -65,7 +65,7 @@ def read_modules(folder: Path) -> tuple[Module, ...]:
 
 
 def check_names(config: dict[str, Any], path: Path) -> None:
-    """Check that a module behind the pooling reads and writes the sentence embedding.
+    """Check that a module after the pooling reads and writes the sentence embedding.
 
     Raises:
         CheckpointError: it reads or writes something else, such as token vectors.

@@ -36,7 +36,7 @@ _FIXED = {
     "scale_attn_weights": True,
     "use_rms_norm": False,
 }
-"""What transformers' NomicBERT computes, whatever these say."""
+"""Values that transformers' NomicBERT assumes, and does not read from the configuration."""
 
 
 def check_nomic_bert(config: PreTrainedConfig, path: Path) -> None:

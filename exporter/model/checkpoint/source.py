@@ -1,6 +1,6 @@
 """Find a model: an ONNX file, a folder as it is, or a model of the Hugging Face hub, downloaded at one commit.
 
-Knows nothing of what the folder holds, besides which files are worth a download.
+Independent of the folder's content, except for which files to download.
 """
 
 from __future__ import annotations

@@ -42,7 +42,7 @@ class TokenizerFile:
 def read_tokenizer(
     folder: Path, *, vocab_size: int, lower_case: bool = False, trust_remote_code: bool = False
 ) -> TokenizerFile:
-    """Read a tokenizer in whatever form transformers reads it.
+    """Read a tokenizer in any form that transformers reads.
 
     Args:
         folder: where its files lie.

@@ -83,7 +83,7 @@ def hidden_size(config: PreTrainedConfig) -> int:
 
 
 def size(config: PreTrainedConfig, name: str) -> int:
-    """A positive whole number of the configuration, such as hidden_size, under whatever name this model gives it.
+    """A positive whole number of the configuration, such as hidden_size, under the name that this model gives it.
 
     Raises:
         CheckpointError: it is not there.
