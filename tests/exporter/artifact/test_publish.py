@@ -84,6 +84,22 @@ def test_a_directory_with_something_in_it_is_refused_and_kept(tmp_path: Path) ->
     assert names(tmp_path) == ["mine.txt"]
 
 
+@pytest.mark.parametrize("meanwhile", [False, True])
+def test_without_force_an_artifact_is_kept_too(tmp_path: Path, meanwhile: bool) -> None:
+    out = tmp_path / "out"
+
+    def put_an_artifact_there() -> None:
+        out.mkdir()
+        (out / "manifest.json").write_text("old")
+
+    if not meanwhile:
+        put_an_artifact_there()
+    with pytest.raises(InputError, match=r"out is not empty\. Choose"), staging(out, force=False) as stage:
+        put_an_artifact_there()
+        (stage.directory / "manifest.json").write_text("new")
+    assert (out / "manifest.json").read_text() == "old"
+
+
 def test_an_empty_directory_is_used(tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
