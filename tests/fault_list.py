@@ -291,16 +291,16 @@ FAULTS = (
     ),
     Fault(
         "NaN returned",
-        "poolfold/encoder.py",
-        "np.flatnonzero(~np.isfinite(vectors).all(axis=1))",
-        "np.flatnonzero(np.zeros(len(vectors)))",
+        "poolfold/outputs.py",
+        "lambda rows: _any(np.isnan(rows))",
+        "lambda rows: _any(np.zeros_like(rows, dtype=np.bool_))",
         _ENCODER,
     ),
     Fault(
         "zero vector returned",
-        "poolfold/encoder.py",
-        "np.flatnonzero(~vectors.any(axis=1))",
-        "np.flatnonzero(np.zeros(len(vectors)))",
+        "poolfold/outputs.py",
+        "lambda rows: ~_any(rows != 0)",
+        "lambda rows: _any(np.zeros_like(rows, dtype=np.bool_))",
         _ENCODER,
     ),
     Fault(
