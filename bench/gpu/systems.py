@@ -1,4 +1,4 @@
-"""What is timed, as data, in the order in which it is tried: what matters most comes first, should time run short.
+"""What is timed on a GPU, as data, in the order in which it is tried: what matters most first, should time run short.
 
 A further target or provider of ours is one line of `Setting.ours`.
 """
@@ -9,12 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.peers.systems import name
-from exporter.measure.systems import System
+from bench.systems import COMPILED, EAGER, Entry, our_label
+from exporter.measure.systems import artifact_system
+from graphs.pooling.strategy import parse_strategy
 
-EAGER, COMPILED = "PyTorch eager", "torch.compile"
 RTX = "tensorrt-rtx"
-_TORCH, _POOLFOLD = "bench.gpu.load_torch:load", "bench.gpu.load_poolfold:load"
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,11 @@ class Setting:
     device: str
     dtype: str
     ours: tuple[tuple[str, str, str], ...]
+
+    @property
+    def eager(self) -> str:
+        """How eager PyTorch is called, which all are compared with."""
+        return f"{EAGER} {self.dtype}"
 
 
 CUDA = Setting(
@@ -41,72 +45,29 @@ CPU = Setting("cpu", "fp32", ((RTX, "", "fp16"), ("onnxruntime", "", "fp32")))
 """Tries the bench's own logic on a machine without a GPU; its numbers say nothing of one."""
 
 
-@dataclass(frozen=True)
-class Candidate:
-    """What might run here: `label` is its name without the strategy."""
+def entries(setting: Setting, checkpoint: Path, artifact: Path, strategies: Sequence[str]) -> list[Entry]:
+    """All of them, each strategy in a process of its own."""
 
-    label: str
-    ours: bool
-    system: System
-
-
-def candidates(setting: Setting, checkpoint: Path, artifact: Path, strategies: Sequence[str]) -> list[Candidate]:
-    """All of them, each strategy in a process of its own, compared with eager PyTorch of that strategy."""
-
-    def peer(label: str, *, compiled: bool) -> list[Candidate]:
-        arguments: dict[str, object] = {
-            "folder": str(checkpoint),
-            "dtype": setting.dtype,
-            "device": setting.device,
-            "compiled": compiled,
-        }
-        return [one(label, False, s, setting.dtype, "pytorch", _TORCH, arguments) for s in strategies]
-
-    def one(
-        label: str, ours: bool, strategy: str, dtype: str, runtime: str, load: str, arguments: dict[str, object]
-    ) -> Candidate:
-        system = System(
-            name=name(label, strategy),
-            strategy=strategy,
-            dtype=dtype,
-            runtime=runtime,
-            load=load,
-            arguments={**arguments, "strategy": strategy},
-            baseline=name(eager_label(setting.dtype), strategy),
-        )
-        return Candidate(label, ours, system)
-
-    def own(target: str, provider: str, dtype: str) -> list[Candidate]:
-        arguments: dict[str, object] = {
-            "directory": str(artifact),
-            "dtype": dtype,
-            "target": target,
-            "provider": provider,
-        }
+    def peers(label: str, *, compiled: bool) -> list[Entry]:
+        arguments = {
+            "folder": str(checkpoint), "dtype": setting.dtype, "device": setting.device, "compiled": compiled,
+        }  # fmt: skip
+        load = "bench.load_pytorch:load_on"
         return [
-            one(our_label(target, provider, dtype), True, s, dtype, target, _POOLFOLD, arguments) for s in strategies
+            Entry(label, "peer", "pytorch", setting.dtype, load, {**arguments, "strategy": s}, (s,), setting.eager)
+            for s in strategies
         ]
 
-    first, *others = setting.ours
-    return [
-        *own(*first),
-        *peer(eager_label(setting.dtype), compiled=False),
-        *(own(*others[0]) if others else []),
-        *peer(compiled_label(setting.dtype), compiled=True),
-        *(candidate for ours in others[1:] for candidate in own(*ours)),
-    ]
+    def ours(target: str, provider: str, dtype: str) -> list[Entry]:
+        label = our_label(target, dtype, provider)
+        systems = [
+            artifact_system(artifact, parse_strategy(s), dtype, target, provider=provider or "cpu") for s in strategies
+        ]
+        return [
+            Entry(label, "ours", target, dtype, system.load, system.arguments, (system.strategy,), setting.eager)
+            for system in systems
+        ]
 
-
-def eager_label(dtype: str) -> str:
-    """How eager PyTorch is called."""
-    return f"{EAGER} {dtype}"
-
-
-def compiled_label(dtype: str) -> str:
-    """How torch.compile is called."""
-    return f"{COMPILED} {dtype}"
-
-
-def our_label(target: str, provider: str, dtype: str) -> str:
-    """How our artifact on a target, or on one of ONNX Runtime's providers, is called."""
-    return " ".join(part for part in ("poolfold", target, provider, dtype) if part)
+    first, *others = [ours(*one) for one in setting.ours]
+    eager, compiled = peers(setting.eager, compiled=False), peers(f"{COMPILED} {setting.dtype}", compiled=True)
+    return [*first, *eager, *others[0], *compiled, *(entry for more in others[1:] for entry in more)]

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import msgspec
 
-from bench.optimum_venv import peer_environment, peer_versions
-from bench.peers import models
-from bench.peers.document import document
+from bench import models
+from bench.environments import OPTIMUM, environment_of, versions
+from bench.markdown import between
 from bench.peers.measuring import Settings, measure_model
-from bench.peers.results import Machine, Results, read, write
-from bench.peers.verdict_text import BEGIN, END, readme_block
+from bench.peers.report import BEGIN, END, readme_table, report
+from bench.results import Machine, Results, read, write
 from exporter.host.environment import busy_share, cores, environment
 from exporter.measure.interleave import PAUSE_S
 
@@ -41,25 +41,12 @@ def main(arguments: list[str] | None = None) -> int:
     if results is None:
         print(f"{folder / 'peers.json'} does not exist; run without --render", file=sys.stderr)
         return 2
-    text = document(results)
+    text = report(results)
     (folder / "peers.md").write_text(text)
     if folder == _RESULTS:
-        rewrite(_README, readme_block(results))
+        between(_README, BEGIN, END, readme_table(results))
     print(text)
     return 0
-
-
-def rewrite(readme: Path, block: str) -> None:
-    """Put the block between its markers.
-
-    Raises:
-        ValueError: a marker is not there.
-    """
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{readme} has no {BEGIN} and {END} in it; put them where the table shall stand")
-    readme.write_text(before + block + after)
 
 
 def _measure(given: argparse.Namespace) -> Results:
@@ -78,7 +65,7 @@ def _measure(given: argparse.Namespace) -> Results:
         busy=busy,
         pause_s=PAUSE_S,
         environment=msgspec.structs.replace(machine, versions={**machine.versions, **_more_versions()}),
-        peer_versions={} if settings.venv is None else peer_versions(peer_environment(settings.venv)),
+        peer_versions={} if settings.venv is None else versions(OPTIMUM, environment_of(OPTIMUM, settings.venv)),
         models=tuple(measure_model(model, settings, say) for model in _models(given)),
     )
 

@@ -1,30 +1,18 @@
-"""What poolfold holds itself to against its peers, and whether a measurement bears it out. Arithmetic on results.
+"""What poolfold holds itself to against its peers on a processor, and who is held against whom.
 
 At equal precision, each of our targets is held against the fastest peer in the same runtime, PyTorch counting in every
-one, and the best of our targets against the fastest peer of all. Fastest is whose median is smallest; the figure is the
-median of the rounds' ratios, the peer's window over ours in the same round.
+one, and the best of our targets against the fastest peer of all.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from bench.peers.inputs import ALONE, FULL, RAGGED, SORTED
-from bench.peers.results import MemoryResult, ModelResult, TimingResult
-from bench.peers.systems import ONNXRUNTIME, OPENVINO, OURS, PYTORCH, name, our_label
-from exporter.measure.report import Quartiles, quartiles
+from bench.batches import ALONE, FULL, RAGGED, SORTED
+from bench.goals import BEST, Comparison, Goal, MemoryVerdict, Verdict, verdict
+from bench.peers.systems import ONNXRUNTIME, OPENVINO, OURS, PYTORCH
+from bench.results import ModelResult
+from bench.systems import name, our_label
 
 _SIX_LAYERS = 6
-BEST = "best"
-
-
-@dataclass(frozen=True)
-class Goal:
-    """Our speed-up on a workload, at the least."""
-
-    workload: str
-    strategy: str
-    least: float
 
 
 def goals(layers: int) -> tuple[Goal, ...]:
@@ -40,108 +28,46 @@ def goals(layers: int) -> tuple[Goal, ...]:
     )
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """A goal against a measurement.
-
-    ours, peer: labels of what was compared; `ratio`: the peer's time over ours. None and empty where one of the two
-    is missing, and `missing` says which and why.
-    target: `onnxruntime fp32` and the like, or `best fp32`.
-    """
-
-    goal: Goal
-    target: str
-    ours: str = ""
-    peer: str = ""
-    ratio: Quartiles | None = None
-    missing: str = ""
-
-    @property
-    def reached(self) -> bool | None:
-        """None where it was not measured."""
-        return None if self.ratio is None else self.ratio.median >= self.goal.least
-
-
-@dataclass(frozen=True)
-class MemoryVerdict:
-    """`smaller` should need less memory than `larger`; increases in bytes, None where not measured."""
-
-    smaller: str
-    larger: str
-    smaller_bytes: int | None
-    larger_bytes: int | None
-
-    @property
-    def reached(self) -> bool | None:
-        """None where it was not measured."""
-        if self.smaller_bytes is None or self.larger_bytes is None:
-            return None
-        return self.smaller_bytes < self.larger_bytes
-
-
-def verdicts(model: ModelResult) -> tuple[Verdict, ...]:
-    """Every goal on every target, in the order of the goals."""
-    return tuple(
-        _verdict(model, goal, *comparison) for goal in goals(model.size.layers) for comparison in comparisons(model)
-    )
-
-
-def comparisons(model: ModelResult) -> list[tuple[str, list[str], list[str]]]:
+def comparisons(model: ModelResult) -> list[tuple[str, tuple[str, ...], tuple[str, ...]]]:
     """Who is held against whom: the target's name, our labels, the peers' labels."""
     peers = {s.label: s for s in model.systems if s.side == "peer"}
 
-    def of(dtype: str, runtimes: tuple[str, ...]) -> list[str]:
-        return [label for label, s in peers.items() if s.dtype == dtype and s.runtime in runtimes]
+    def those(dtype: str, runtimes: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(label for label, s in peers.items() if s.dtype == dtype and s.runtime in runtimes)
 
-    found = [(f"{target} {dtype}", [our_label(target, dtype)], of(dtype, (target, PYTORCH))) for target, dtype in OURS]
+    held: list[tuple[str, tuple[str, ...], tuple[str, ...]]] = [
+        (f"{target} {dtype}", (our_label(target, dtype),), those(dtype, (target, PYTORCH))) for target, dtype in OURS
+    ]
     for dtype in dict.fromkeys(dtype for _, dtype in OURS):
-        mine = [our_label(target, dtype_) for target, dtype_ in OURS if dtype_ == dtype]
+        mine = tuple(our_label(target, other) for target, other in OURS if other == dtype)
         # With one target alone at this precision it is the best one, and stands there already.
         if len(mine) > 1:
-            found.append((f"{BEST} {dtype}", mine, of(dtype, (PYTORCH, ONNXRUNTIME, OPENVINO))))
-    return found
+            held.append((f"{BEST} {dtype}", mine, those(dtype, (PYTORCH, ONNXRUNTIME, OPENVINO))))
+    return held
 
 
-def memory_verdicts(model: ModelResult) -> tuple[MemoryVerdict, ...]:
+def verdicts(model: ModelResult) -> list[Verdict]:
+    """Every goal on every target, in the order of the goals."""
+    return [verdict(model, Comparison(goal, *held)) for goal in goals(model.size.layers) for held in comparisons(model)]
+
+
+def memory_verdicts(model: ModelResult) -> list[MemoryVerdict]:
     """`cls` below `mean`, and both below the peers' export, in each runtime at fp32."""
-    found = []
+    judged = []
     for runtime in dict.fromkeys(target for target, _ in OURS):
         here = [m for m in model.memory if m.runtime == runtime]
         ours = {m.strategy: m for m in here if m.side == "ours"}
         peer = next((m for m in here if m.side == "peer"), None)
-        pairs = [("cls", "mean"), ("cls", ""), ("mean", "")]
-        for smaller, larger in pairs:
+        peer_label = peer.label if peer else f"the peers' export in {runtime}"
+        label = our_label(runtime, "fp32")
+        for smaller, larger in (("cls", "mean"), ("cls", ""), ("mean", "")):
             left, right = ours.get(smaller), ours.get(larger) if larger else peer
-            found.append(
+            judged.append(
                 MemoryVerdict(
-                    smaller=name(our_label(runtime, "fp32"), smaller),
-                    larger=name(our_label(runtime, "fp32"), larger) if larger else _label(peer, runtime),
+                    smaller=name(label, smaller),
+                    larger=name(label, larger) if larger else peer_label,
                     smaller_bytes=left.increase_bytes if left else None,
                     larger_bytes=right.increase_bytes if right else None,
                 )
             )
-    return tuple(found)
-
-
-def _label(peer: MemoryResult | None, runtime: str) -> str:
-    return peer.label if peer else f"the peers' export in {runtime}"
-
-
-def _verdict(model: ModelResult, goal: Goal, target: str, ours: list[str], peers: list[str]) -> Verdict:
-    mine, theirs = _fastest(model, ours, goal), _fastest(model, peers, goal)
-    if mine is None or theirs is None:
-        reasons = [f"{label}: {model.missing[label]}" for label in ours if label in model.missing]
-        return Verdict(goal, target, missing="; ".join(reasons) or "no peer of this precision ran")
-    (our_name, our_windows), (peer_name, peer_windows) = mine, theirs
-    ratios = [b / a for a, b in zip(our_windows.windows_ms, peer_windows.windows_ms, strict=True)]
-    return Verdict(goal, target, our_name, peer_name, quartiles(ratios))
-
-
-def _fastest(model: ModelResult, labels: list[str], goal: Goal) -> tuple[str, TimingResult] | None:
-    """The one of these with the smallest median on the goal's workload, and its windows."""
-    wanted = {name(label, goal.strategy): label for label in labels}
-    timings = [t for t in model.timings if t.workload == goal.workload and t.system in wanted]
-    if not timings:
-        return None
-    fastest = min(timings, key=lambda timing: timing.latency_ms.median)
-    return wanted[fastest.system], fastest
+    return judged

@@ -1,4 +1,4 @@
-"""What is timed, as data: our artifact on each target, the peers, and the bare matrix product.
+"""What is timed on a processor: our artifact on each target, the peers, and the bare matrix product.
 
 A further target of ours is one line of OURS. What cannot run on this machine is named with its reason, never left out
 in silence.
@@ -9,16 +9,17 @@ from __future__ import annotations
 import importlib.util
 import os
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import poolfold
-from bench.peers.exports import LEVELS, STRATEGIES
-from bench.peers.work import Size
+from bench.exports import LEVELS
+from bench.systems import COMPILED, EAGER, Entry, our_label
+from bench.turns import STRATEGIES
+from bench.work import Size
 from exporter.host.child_process import OwnProcess
-from exporter.measure.systems import System, artifact_system
+from exporter.measure.systems import artifact_system
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import PoolfoldError
 
@@ -27,63 +28,16 @@ OURS = ((ONNXRUNTIME, "fp32"), (OPENVINO, "fp32"), (OPENVINO, "bf16"))
 """Our artifact's targets and precisions."""
 
 DTYPES = ("fp32", "bf16")
-BASELINE, COMPILED = "PyTorch eager", "torch.compile"
 _PRECISION = {"fp32": "f32", "bf16": "bf16"}
-Side = Literal["ours", "peer", "product"]
 
 
-@dataclass(frozen=True)
-class Entry:
-    """A process to be: what it loads, and the strategies it gives vectors for.
-
-    missing: why it cannot run here; empty where it can.
-    weighed: whether the memory of a large batch is measured too.
-    """
-
-    label: str
-    side: Side
-    runtime: str
-    dtype: str
-    load: str
-    arguments: Mapping[str, Any]
-    strategies: tuple[str, ...]
-    missing: str = ""
-    weighed: bool = False
-
-    def systems(self) -> tuple[System, ...]:
-        """One for each strategy, in one process; compared with eager PyTorch of that strategy."""
-        return tuple(
-            System(
-                name=name(self.label, strategy),
-                strategy=strategy,
-                dtype=self.dtype,
-                runtime=self.runtime,
-                load=self.load,
-                arguments=self.arguments,
-                baseline=name(BASELINE if self.side != "product" else self.label, strategy),
-                process=self.label if len(self.strategies) > 1 else "",
-            )
-            for strategy in self.strategies
-        )
-
-
-def name(label: str, strategy: str) -> str:
-    """A system's name."""
-    return f"{label}, {strategy}" if strategy else label
-
-
-def our_label(target: str, dtype: str) -> str:
-    """How our artifact on a target is called."""
-    return f"poolfold {target} {dtype}"
-
-
-def ours(artifact: Path, threads: int) -> list[Entry]:
+def ours(artifact: Path, threads: int, strategies: Sequence[str] = STRATEGIES) -> list[Entry]:
     """Our artifact, each strategy in a process of its own as it is a graph of its own."""
-    found = []
+    entries = []
     for target, dtype in OURS:
-        systems = [artifact_system(artifact, parse_strategy(strategy), dtype, target) for strategy in STRATEGIES]
+        systems = [artifact_system(artifact, parse_strategy(strategy), dtype, target) for strategy in strategies]
         missing = _why_ours_is_missing({**systems[0].arguments, "threads": threads})
-        found += [
+        entries += [
             Entry(
                 label=our_label(target, dtype),
                 side="ours",
@@ -92,12 +46,13 @@ def ours(artifact: Path, threads: int) -> list[Entry]:
                 load=system.load,
                 arguments=system.arguments,
                 strategies=(system.strategy,),
+                baseline=EAGER,
                 missing=missing,
                 weighed=dtype == "fp32",
             )
             for system in systems
         ]
-    return found
+    return entries
 
 
 def peers(checkpoint: Path, graphs: Mapping[str, Path], shapes: Sequence[Sequence[int]], left_out: str) -> list[Entry]:
@@ -109,28 +64,25 @@ def peers(checkpoint: Path, graphs: Mapping[str, Path], shapes: Sequence[Sequenc
         shapes: what torch.compile is warmed up on, besides the warm-up that all have.
         left_out: a reason.
     """
-    folder = str(checkpoint)
-    pytorch, transformers = "bench.peers.load_pytorch:load", "bench.peers.load_sentence_transformers:load"
-    onnxruntime, openvino = "bench.peers.load_onnxruntime:load", "bench.peers.load_openvino:load"
+    folder, plain = str(checkpoint), next(iter(LEVELS))
 
-    plain = next(iter(LEVELS))
-
-    def entry(label: str, runtime: str, dtype: str, load: str, missing: str, **arguments: Any) -> Entry:
+    def entry(label: str, runtime: str, dtype: str, module: str, missing: str, **arguments: Any) -> Entry:
         weighed = dtype == "fp32" and label.startswith(f"{plain} {runtime}")
-        return Entry(label, "peer", runtime, dtype, load, arguments, STRATEGIES, missing, weighed)
+        load = f"bench.{module}:load"
+        return Entry(label, "peer", runtime, dtype, load, arguments, STRATEGIES, EAGER, missing, weighed)
 
     found = [
-        entry(BASELINE, PYTORCH, "fp32", pytorch, "", folder=folder, compile_for=[]),
-        entry(COMPILED, PYTORCH, "fp32", pytorch, _no_compiler(), folder=folder, compile_for=shapes),
-        entry("sentence-transformers", PYTORCH, "fp32", transformers, "", folder=folder),
+        entry(EAGER, PYTORCH, "fp32", "load_pytorch", "", folder=folder, compile_for=[]),
+        entry(COMPILED, PYTORCH, "fp32", "load_pytorch", _no_compiler(), folder=folder, compile_for=shapes),
+        entry("sentence-transformers", PYTORCH, "fp32", "load_sentence_transformers", "", folder=folder),
     ]
     for label in LEVELS:
         missing, path = ("", str(graphs[label])) if label in graphs else (left_out, "")
-        found.append(entry(f"{label} {ONNXRUNTIME} fp32", ONNXRUNTIME, "fp32", onnxruntime, missing, path=path))
+        found.append(entry(f"{label} {ONNXRUNTIME} fp32", ONNXRUNTIME, "fp32", "load_onnxruntime", missing, path=path))
     missing, path = (_no_openvino(), str(graphs[plain])) if plain in graphs else (left_out, "")
     for dtype, precision in _PRECISION.items():
         label = f"{plain} {OPENVINO} {dtype}"
-        found.append(entry(label, OPENVINO, dtype, openvino, missing, path=path, precision=precision))
+        found.append(entry(label, OPENVINO, dtype, "load_openvino", missing, path=path, precision=precision))
     return found
 
 
@@ -138,24 +90,18 @@ def products(graph: Path, size: Size) -> list[Entry]:
     """The bare matrix product in each runtime."""
 
     def entry(runtime: str, dtype: str, load: str, missing: str, **arguments: Any) -> Entry:
-        label = f"matrix product {runtime} {dtype}"
-        return Entry(label, "product", runtime, dtype, load, {"hidden": size.hidden, **arguments}, ("",), missing)
+        label, arguments = f"matrix product {runtime} {dtype}", {"hidden": size.hidden, **arguments}
+        return Entry(label, "product", runtime, dtype, f"bench.{load}", arguments, ("",), missing=missing)
 
-    pytorch, onnxruntime = "bench.peers.load_product:load_pytorch", "bench.peers.load_onnxruntime:load_product"
-    openvino, path = "bench.peers.load_openvino:load_product", str(graph)
+    path = str(graph)
     return [
-        entry(PYTORCH, "fp32", pytorch, "", intermediate=size.intermediate),
-        entry(ONNXRUNTIME, "fp32", onnxruntime, "", path=path),
+        entry(PYTORCH, "fp32", "load_product:load_pytorch", "", intermediate=size.intermediate),
+        entry(ONNXRUNTIME, "fp32", "load_onnxruntime:load_product", "", path=path),
         *(
-            entry(OPENVINO, dtype, openvino, _no_openvino(), path=path, precision=precision)
+            entry(OPENVINO, dtype, "load_openvino:load_product", _no_openvino(), path=path, precision=precision)
             for dtype, precision in _PRECISION.items()
         ),
     ]
-
-
-def missing(entries: Iterable[Entry]) -> dict[str, str]:
-    """What cannot run here, label -> reason."""
-    return {entry.label: entry.missing for entry in entries if entry.missing}
 
 
 def try_ours(arguments: Mapping[str, Any]) -> None:

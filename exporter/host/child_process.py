@@ -1,8 +1,8 @@
 """Run one function in a process of its own, and have its result here: the one way in which this project starts Python.
 
 For work that needs large libraries, whose memory is then gone before graphs are built and engines compiled, and for
-what is measured, which must not meet another runtime's threads. The function is named, not passed, so that only the other
-process imports its module. Messages are pickled objects, each behind its length, on the process's stdin and stdout.
+what is measured, which must not meet another runtime's threads. The function is named, not passed, so that only the
+other process imports its module. Messages are pickled objects, each behind its length, on its stdin and stdout.
 """
 
 from __future__ import annotations
