@@ -6,10 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 from bench import markdown
 from bench.batches import FULL
-from bench.goals import Goal, MemoryVerdict, Verdict, parity_passes
+from bench.goals import Goal, MemoryVerdict, Verdict, memory_verdicts, parity_passes, verdicts
 from bench.results import ModelResult, Results, SystemResult, TimingResult
-from bench.systems import name
-from bench.turns import STRATEGIES
+from bench.systems import STRATEGIES, name
 
 _GIB = 1 << 30
 _MS, _GIGA = 1e3, 1e9
@@ -24,24 +23,12 @@ Cell = Callable[[SystemResult, str], str]
 """A system and a workload's name -> what its cell says."""
 
 
-def document(
-    results: Results,
-    title: str,
-    workloads: Sequence[str],
-    judged: Callable[[ModelResult], tuple[list[Verdict], list[MemoryVerdict]]],
-) -> str:
-    """The whole report.
-
-    Args:
-        results: of one of the programs.
-        title: and what the file of results is called.
-        workloads: the columns of its tables.
-        judged: a model's verdicts on speed and on memory.
-    """
-    file = "gpu.json" if results.device else "peers.json"
+def document(results: Results, workloads: Sequence[str]) -> str:
+    """The whole report; the workloads are the columns of its tables."""
+    title, file = ("on a GPU", "gpu.json") if results.device else ("against its peers", "peers.json")
     how = "How it measures and how to read it: [bench/README.md](../README.md)."
     parts = [
-        f"# {title}",
+        f"# poolfold {title}",
         *([_TRIAL] if results.device == "cpu" else []),
         *([] if results.complete else [_HALF]),
         f"`{results.command}` wrote this and {file}, which holds every round. {how}",
@@ -52,38 +39,35 @@ def document(
         parts += ["Does tensorrt-rtx load and run our engine on this card?", markdown.bullets(answers)]
     parts += _named("Not measured:", results.unmeasured)
     for model in results.models:
-        parts += [f"## {model.name}", *_conditions(model, workloads), *verdict_section(model, *judged(model))]
-        if any(s.smallest_cosine is not None for s in model.systems):
-            parts += ["### Parity with PyTorch fp32", _parity(model)]
+        parts += [f"## {model.name}", *_conditions(model, workloads), *verdict_section(model)]
         if model.calls:
+            parts += ["### Parity with PyTorch fp32", _parity(model)]
             parts += ["### Milliseconds of single calls, alone: p50, p99 (calls)", _single_calls(model, workloads)]
-        if model.timings:
-            parts += _speed(model, workloads)
-        if model.memory:
-            parts += ["### Memory", _memory(model)]
-        if model.encode:
-            parts += ["### Texts to vectors, tokenising included", _encode(model)]
+        parts += _speed(model, workloads) if model.timings else []
+        parts += ["### Memory", _memory(model)] if model.memory else []
+        parts += ["### Texts to vectors, tokenising included", _encode(model)] if model.encode else []
     return "\n\n".join(parts) + "\n"
 
 
-def verdict_section(model: ModelResult, speed: list[Verdict], memory: list[MemoryVerdict]) -> list[str]:
+def verdict_section(model: ModelResult) -> list[str]:
     """Paragraphs: how many goals are reached, each goal on each target, and each miss with its size."""
+    speed, memory = verdicts(model), memory_verdicts(model)
     targets = list(dict.fromkeys(v.target for v in speed))
-    found = {(v.goal, v.target): v for v in speed}
+    judged = {(v.goal, v.target): v for v in speed}
     rows = [
-        [goal.workload, goal.strategy, f"{goal.least:.2f}", *(_cell(found.get((goal, target))) for target in targets)]
+        [goal.workload, goal.strategy, f"{goal.least:.2f}", *(_cell(judged.get((goal, target))) for target in targets)]
         for goal in dict.fromkeys(v.goal for v in speed)
     ]
     misses = [_miss(model, v, others) for v, others in _alike([v for v in speed if v.reached is False])]
     misses += [_memory_miss(v) for v in memory if v.reached is False]
-    unmeasured = [f"{v.goal.workload}, {v.goal.strategy}, {v.target}: {v.missing}" for v in speed if v.ratio is None]
+    unmeasured = {f"{v.goal.workload}, {v.goal.strategy}, {v.target}": v.missing for v in speed if v.ratio is None}
     return [
         "### Verdict",
         f"Speed: {_count(speed)}." + (f" Memory: {_count(memory)}." if memory else ""),
         _HOW,
         markdown.table(["rows x tokens", "strategy", "goal", *targets], rows),
         *(["Missed:", markdown.bullets(misses)] if misses else []),
-        *(["Not judged:", markdown.bullets(unmeasured)] if unmeasured else []),
+        *_named("Not judged:", unmeasured),
     ]
 
 

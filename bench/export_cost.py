@@ -18,7 +18,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from bench.environments import OPTIMUM, environment_of, versions
+from bench.exports import OPTIMUM, environment_of, versions
 from bench.models import installed_minilm
 from bench.process_cost import Cost, run
 from exporter.host.environment import environment, load_average

@@ -1,4 +1,4 @@
-"""What is made before anything is timed: our artifact, the peers' graphs, the bare product's graph.
+"""What is made before anything is timed: our artifact, the peers' environments and graphs.
 
 Ours is made anew each time, by the command that users run. The peers' graphs depend on pinned versions and the
 checkpoint alone, and are kept from run to run.
@@ -13,14 +13,60 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.environments import OPTIMUM, environment_of
 from exporter.targets import availability
 
 LEVELS = {"optimum": (), "optimum O2": ("--optimize", "O2"), "optimum O3": ("--optimize", "O3")}
 """optimum's exports by label: the options of each."""
+
+_INSTALLED = "poolfold-peer.json"
+
+
+@dataclass(frozen=True)
+class Environment:
+    """What is installed, one step after another, and of which distributions the versions are told."""
+
+    steps: tuple[tuple[str, ...], ...]
+    told: tuple[str, ...]
+
+
+OPTIMUM = Environment(
+    # torch first and pinned, so that nothing after it asks for another one.
+    (("torch==2.13.0",), ("optimum-onnx==0.1.0", "transformers==4.57.6", "onnx==1.23.2", "onnxruntime==1.32.0")),
+    ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "numpy"),
+)
+FASTEMBED = Environment(
+    # msgspec: what times it there is this project's.
+    (("fastembed==0.9.1", "onnxruntime==1.32.0", "numpy==2.4.6", "tokenizers==0.23.3", "msgspec"),),
+    ("fastembed", "onnxruntime", "numpy", "tokenizers"),
+)
+
+
+def environment_of(wanted: Environment, folder: Path) -> Path:
+    """Make the environment where it is not there yet; minutes and a download, once.
+
+    Returns:
+        Its bin folder.
+    """
+    marker = folder / _INSTALLED
+    if not marker.is_file() or json.loads(marker.read_text()) != [list(step) for step in wanted.steps]:
+        print(f"making a peer's environment in {folder}", file=sys.stderr)
+        subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
+        for step in wanted.steps:
+            subprocess.run([str(folder / "bin" / "pip"), "install", "--quiet", *step], check=True, stdout=sys.stderr)
+        marker.write_text(json.dumps(wanted.steps))
+    return (folder / "bin").absolute()
+
+
+def versions(wanted: Environment, bin_folder: Path) -> dict[str, str]:
+    """The versions that the environment has, distribution -> version."""
+    listed = subprocess.run([str(bin_folder / "pip"), "list", "--format", "json"], check=True, capture_output=True)
+    installed = {entry["name"]: entry["version"] for entry in json.loads(listed.stdout)}
+    return {name: version for name, version in installed.items() if name in wanted.told}
+
 
 _MARKER = "made-by.json"
 

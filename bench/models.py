@@ -53,6 +53,11 @@ def minilm(build: Path) -> Model:
     return Model("all-MiniLM-L6-v2", build, folder, seconds=130, texts=True)
 
 
+def given(folder: Path, build: Path, seconds: float) -> Model:
+    """A user's own checkpoint."""
+    return Model(folder.name, build / folder.name, folder, seconds, texts=True)
+
+
 def bert_base(build: Path) -> Model:
     """BERT-base as transformers configures it by default, 12 layers of 768, random weights, MiniLM's tokenizer."""
     build = build / "bert-base"

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 import warnings
@@ -23,6 +22,7 @@ from transformers import BertConfig, BertModel
 from bench import batches
 from bench.merged_qkv import merge_qkv
 from bench.models import installed_minilm
+from bench.turns import to_stderr
 from exporter.measure.interleave import measure
 from exporter.measure.report import LatencyReport, Quartiles
 from exporter.measure.systems import System
@@ -104,8 +104,7 @@ def timed(graphs: Mapping[str, ir.Model], workloads: Sequence[Workload], seconds
             )
             for name, path in paths.items()
         ]
-        say = lambda done, total, what: print(f"{done} of {total}: {what}", file=sys.stderr)  # noqa: E731
-        return measure(systems, workloads, budget_s=seconds, progress=say, leave_out=False)
+        return measure(systems, workloads, budget_s=seconds, progress=to_stderr, leave_out=False)
 
 
 def found(graphs: Mapping[str, ir.Model], report: LatencyReport, layers: Mapping[int, float]) -> dict[str, Any]:

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
 from bench import batches
+from bench.turns import to_stderr
 from exporter.host.environment import cores, environment, load_average
 from exporter.measure.interleave import measure
 from exporter.measure.process import weigh
@@ -36,8 +36,7 @@ def measured(graph: Path, loads: list[Workload], threads: int, seconds: float) -
         return System(side, "", "fp32", "onnxruntime", load, {"path": str(graph), **arguments}, baseline="defaults")
 
     systems = [system("ours", "load_ours"), system("defaults", "load_folded", settings=_SETTINGS)]
-    say = lambda done, total, what: print(f"{graph.name}, {done} of {total}: {what}", file=sys.stderr)  # noqa: E731
-    report = measure(systems, loads, threads=threads, budget_s=seconds, progress=say, leave_out=False)
+    report = measure(systems, loads, threads=threads, budget_s=seconds, progress=to_stderr, leave_out=False)
     timings = {(t.system, t.workload): t for t in report.timings}
     largest = [load for load in loads if load.name == _LARGEST]
     return {

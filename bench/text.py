@@ -12,7 +12,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +20,11 @@ import numpy as np
 
 from bench import markdown
 from bench.docstrings import paragraphs
-from bench.environments import FASTEMBED, environment_of, versions
-from bench.exports import export_ours
+from bench.exports import FASTEMBED, environment_of, export_ours, versions
+from bench.goals import LIMITS, smallest_cosine
 from bench.models import installed_minilm
-from bench.parity import LIMITS, smallest_cosine
-from bench.peers.systems import OURS, ours
+from bench.systems import OURS, ours_on_processor
+from bench.turns import to_stderr
 from exporter.comparison.token_embeddings import FILE
 from exporter.host.child_process import OwnProcess
 from exporter.host.environment import busy_share, cores
@@ -41,6 +41,7 @@ RESULTS, README = Path("bench/results/text.json"), Path("README.md")
 BEGIN, END = "<!-- what `make bench-text` measured: begin -->", "<!-- what `make bench-text` measured: end -->"
 BASELINE = "sentence-transformers"
 _MEAN = "mean"
+_LIBRARIES = ("sklearn", "scipy", "networkx", "matplotlib")
 _BATCH, _FASTEMBED_BATCH = 32, 256
 """poolfold's and sentence-transformers' default, and fastembed's."""
 
@@ -59,21 +60,24 @@ def systems(
         threads: of every system.
     """
 
-    def system(name: str, dtype: str, runtime: str, load: str, batch_size: int, **arguments: Any) -> System:
-        load, given = f"bench.load_texts:{load}", {"texts": list(texts), "batch_size": batch_size, **arguments}
-        return System(name, _MEAN, dtype, runtime, load, given, BASELINE)
+    def system(
+        name: str, dtype: str, runtime: str, load: str, batch_size: int, own: Mapping[str, Any], python: str = ""
+    ) -> System:
+        arguments = {**own, "texts": list(texts), "batch_size": batch_size}
+        load = f"bench.load_texts:{load}"
+        return System(name, _MEAN, dtype, runtime, load, arguments, BASELINE, python=python)
 
-    entries = ours(artifact, threads, (_MEAN,))
-    spec = read_spec(Source(model.name, model, None))
-    fastembed = {"folder": str(peer), "graph": FILE, "dim": spec.hidden_size}
-    peers = [
-        system(name, "fp32", "onnxruntime", "load_fastembed", size, **fastembed)
-        for name, size in (("fastembed", _FASTEMBED_BATCH), (f"fastembed, {_BATCH} at once", _BATCH))
-    ]
+    entries = ours_on_processor(artifact, threads, (_MEAN,))
+    dim = read_spec(Source(model.name, model, None)).hidden_size
+    fastembed = {"folder": str(peer), "graph": FILE, "dim": dim}
+    torch = {"folder": str(model), "strategy": _MEAN}
     return [
-        system(BASELINE, "fp32", "pytorch", "load_sentence_transformers", _BATCH, folder=str(model), strategy=_MEAN),
-        *(system(e.label, e.dtype, e.runtime, "load_ours", _BATCH, **e.arguments) for e in entries if not e.missing),
-        *(replace(peer, python=python) for peer in peers),
+        system(BASELINE, "fp32", "pytorch", "load_sentence_transformers", _BATCH, torch),
+        *(system(e.label, e.dtype, e.runtime, "load_ours", _BATCH, e.arguments) for e in entries if not e.missing),
+        *(
+            system(name, "fp32", "onnxruntime", "load_fastembed", size, fastembed, python)
+            for name, size in (("fastembed", _FASTEMBED_BATCH), (f"fastembed, {_BATCH} at once", _BATCH))
+        ),
     ], {entry.label: entry.missing for entry in entries if entry.missing}
 
 
@@ -103,9 +107,8 @@ def smallest_cosines(measured: Sequence[System], threads: int) -> dict[str, floa
 def timed(measured: Sequence[System], rows: int, threads: int, seconds: float) -> LatencyReport:
     """All texts as one workload, whose windows are one call each."""
     ones = np.ones((rows, 1), np.int64)
-    say = lambda done, total, what: print(f"{done} of {total}: {what}", file=sys.stderr)  # noqa: E731
     loads = [Workload(f"{rows} texts", (Batch(ones, ones),))]
-    return measure(measured, loads, threads=threads, budget_s=seconds, progress=say, leave_out=False)
+    return measure(measured, loads, threads=threads, budget_s=seconds, progress=to_stderr, leave_out=False)
 
 
 def kept(measured: Sequence[System], cosines: Mapping[str, float], report: LatencyReport) -> list[dict[str, Any]]:
@@ -150,7 +153,8 @@ def readme_table(found: Mapping[str, Any]) -> str:
 
 def _fastembed_folder(model: Path, folder: Path, limit: int) -> Path:
     """The model as fastembed takes it: a graph of token vectors, the tokeniser, and the model's own limit."""
-    folder.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     with OwnProcess("exporter.comparison.token_embeddings:write", str(model), None, False, False, folder) as process:
         process.result()
     for name in ("tokenizer.json", "special_tokens_map.json", "config.json"):
@@ -183,7 +187,7 @@ def main() -> None:
 def _measured(number: int, seconds: float, build: Path) -> dict[str, Any]:
     model, threads, busy = installed_minilm(), cores(), busy_share()
     spec = read_spec(Source("all-MiniLM-L6-v2", model, None))
-    texts = [text for text, _ in paragraphs()[:number]]
+    texts = [text for text, _ in paragraphs(_LIBRARIES)[:number]]
     lengths = [len(ids) for ids in Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size).ids(texts, "")]
     bin_folder = environment_of(FASTEMBED, Path("build/fastembed-venv"))
     export = export_ours(model, build / "artifact", OURS, (_MEAN,))

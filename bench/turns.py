@@ -2,38 +2,46 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from bench.results import ModelResult, SystemResult, TimingResult, WorkloadResult
-from bench.systems import Entry
+from bench.results import Machine, MemoryResult, ModelResult, SystemResult, TimingResult, WorkloadResult
+from bench.systems import STRATEGIES, Entry
 from bench.work import Size, least_bytes, product_flops, useful_flops
-from exporter.measure.interleave import Progress, measure
+from exporter.host.environment import environment
+from exporter.measure.interleave import measure
 from exporter.measure.process import in_words
 from exporter.measure.workloads import Workload
 from poolfold.errors import CheckFailed
 
-STRATEGIES = ("cls", "mean")
 Say = Callable[[str], None]
+Labels = tuple[str, ...]
+
+
+def to_stderr(done: int, total: int, what: str) -> None:
+    """Progress of a measurement."""
+    print(f"{done} of {total}: {what}", file=sys.stderr, flush=True)
+
+
+def machine(more: Mapping[str, str] | None = None) -> Machine:
+    """This one, with further versions."""
+    here = msgspec.convert(environment(), Machine)
+    return msgspec.structs.replace(here, versions={**here.versions, **(more or {})})
 
 
 def begun(
-    name: str,
-    size: Size,
-    export: str,
-    workloads: Sequence[Workload],
-    missing: Mapping[str, str],
-    moved: Sequence[str] = (),
+    name: str, size: Size, export: str, workloads: Sequence[Workload], missing: Mapping[str, str], moved: Labels = ()
 ) -> ModelResult:
     """The results of a model before anything is timed, with the bytes that must move in these precisions."""
     return ModelResult(
         name=name,
         size=size,
         export=export,
-        systems=(),
         missing=missing,
         workloads=tuple(_workload(workload, size, moved) for workload in workloads),
+        systems=(),
         timings=(),
         memory=(),
         encode=(),
@@ -43,14 +51,7 @@ def begun(
 
 
 def in_turns(
-    result: ModelResult,
-    entries: Sequence[Entry],
-    workloads: Sequence[Workload],
-    *,
-    threads: int,
-    seconds: float,
-    say: Say,
-    progress: Progress = lambda done, total, what: None,
+    result: ModelResult, entries: Sequence[Entry], workloads: Sequence[Workload], threads: int, seconds: float, say: Say
 ) -> ModelResult:
     """The results with interleaved windows. A system that dies beside the others is named, and they go on without.
 
@@ -59,17 +60,17 @@ def in_turns(
     """
     missing, left = dict(result.missing), list(entries)
     while True:
+        names = {system.name: entry for entry in left for system in entry.systems()}
         try:
             report = measure(
                 [system for entry in left for system in entry.systems()],
                 workloads,
                 threads=threads,
                 budget_s=max(0.0, seconds),
-                progress=progress,
+                progress=_each_workload_once(say),
                 leave_out=False,
             )
         except CheckFailed as error:
-            names = {system.name: entry for entry in left for system in entry.systems()}
             died = next((e for name, e in names.items() if str(error).startswith(f"measuring {name}: ")), None)
             if died is None or any(died.label == entry.baseline for entry in left):
                 raise
@@ -78,47 +79,44 @@ def in_turns(
             missing |= {name: reason for name, entry in names.items() if entry is died}
             left.remove(died)
             continue
-        rounds = {shape.name: shape.rounds for shape in report.workloads}
-        loads = [msgspec.structs.replace(w, rounds=rounds[w.name]) for w in result.workloads]
-        timings = [
-            TimingResult(
-                system=t.system,
-                workload=t.workload,
-                calls_per_window=t.calls_per_window,
-                windows_ms=tuple(round(ms, 5) for ms in t.windows_ms),
-                latency_ms=t.latency_ms,
-            )
-            for t in report.timings
-        ]
-        averages = tuple(report.environment[f"load_average_{when}"] for when in ("before", "after"))
-        return msgspec.structs.replace(
-            result,
-            missing=missing,
-            systems=result.systems or system_results(left),
-            workloads=tuple(loads),
-            timings=tuple(timings),
-            seconds=report.seconds,
-            load_averages=averages,
+        break
+    rounds = {shape.name: shape.rounds for shape in report.workloads}
+    timings = [
+        TimingResult(
+            system=t.system,
+            workload=t.workload,
+            calls_per_window=t.calls_per_window,
+            windows_ms=tuple(round(ms, 5) for ms in t.windows_ms),
+            latency_ms=t.latency_ms,
         )
-
-
-def system_results(entries: Sequence[Entry]) -> tuple[SystemResult, ...]:
-    """Every system of the entries."""
-    return tuple(
-        SystemResult(
-            name=system.name,
-            label=entry.label,
-            side=entry.side,
-            runtime=entry.runtime,
-            dtype=entry.dtype,
-            strategy=system.strategy,
-        )
-        for entry in entries
-        for system in entry.systems()
+        for t in report.timings
+    ]
+    changed: ModelResult = msgspec.structs.replace(
+        result,
+        missing=missing,
+        systems=result.systems or tuple(system for entry in left for system in system_results(entry)),
+        workloads=tuple(msgspec.structs.replace(w, rounds=rounds[w.name]) for w in result.workloads),
+        timings=tuple(timings),
+        seconds=report.seconds,
+        load_averages=tuple(report.environment[f"load_average_{when}"] for when in ("before", "after")),
     )
+    return changed
 
 
-def _workload(workload: Workload, size: Size, moved: Sequence[str]) -> WorkloadResult:
+def system_results(entry: Entry) -> list[SystemResult]:
+    """Every system of the entry."""
+    told = {"label": entry.label, "side": entry.side, "runtime": entry.runtime, "dtype": entry.dtype}
+    return [SystemResult(name=system.name, strategy=system.strategy, **told) for system in entry.systems()]
+
+
+def memory_result(entry: Entry, workload: str, increase_bytes: int | None) -> MemoryResult:
+    """What a system added; a peer's memory is that of either strategy."""
+    told = {"label": entry.label, "side": entry.side, "runtime": entry.runtime, "dtype": entry.dtype}
+    strategy = entry.strategies[0] if len(entry.strategies) == 1 else ""
+    return MemoryResult(strategy=strategy, workload=workload, increase_bytes=increase_bytes, **told)
+
+
+def _workload(workload: Workload, size: Size, moved: Labels) -> WorkloadResult:
     lengths = [int(n) for batch in workload.batches for n in batch.attention_mask.sum(axis=1)]
     rows, tokens, real = workload.batch, workload.tokens, workload.real_tokens
     return WorkloadResult(
@@ -132,3 +130,17 @@ def _workload(workload: Workload, size: Size, moved: Sequence[str]) -> WorkloadR
         product_flops=product_flops(tokens, size),
         least_bytes={dtype: least_bytes(rows, tokens, real, size, dtype) for dtype in moved},
     )
+
+
+def _each_workload_once(say: Say) -> Callable[[int, int, str], None]:
+    """A line for each round of a workload: who of its systems has its turn would only scroll by."""
+    last = ""
+
+    def progress(done: int, total: int, what: str) -> None:
+        nonlocal last
+        line = ", ".join(what.split(", ")[:2])
+        if line != last:
+            last = line
+            say(f"{line} ({done} of {total} steps done)")
+
+    return progress

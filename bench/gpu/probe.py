@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from bench.gpu.card_memory import watch
-from bench.parity import smallest_cosine
+from bench.goals import smallest_cosine
+from bench.gpu.card import watch
 from bench.systems import Entry
 from exporter.host.child_process import OwnProcess
 from exporter.measure import worker
@@ -83,7 +83,7 @@ def run(load: str, arguments: Mapping[str, Any], threads: int, batches: Sequence
     with watch(device) as memory:
         _, system = worker.load(load, arguments, threads)
         vectors = [np.asarray(system.forward(*batch)) for batch in batches]
-        increase = memory.increase_bytes()
+        increase = memory()
     # The watch is over: its thread would disturb the calls. Every shape has been met.
     return Probed(vectors, [_single_calls(system, batch) for batch in batches], increase)
 

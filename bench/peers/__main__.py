@@ -12,22 +12,22 @@ import time
 from importlib import metadata
 from pathlib import Path
 
-import msgspec
-
-from bench import models
-from bench.environments import OPTIMUM, environment_of, versions
-from bench.markdown import between
-from bench.peers.measuring import Settings, measure_model
-from bench.peers.report import BEGIN, END, readme_table, report
-from bench.results import Machine, Results, read, write
-from exporter.host.environment import busy_share, cores, environment
+from bench import markdown, models
+from bench.batches import ON_PROCESSOR
+from bench.document import document
+from bench.exports import OPTIMUM, environment_of, versions
+from bench.goals import BEST, Verdict, comparisons, verdicts
+from bench.peers.measuring import measure_model
+from bench.results import ModelResult, Results, read, write
+from bench.systems import DTYPES, STRATEGIES, name
+from bench.turns import machine
+from exporter.host.environment import busy_share, cores
 from exporter.measure.interleave import PAUSE_S
 
-_RESULTS = Path("bench/results")
-_README = Path("README.md")
+BEGIN, END = "<!-- what `make bench` measured: begin -->", "<!-- what `make bench` measured: end -->"
+_RESULTS, _README = Path("bench/results"), Path("README.md")
 _SECONDS = 240
 """For the windows of a model given with --model."""
-_BUSY = 0.15
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,52 +41,58 @@ def main(arguments: list[str] | None = None) -> int:
     if results is None:
         print(f"{folder / 'peers.json'} does not exist; run without --render", file=sys.stderr)
         return 2
-    text = report(results)
+    text = document(results, ON_PROCESSOR)
     (folder / "peers.md").write_text(text)
     if folder == _RESULTS:
-        between(_README, BEGIN, END, readme_table(results))
+        markdown.between(_README, BEGIN, END, readme_table(results))
     print(text)
     return 0
 
 
+def readme_table(results: Results) -> str:
+    """What stands between the markers of README.md: our best against the fastest peer of all."""
+    rows = []
+    for model in results.models:
+        judged = {(v.goal.workload, v.goal.strategy, v.target): v for v in verdicts(model)}
+        targets = [target for target, _, _ in comparisons(model)]
+        # `best`, or the only target that has the precision.
+        best = {d: max((t for t in targets if t.endswith(f" {d}")), key=lambda t: t.startswith(BEST)) for d in DTYPES}
+        rows += [
+            [model.name, w, *(_cell(model, judged[w, s, best[dtype]]) for dtype in DTYPES for s in STRATEGIES)]
+            for w in ON_PROCESSOR
+        ]
+    return markdown.table(["model", "rows x tokens", *(f"{s}, {dtype}" for dtype in DTYPES for s in STRATEGIES)], rows)
+
+
+def _cell(model: ModelResult, verdict: Verdict) -> str:
+    timing = model.timing(name(verdict.ours, verdict.goal.strategy), verdict.goal.workload)
+    if verdict.ratio is None or timing is None:
+        return "not measured"
+    return f"{verdict.ratio.median:.2f}x ({markdown.number(timing.latency_ms.median)} ms)"
+
+
 def _measure(given: argparse.Namespace) -> Results:
-    start = time.monotonic()
+    start, busy, threads = time.monotonic(), busy_share(), given.threads or cores()
+    venv = None if given.quick else given.peer_venv
+    named = [models.given(folder, given.build, _SECONDS) for folder in given.model]
+    chosen = named or [models.minilm(given.build), models.bert_base(given.build)]
+    chosen = [dataclasses.replace(model, seconds=0) for model in chosen] if given.quick else chosen
 
-    def say(what: str) -> None:
-        print(f"{time.monotonic() - start:6.0f} s  {what}", file=sys.stderr, flush=True)
+    def measured(model: models.Model) -> ModelResult:
+        def say(what: str) -> None:
+            print(f"{time.monotonic() - start:6.0f} s  {model.name}: {what}", file=sys.stderr, flush=True)
 
-    machine, busy = msgspec.convert(environment(), Machine), busy_share()
-    if busy > _BUSY:
-        say(f"other programs use {busy:.0%} of this machine's processors: what follows is theirs as much as ours")
-    settings = Settings(None if given.quick else given.peer_venv, given.threads or cores())
+        return measure_model(model, venv, threads, say)
+
     return Results(
         command="make bench" if sys.argv[1:] == [] else f"python -m bench.peers {' '.join(sys.argv[1:])}",
-        threads=settings.threads,
+        threads=threads,
         busy=busy,
         pause_s=PAUSE_S,
-        environment=msgspec.structs.replace(machine, versions={**machine.versions, **_more_versions()}),
-        peer_versions={} if settings.venv is None else versions(OPTIMUM, environment_of(OPTIMUM, settings.venv)),
-        models=tuple(measure_model(model, settings, say) for model in _models(given)),
+        environment=machine({"sentence-transformers": metadata.version("sentence-transformers")}),
+        peer_versions={} if venv is None else versions(OPTIMUM, environment_of(OPTIMUM, venv)),
+        models=tuple(measured(model) for model in chosen),
     )
-
-
-def _models(given: argparse.Namespace) -> list[models.Model]:
-    """The two, or those that were named; with --quick in the fewest rounds."""
-    build = given.build
-    named = [models.Model(folder.name, build / folder.name, folder, _SECONDS, texts=True) for folder in given.model]
-    chosen = named or [models.minilm(build), models.bert_base(build)]
-    return [dataclasses.replace(model, seconds=0) for model in chosen] if given.quick else chosen
-
-
-def _more_versions() -> dict[str, str]:
-    """Of peers that live in this environment and are no part of poolfold's own."""
-    found = {}
-    for name in ("openvino", "sentence-transformers"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
 
 
 def _parser() -> argparse.ArgumentParser:
