@@ -81,8 +81,8 @@ def product_gflops(model: ModelResult, dtype: str) -> float | None:
 
     None where nothing multiplied at this precision.
     """
-    if model.rates is not None:
-        return model.rates.flops / _GIGA if model.rates.dtype == dtype else None
+    if model.rates:
+        return model.rates["flops"] / _GIGA if model.rates["dtype"] == dtype else None
     products = [s.name for s in model.systems if s.side == "product" and s.dtype == dtype]
     medians = [t.latency_ms.median for p in products if (t := model.timing(p, FULL)) is not None]
     return model.workload(FULL).product_flops / min(medians) * _MS / _GIGA if medians else None
@@ -98,19 +98,21 @@ def _environment(results: Results) -> list[str]:
     machine, card = results.environment, results.card
     versions, peers = (
         ", ".join(f"{distribution} {version}" for distribution, version in those.items())
-        for those in (machine.versions, results.peer_versions)
+        for those in (machine["versions"], results.peer_versions)
     )
-    memory = f"{machine.memory_bytes / _GIB:.0f} GiB"
+    memory = f"{machine['memory_bytes'] / _GIB:.0f} GiB"
     busy = f"Other programs kept {results.busy:.0%} of the processors busy before it began."
     lines = [
-        f"{machine.cpu}, {machine.cores} cores, {memory}, {machine.platform}",
+        f"{machine['cpu']}, {machine['cores']} cores, {memory}, {machine['platform']}",
         f"{results.threads} threads in every system. {busy}",
-        f"Python {machine.python}, {versions}",
+        f"Python {machine['python']}, {versions}",
     ]
-    if card is not None and card.memory_bytes:
-        memory = f"{card.memory_bytes / _GIB:.0f} GiB"
-        capability = f"compute capability {card.capability}, {memory}; torch for CUDA {card.cuda}; {card.driver}"
-        lines.insert(0, f"{card.name}, {capability}")
+    if card.get("memory_bytes"):
+        memory = f"{card['memory_bytes'] / _GIB:.0f} GiB"
+        capability = (
+            f"compute capability {card['capability']}, {memory}; torch for CUDA {card['cuda']}; {card['driver']}"
+        )
+        lines.insert(0, f"{card['name']}, {capability}")
     return [*lines, f"The peers' exports: {peers}"] if peers else lines
 
 
@@ -125,10 +127,10 @@ def _conditions(model: ModelResult, workloads: Sequence[str]) -> list[str]:
         for w in map(model.workload, workloads)
     ]
     parts = [f"{shape}; {took}. Our artifact: `{model.export}`"]
-    if model.rates is not None:
-        product, copy = model.rates.flops / 1e12, model.rates.bytes / 1e9
+    if model.rates:
+        product, copy = model.rates["flops"] / 1e12, model.rates["bytes"] / 1e9
         rates = f"product gave {product:.3g} TFLOP/s and a large copy {copy:.4g} GB/s."
-        parts.append(f"In this run a large {model.rates.dtype} {rates}")
+        parts.append(f"In this run a large {model.rates['dtype']} {rates}")
     parts += [markdown.table(heads, rows), *_named("Not measured:", model.missing)]
     return [*parts, f"The windows failed: {model.failed}"] if model.failed else parts
 
@@ -150,22 +152,18 @@ def _speed(model: ModelResult, workloads: Sequence[str]) -> list[str]:
     dtypes = dict.fromkeys(s.dtype for s in model.systems)
     rates = {dtype: product for dtype in dtypes if (product := product_gflops(model, dtype)) is not None}
     told = ", ".join(f"{value:.0f} GFLOP/s in {dtype}" for dtype, value in rates.items())
-    where = f" on {FULL}, in the runtime that is fastest at it" if model.rates is None else ""
+    where = f" on {FULL}, in the runtime that is fastest at it" if not model.rates else ""
     parts += ["### Useful GFLOP/s", f"And their share of a bare matrix product's{where}: {told}."]
     for strategy in strategies:
         parts += [f"{strategy}:", matrix(strategy, lambda system, timing: rate(model, system, timing))]
-    if model.rates is not None:
-        parts.append("### Texts a second; real tokens a second; share of the copy's rate")
-        parts += [matrix(strategy, lambda s, t: _throughput(model, s, t)) for strategy in strategies]
+    if model.rates:
+        parts.append("### Texts a second")
+        parts += [matrix(strategy, lambda _, t: markdown.number(_texts_per_s(model, t))) for strategy in strategies]
     return parts
 
 
-def _throughput(model: ModelResult, system: SystemResult, timing: TimingResult) -> str:
-    """With the bytes that must move at least, as a share of what the card copies."""
-    assert model.rates is not None
-    load, seconds = model.workload(timing.workload), timing.latency_ms.median / _MS
-    copied = load.least_bytes[system.dtype] / seconds / model.rates.bytes
-    return f"{markdown.number(load.rows / seconds)}; {markdown.number(load.real_tokens / seconds)}; {copied:.1%}"
+def _texts_per_s(model: ModelResult, timing: TimingResult) -> float:
+    return model.workload(timing.workload).rows / timing.latency_ms.median * _MS
 
 
 def _single_calls(model: ModelResult, workloads: Sequence[str]) -> str:

@@ -10,14 +10,15 @@ import argparse
 import json
 import os
 import shutil
-import statistics
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
+from operator import le, lt, truediv
 from pathlib import Path
 from typing import Any
 
+from bench import markdown
 from bench.exports import OPTIMUM, environment_of, versions
 from bench.models import installed_minilm
 from bench.process_cost import Cost, run
@@ -27,7 +28,12 @@ from exporter.measure.report import quartiles
 
 OURS, OURS_ONE, PEER = "poolfold export", "poolfold export, one strategy", "optimum-cli export onnx"
 OUR_IMPORTS, PEER_IMPORTS = "import torch, transformers (poolfold)", "import torch, transformers (peer)"
-_MIB = 1 << 20
+_PEAKS = ("process", "tree", "above_imports")
+_FIGURES = {
+    "wall_ratio": "wall time over the peer's",
+    "memory_over_weights": "memory over fp32 weights",
+    "second_strategy": "what a second strategy adds, over the first",
+}
 _WALL_LIMIT, _MEMORY_LIMIT, _SECOND_LIMIT = 2.0, 8.0, 0.2
 
 
@@ -68,67 +74,55 @@ def measure(model: Path, ours: Path, peer: Path, rounds: int) -> dict[str, list[
 def summary(costs: Mapping[str, Sequence[Cost]], weights_bytes: int) -> dict[str, Any]:
     """Medians and quartiles of each command, and the three figures that poolfold is held to.
 
-    Args:
-        costs: of each command, one a round.
-        weights_bytes: of the model's weights in fp32.
+    `costs` has a cost a round for each command; `weights_bytes` is what the model's weights take in fp32.
     """
-    ratios = [ours.wall_s / peer.wall_s for ours, peer in zip(costs[OURS], costs[PEER], strict=True)]
-    extra = {
-        name: [
-            cost.peak_tree_bytes - base.peak_tree_bytes for cost, base in zip(costs[name], costs[imports], strict=True)
-        ]
-        for name, imports in ((OURS, OUR_IMPORTS), (PEER, PEER_IMPORTS))
+
+    def spread(values: Iterable[float]) -> dict[str, float]:
+        return asdict(quartiles(list(values)))
+
+    def judged(values: Iterable[float], limit: float, within: Callable[[float, float], bool]) -> dict[str, Any]:
+        told = spread(values)
+        return {**told, "limit": limit, "within": within(told["median"], limit)}
+
+    above = {
+        name: [cost.peak_tree_bytes - base.peak_tree_bytes for cost, base in zip(costs[name], costs[base], strict=True)]
+        for name, base in ((OURS, OUR_IMPORTS), (PEER, PEER_IMPORTS))
     }
-    second = [(two.wall_s - one.wall_s) / one.wall_s for two, one in zip(costs[OURS], costs[OURS_ONE], strict=True)]
-    times_weights = [value / weights_bytes for value in extra[OURS]]
+    walls = {name: [cost.wall_s for cost in runs] for name, runs in costs.items()}
     return {
         "commands": {
             name: {
-                "wall_s": _quartiles([cost.wall_s for cost in runs]),
-                "peak_process_bytes": _quartiles([cost.peak_process_bytes for cost in runs]),
-                "peak_tree_bytes": _quartiles([cost.peak_tree_bytes for cost in runs]),
-                "peak_above_imports_bytes": _quartiles(extra[name]) if name in extra else None,
+                "wall_s": spread(walls[name]),
+                "peak_process_bytes": spread(cost.peak_process_bytes for cost in runs),
+                "peak_tree_bytes": spread(cost.peak_tree_bytes for cost in runs),
+                "peak_above_imports_bytes": spread(above[name]) if name in above else None,
             }
             for name, runs in costs.items()
         },
-        "wall_ratio": {**_quartiles(ratios), "limit": _WALL_LIMIT, "within": statistics.median(ratios) <= _WALL_LIMIT},
-        "memory_over_weights": {
-            **_quartiles(times_weights),
-            "limit": _MEMORY_LIMIT,
-            "within": statistics.median(times_weights) < _MEMORY_LIMIT,
-        },
-        "second_strategy": {
-            **_quartiles(second),
-            "limit": _SECOND_LIMIT,
-            "within": statistics.median(second) < _SECOND_LIMIT,
-        },
+        "wall_ratio": judged(map(truediv, walls[OURS], walls[PEER]), _WALL_LIMIT, le),
+        "memory_over_weights": judged((value / weights_bytes for value in above[OURS]), _MEMORY_LIMIT, lt),
+        "second_strategy": judged(
+            (two / one - 1 for two, one in zip(walls[OURS], walls[OURS_ONE], strict=True)), _SECOND_LIMIT, lt
+        ),
     }
 
 
 def table(found: Mapping[str, Any]) -> str:
     """The summary for people."""
-    rows = [f"{'command':<40} {'wall s':>8} {'q1..q3':>15} {'peak MiB':>9} {'tree MiB':>9} {'above imports MiB':>18}"]
-    for name, values in found["commands"].items():
-        wall, above = values["wall_s"], values["peak_above_imports_bytes"]
-        rows.append(
-            f"{name:<40} {wall['median']:>8.2f} {wall['q1']:>7.2f}..{wall['q3']:<6.2f}"
-            f" {values['peak_process_bytes']['median'] / _MIB:>9.0f} {values['peak_tree_bytes']['median'] / _MIB:>9.0f}"
-            f" {'' if above is None else format(above['median'] / _MIB, '.0f'):>18}"
-        )
-    figures = {
-        "wall_ratio": "wall time over the peer's",
-        "memory_over_weights": "memory over fp32 weights",
-        "second_strategy": "what a second strategy adds, over the first",
-    }
-    for key, text in figures.items():
-        value = found[key]
-        spread = f"{value['median']:.2f} ({value['q1']:.2f}..{value['q3']:.2f})"
-        rows.append(f"{text}: {spread}, {'within' if value['within'] else 'OUTSIDE'} the limit {value['limit']}")
-    return "\n".join(rows)
 
+    def told(value: Mapping[str, float]) -> str:
+        return f"{value['median']:.2f} [{value['q1']:.2f}, {value['q3']:.2f}]"
 
-def _quartiles(values: Sequence[float]) -> dict[str, float]:
-    return asdict(quartiles(values))
+    def cells(costs: Mapping[str, Mapping[str, float] | None]) -> list[str]:
+        peaks = [costs[f"peak_{part}_bytes"] for part in _PEAKS]
+        return ["" if peak is None else markdown.mib(int(peak["median"])) for peak in peaks]
+
+    rows = [[name, told(costs["wall_s"]), *cells(costs)] for name, costs in found["commands"].items()]
+    figures = [
+        f"{text}: {told(found[key])}, {'within' if found[key]['within'] else 'OUTSIDE'} the limit {found[key]['limit']}"
+        for key, text in _FIGURES.items()
+    ]
+    return "\n".join([markdown.table(["command", "wall s", *(f"{part} MiB" for part in _PEAKS)], rows), *figures])
 
 
 def main() -> int:
@@ -161,7 +155,7 @@ def main() -> int:
     given.output.parent.mkdir(parents=True, exist_ok=True)
     given.output.write_text(json.dumps(result, indent=2) + "\n")
     print(table(found))
-    return 0 if all(found[key]["within"] for key in ("wall_ratio", "memory_over_weights", "second_strategy")) else 1
+    return 0 if all(found[key]["within"] for key in _FIGURES) else 1
 
 
 if __name__ == "__main__":

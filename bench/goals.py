@@ -110,11 +110,11 @@ def comparisons(model: ModelResult) -> list[tuple[str, Labels, Labels]]:
 
 def verdicts(model: ModelResult) -> list[Verdict]:
     """Every goal on every target, in the order of the goals."""
-    if model.rates is None:
+    if not model.rates:
         held = comparisons(model)
         return [_verdict(model, goal, *one) for goal in goals(model.size.layers) for one in held]
     return [
-        _verdict(model, Goal(workload, strategy, least), target, labels, (f"{peer} {model.rates.dtype}",))
+        _verdict(model, Goal(workload, strategy, least), target, labels, (f"{peer} {model.rates['dtype']}",))
         for workload, peer, least in _ON_GPU
         for strategy in STRATEGIES
         if any(s.strategy == strategy for s in model.systems)
@@ -126,7 +126,7 @@ def verdicts(model: ModelResult) -> list[Verdict]:
 def memory_verdicts(model: ModelResult) -> list[MemoryVerdict]:
     """`cls` below `mean`, and both below the peers' export, in each runtime at fp32; none on a GPU."""
     judged = []
-    for runtime in dict.fromkeys(target for target, _ in OURS if model.rates is None):
+    for runtime in dict.fromkeys(target for target, _ in OURS if not model.rates):
         here, label = [m for m in model.memory if m.runtime == runtime], our_label(runtime, "fp32")
         sizes = {name(label, m.strategy): m.increase_bytes for m in here if m.side == "ours"}
         sizes |= {m.label: m.increase_bytes for m in here if m.side == "peer"}

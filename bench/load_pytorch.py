@@ -24,10 +24,7 @@ _DTYPES = {"fp16": torch.float16, "fp32": torch.float32}
 def load(folder: str, compile_for: Sequence[Sequence[int]], threads: int) -> Pooled:
     """The model in fp32 on the processor, and each strategy's pooling behind it.
 
-    Args:
-        folder: of the transformer.
-        compile_for: run torch.compile, with dynamic shapes, and warm it up on these (rows, tokens); empty: eager.
-        threads: torch's intra-op threads.
+    `compile_for`: run torch.compile, with dynamic shapes, and warm it up on these (rows, tokens); empty: eager.
     """
     model = _model(folder, "fp32", "cpu", threads)
     call: Any = torch.compile(model, dynamic=True) if compile_for else model
@@ -54,13 +51,8 @@ def load(folder: str, compile_for: Sequence[Sequence[int]], threads: int) -> Poo
 def load_on(folder: str, strategy: str, dtype: str, device: str, compiled: bool, threads: int) -> Embed:
     """The model on a device with one strategy's pooling there; float32 vectors of unit length on the host.
 
-    Args:
-        folder: of the transformer.
-        strategy: `cls` or `mean`; padding lies on the right.
-        dtype: of weights and activations, `fp16` or `fp32`; fp32 products do without TF32, as is the default.
-        device: `cuda` or `cpu`.
-        compiled: run model and pooling as one function through torch.compile, default mode, dynamic shapes.
-        threads: torch's intra-op threads.
+    Padding lies on the right. fp32 products do without TF32, as is the default. `compiled`: model and pooling are one
+    function of torch.compile, default mode, dynamic shapes.
     """
     model, pool = _model(folder, dtype, device, threads), _POOLS[strategy]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -18,22 +19,23 @@ def load(folder: str, threads: int) -> Pooled:
 
     The modules behind the pooling are the checkpoint's own; the pooling is that of the strategy.
     """
-    model = _model(folder, threads)
-    transformer: Any = model[0]
-    behind: list[Any] = list(model)[2:]
+    torch.set_num_threads(threads)
+    transformer, _, *behind = (
+        SentenceTransformer(folder, device="cpu", local_files_only=True).eval().requires_grad_(False)
+    )
 
     def forward(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> dict[str, Any]:
         features = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
         with torch.inference_mode():
             return dict(transformer(features))
 
-    def pool(mode: str) -> Any:
-        pooling = Pooling(transformer.get_embedding_dimension(), mode)
+    def pool(mode: str) -> Callable[[dict[str, Any], npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
+        modules = [Pooling(transformer.get_embedding_dimension(), mode), *behind]
 
         def run(features: dict[str, Any], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+            out = dict(features)
             with torch.inference_mode():
-                out = pooling(dict(features))
-                for module in behind:
+                for module in modules:
                     out = module(out)
                 vectors: npt.NDArray[np.float32] = out["sentence_embedding"].numpy()
                 return vectors
@@ -41,10 +43,3 @@ def load(folder: str, threads: int) -> Pooled:
         return run
 
     return Pooled(forward, {mode: pool(mode) for mode in ("cls", "mean")})
-
-
-def _model(folder: str, threads: int) -> SentenceTransformer:
-    torch.set_num_threads(threads)
-    model = SentenceTransformer(folder, device="cpu", local_files_only=True)
-    model.eval().requires_grad_(False)
-    return model

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,14 +25,12 @@ class Model:
     build: where what is made of it goes.
     checkpoint: a sentence-transformers folder whose transformer lies at its top.
     seconds: for its timed windows.
-    texts: whether encoding texts is timed too. A larger model spends a smaller share of it on tokenising.
     """
 
     name: str
     build: Path
     checkpoint: Path
     seconds: float
-    texts: bool
 
 
 def installed_minilm() -> Path:
@@ -50,12 +49,12 @@ def minilm(build: Path) -> Model:
     folder = build / "checkpoint"
     if not folder.exists():
         _copied(installed_minilm(), folder)
-    return Model("all-MiniLM-L6-v2", build, folder, seconds=130, texts=True)
+    return Model("all-MiniLM-L6-v2", build, folder, seconds=130)
 
 
 def given(folder: Path, build: Path, seconds: float) -> Model:
     """A user's own checkpoint."""
-    return Model(folder.name, build / folder.name, folder, seconds, texts=True)
+    return Model(folder.name, build / folder.name, folder, seconds)
 
 
 def bert_base(build: Path) -> Model:
@@ -63,23 +62,28 @@ def bert_base(build: Path) -> Model:
     build = build / "bert-base"
     folder = build / "checkpoint"
     if not folder.exists():
-        scratch = folder.with_name("checkpoint.part")
-        shutil.rmtree(scratch, ignore_errors=True)
-        _copied(installed_minilm(), scratch, "config.json", "model.safetensors")
-        with OwnProcess("bench.models:write_random_bert", str(scratch), _SEED) as process:
-            hidden = process.result()
-        _edit(scratch / "1_Pooling" / "config.json", word_embedding_dimension=hidden)
-        scratch.rename(folder)
-    return Model("BERT-base, random weights", build, folder, seconds=230, texts=False)
+        random_bert(folder)
+    return Model("BERT-base, random weights", build, folder, seconds=230)
 
 
-def write_random_bert(folder: str, seed: int) -> int:
-    """Write a BERT of default size; returns its width. Imports torch: call it in a process of its own."""
+def random_bert(folder: Path, **sizes: int) -> None:
+    """Make a checkpoint of a BERT with random weights: transformers' default sizes but for these."""
+    scratch = folder.with_name(f"{folder.name}.part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    _copied(installed_minilm(), scratch, "config.json", "model.safetensors")
+    with OwnProcess("bench.models:write_random_bert", str(scratch), sizes) as process:
+        hidden = process.result()
+    _edit(scratch / "1_Pooling" / "config.json", word_embedding_dimension=hidden)
+    scratch.rename(folder)
+
+
+def write_random_bert(folder: str, sizes: Mapping[str, Any]) -> int:
+    """Write the transformer; returns its width. Imports torch: call it in a process of its own."""
     import torch
     from transformers import BertConfig, BertModel
 
-    torch.manual_seed(seed)
-    model = BertModel(BertConfig(), add_pooling_layer=False)
+    torch.manual_seed(_SEED)
+    model = BertModel(BertConfig(**sizes), add_pooling_layer=False)
     model.save_pretrained(folder)
     return int(model.config.hidden_size)
 

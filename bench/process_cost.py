@@ -11,6 +11,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,12 +38,7 @@ class Cost:
 
 
 def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Cost:
-    """Run a command to its end, on Linux.
-
-    Args:
-        command: the program and its arguments.
-        environment: its whole environment.
-        log: file for what it writes to stdout and stderr.
+    """Run a command to its end, on Linux, in this whole environment; what it writes goes to the log.
 
     Raises:
         RuntimeError: it did not end with code 0; the message has the end of the log.
@@ -51,15 +47,16 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Co
 
     def wait() -> None:
         _, status, usage = os.wait4(process.pid, 0)
-        ended.append((time.perf_counter(), os.waitstatus_to_exitcode(status), usage.ru_maxrss * _KIB))
+        process.returncode = os.waitstatus_to_exitcode(status)  # else Popen would look for a process that is gone
+        ended.append((time.perf_counter(), process.returncode, usage.ru_maxrss * _KIB))
 
     with log.open("wb") as output:
         start = time.perf_counter()
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
         waiter = threading.Thread(target=wait)
         waiter.start()
+        sampled = 0
         try:
-            sampled = 0
             while waiter.is_alive():
                 sampled = max(sampled, _tree_bytes(process.pid))
                 waiter.join(_SAMPLE_S)
@@ -67,10 +64,7 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Co
             os.kill(process.pid, 9)
             waiter.join()
             raise
-        finally:
-            # wait4 took the exit status: without it Popen would look for a process that is gone.
-            process.returncode = ended[0][1] if ended else -9
-    end, code, peak = ended[0]
+    ((end, code, peak),) = ended
     if code != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise RuntimeError(f"`{' '.join(command)}` ended with code {code}, expected 0. The end of its output:\n{tail}")
@@ -79,15 +73,10 @@ def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Co
 
 def _tree_bytes(pid: int) -> int:
     """Resident memory of a process and its descendants now, in bytes; those that just ended count nothing."""
-    try:
-        process = psutil.Process(pid)
-        family = [process, *process.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return 0
     total = 0
-    for member in family:
-        try:
-            total += member.memory_info().rss
-        except psutil.NoSuchProcess:
-            continue
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for member in [process, *process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                total += member.memory_info().rss
     return total

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -34,7 +35,7 @@ class SystemResult(Record, frozen=True):
 
 
 class WorkloadResult(Record, frozen=True):
-    """What is timed, in 0 rounds before it was. `useful_flops` by strategy, `least_bytes` by precision; see `work`."""
+    """What is timed, in 0 rounds before it was. `useful_flops` by strategy; see `work`."""
 
     name: str
     rows: int
@@ -44,7 +45,6 @@ class WorkloadResult(Record, frozen=True):
     rounds: int
     useful_flops: Mapping[str, int]
     product_flops: int
-    least_bytes: Mapping[str, int] = {}
 
 
 class TimingResult(Record, frozen=True):
@@ -89,23 +89,16 @@ class EncodeResult(Record, frozen=True):
     speedup: Quartiles
 
 
-class Rates(Record, frozen=True):
-    """What a GPU gave in this run: a large matrix product and a large copy, per second."""
-
-    dtype: str
-    flops: float
-    bytes: float
-
-
 class ModelResult(Record, frozen=True):
     """A model's measurement.
 
     export: the command that made our artifact, or the directory that was given.
     missing: what could not run, by label or name -> reason.
     timings: empty until the windows are over, or where they failed, and `failed` says why.
-    encode: empty where texts were not timed.
+    encode: of runs before `bench.text`, which times texts now; empty since.
     seconds: that loading, warming up and timing took.
     load_averages: before and after that.
+    rates: on a GPU: what a large matrix product in `dtype` and a large copy gave, `flops` and `bytes` a second.
     tensorrt_rtx: does it load and run our engine on this GPU: that it runs, or the library's reason why not.
     """
 
@@ -120,7 +113,7 @@ class ModelResult(Record, frozen=True):
     encode: tuple[EncodeResult, ...]
     seconds: float
     load_averages: tuple[float | None, float | None]
-    rates: Rates | None = None
+    rates: Mapping[str, Any] = {}
     tensorrt_rtx: str = ""
     calls: tuple[CallsResult, ...] = ()
     failed: str = ""
@@ -134,36 +127,16 @@ class ModelResult(Record, frozen=True):
         return next(w for w in self.workloads if w.name == name)
 
 
-class Machine(Record, frozen=True):
-    """The machine and the versions, as `exporter.host.environment.environment` tells them."""
-
-    python: str
-    platform: str
-    cpu: str
-    cores: int
-    logical_cpus: int
-    memory_bytes: int
-    versions: Mapping[str, str]
-
-
-class Card(Record, frozen=True):
-    """A GPU: its name, compute capability, memory, driver, and the CUDA that torch was built for."""
-
-    name: str
-    capability: str
-    memory_bytes: int
-    driver: str
-    cuda: str
-
-
 class Results(Record, frozen=True):
     """A run.
 
     command: that was run.
+    environment: as `exporter.host.environment.environment` tells it.
     peer_versions: of optimum's environment; empty where it was left out.
     busy: the share of the processors that other programs used before it began.
     pause_s: of quiet before each window.
     device: of the GPU's bench: `cuda`, or `cpu`, which is a trial of the bench itself.
+    card: the GPU, as `gpu.card.describe` tells it.
     unmeasured: models of which nothing was measured, with the reason; that the run has not come to them is one.
     complete: whether it came to its end.
     """
@@ -172,11 +145,11 @@ class Results(Record, frozen=True):
     threads: int
     busy: float
     pause_s: float
-    environment: Machine
+    environment: Mapping[str, Any]
     peer_versions: Mapping[str, str]
     models: tuple[ModelResult, ...]
     device: str = ""
-    card: Card | None = None
+    card: Mapping[str, Any] = {}
     unmeasured: Mapping[str, str] = {}
     complete: bool = True
 

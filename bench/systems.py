@@ -122,11 +122,8 @@ def peers_on_processor(
 ) -> list[Entry]:
     """The peers, one process each: the forward is the same for every strategy, the pooling stands behind it.
 
-    Args:
-        checkpoint: a sentence-transformers folder whose transformer lies at its top.
-        graphs: optimum's graphs by label; those not there are missing because of `left_out`.
-        shapes: what torch.compile is warmed up on, besides the warm-up that all have.
-        left_out: a reason.
+    `graphs` are optimum's by label; those not there are missing because of `left_out`. torch.compile is warmed up on
+    `shapes`, besides the warm-up that all have.
     """
     folder, plain = str(checkpoint), next(iter(LEVELS))
 

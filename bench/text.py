@@ -51,13 +51,7 @@ def systems(
 ) -> tuple[list[System], dict[str, str]]:
     """What is timed, the baseline first, and what cannot run here, with the reason.
 
-    Args:
-        model: the checkpoint.
-        artifact: ours.
-        peer: fastembed's folder of the model.
-        python: the interpreter of fastembed's environment.
-        texts: what is encoded.
-        threads: of every system.
+    fastembed runs in the interpreter `python` of its own environment, on the folder `peer`.
     """
 
     def system(
@@ -199,12 +193,7 @@ def _measured(number: int, seconds: float, build: Path) -> dict[str, Any]:
         "command": f"python -m bench.text {' '.join(sys.argv[1:])}".strip(),
         "model": spec.source.name,
         "export": export.command,
-        "texts": {
-            "number": len(texts),
-            "tokens": sum(lengths),
-            "longest": max(lengths),
-            "limit": spec.text.max_seq_length,
-        },
+        "texts": {"number": len(texts), "tokens": sum(lengths), "longest": max(lengths)},
         "threads": report.threads,
         "rounds": report.workloads[0].rounds,
         "busy": busy,

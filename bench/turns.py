@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
-from bench.results import Machine, MemoryResult, ModelResult, SystemResult, TimingResult, WorkloadResult
+from bench.results import MemoryResult, ModelResult, SystemResult, TimingResult, WorkloadResult
 from bench.systems import STRATEGIES, Entry
-from bench.work import Size, least_bytes, product_flops, useful_flops
-from exporter.host.environment import environment
+from bench.work import Size, product_flops, useful_flops
 from exporter.measure.interleave import measure
 from exporter.measure.process import in_words
 from exporter.measure.workloads import Workload
 from poolfold.errors import CheckFailed
 
 Say = Callable[[str], None]
-Labels = tuple[str, ...]
 
 
 def to_stderr(done: int, total: int, what: str) -> None:
@@ -25,22 +24,14 @@ def to_stderr(done: int, total: int, what: str) -> None:
     print(f"{done} of {total}: {what}", file=sys.stderr, flush=True)
 
 
-def machine(more: Mapping[str, str] | None = None) -> Machine:
-    """This one, with further versions."""
-    here = msgspec.convert(environment(), Machine)
-    return msgspec.structs.replace(here, versions={**here.versions, **(more or {})})
-
-
-def begun(
-    name: str, size: Size, export: str, workloads: Sequence[Workload], missing: Mapping[str, str], moved: Labels = ()
-) -> ModelResult:
-    """The results of a model before anything is timed, with the bytes that must move in these precisions."""
+def begun(name: str, size: Size, export: str, workloads: Sequence[Workload], missing: Mapping[str, str]) -> ModelResult:
+    """The results of a model before anything is timed, in 0 rounds."""
     return ModelResult(
         name=name,
         size=size,
         export=export,
         missing=missing,
-        workloads=tuple(_workload(workload, size, moved) for workload in workloads),
+        workloads=tuple(_workload(workload, size) for workload in workloads),
         systems=(),
         timings=(),
         memory=(),
@@ -105,30 +96,28 @@ def in_turns(
 
 def system_results(entry: Entry) -> list[SystemResult]:
     """Every system of the entry."""
-    told = {"label": entry.label, "side": entry.side, "runtime": entry.runtime, "dtype": entry.dtype}
+    told: dict[str, Any] = {part: getattr(entry, part) for part in ("label", "side", "runtime", "dtype")}
     return [SystemResult(name=system.name, strategy=system.strategy, **told) for system in entry.systems()]
 
 
 def memory_result(entry: Entry, workload: str, increase_bytes: int | None) -> MemoryResult:
     """What a system added; a peer's memory is that of either strategy."""
-    told = {"label": entry.label, "side": entry.side, "runtime": entry.runtime, "dtype": entry.dtype}
+    told: dict[str, Any] = {part: getattr(entry, part) for part in ("label", "side", "runtime", "dtype")}
     strategy = entry.strategies[0] if len(entry.strategies) == 1 else ""
     return MemoryResult(strategy=strategy, workload=workload, increase_bytes=increase_bytes, **told)
 
 
-def _workload(workload: Workload, size: Size, moved: Labels) -> WorkloadResult:
+def _workload(workload: Workload, size: Size) -> WorkloadResult:
     lengths = [int(n) for batch in workload.batches for n in batch.attention_mask.sum(axis=1)]
-    rows, tokens, real = workload.batch, workload.tokens, workload.real_tokens
     return WorkloadResult(
         name=workload.name,
-        rows=rows,
+        rows=workload.batch,
         batches=len(workload.batches),
-        tokens=tokens,
-        real_tokens=real,
+        tokens=workload.tokens,
+        real_tokens=workload.real_tokens,
         rounds=0,
         useful_flops={strategy: useful_flops(lengths, size, strategy) for strategy in STRATEGIES},
-        product_flops=product_flops(tokens, size),
-        least_bytes={dtype: least_bytes(rows, tokens, real, size, dtype) for dtype in moved},
+        product_flops=product_flops(workload.tokens, size),
     )
 
 

@@ -1,4 +1,4 @@
-"""What the vectors of a batch need of a machine, at the least: floating-point operations, and bytes that move.
+"""How many floating-point operations the vectors of a batch need.
 
 Real tokens only, and nothing that is thrown away. A multiplication and an addition count as two. Matrix products and
 attention count; embeddings, norms, activations and pooling do not: they are under a hundredth. For a text of s tokens,
@@ -14,8 +14,6 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-_BYTES = {"fp16": 2, "fp32": 4}
 
 
 @dataclass(frozen=True)
@@ -53,14 +51,3 @@ def useful_flops(lengths: Iterable[int], size: Size, strategy: str) -> int:
 def product_flops(tokens: int, size: Size) -> int:
     """Operations of the two products of `load_product` on this many rows."""
     return 4 * tokens * size.hidden * size.intermediate
-
-
-def least_bytes(rows: int, tokens: int, real_tokens: int, size: Size, dtype: str) -> int:
-    """Bytes that any implementation must move for `rows` texts in `tokens` places: a lower bound.
-
-    Each layer's weight matrices once, as they do not fit into a card's registers; the embedding row of each real token;
-    the int64 ids and mask in, the float32 vectors out. Activations, which may stay in caches, do not count.
-    """
-    h, i = size.hidden, size.intermediate
-    weights = size.layers * (4 * h * h + 2 * h * i)
-    return (weights + real_tokens * h) * _BYTES[dtype] + 2 * 8 * tokens + 4 * rows * h

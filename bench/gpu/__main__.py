@@ -10,8 +10,9 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,13 +21,13 @@ from bench import batches, models
 from bench.document import document, verdict_section
 from bench.exports import Exported, export_ours
 from bench.goals import parity_passes
-from bench.gpu.probe import Probed, probe, reference
-from bench.results import CallsResult, Card, ModelResult, Rates, Results, write
-from bench.systems import COMPILED, CPU, CUDA, RTX, STRATEGIES, Entry, on_gpu
-from bench.turns import begun, in_turns, machine, memory_result, system_results
+from bench.gpu.probe import Probed, alone, probe
+from bench.results import CallsResult, ModelResult, Results, write
+from bench.systems import COMPILED, CPU, CUDA, RTX, STRATEGIES, Entry, Setting, on_gpu
+from bench.turns import begun, in_turns, memory_result, system_results
 from bench.work import size_of
 from exporter.host.child_process import OwnProcess
-from exporter.host.environment import busy_share, cores
+from exporter.host.environment import busy_share, cores, environment
 from exporter.measure.interleave import PAUSE_S
 from exporter.measure.process import in_words
 from exporter.measure.workloads import Workload
@@ -57,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
         return 3
     # What is kept with the project is of a GPU, of the models that it names, and in more than the fewest rounds.
     kept = given.device == "cuda" and not given.quick and set(given.model) <= set(_NAMED)
-    run = Run(given, msgspec.convert(card, Card), _RESULTS if kept else given.build / "results")
+    run = Run(given, card, _RESULTS if kept else given.build / "results")
     results = run.measured()
     print(document(results, batches.ON_GPU))
     for model in results.models:
@@ -74,14 +75,14 @@ def exit_code(results: Results) -> int:
 class Run:
     """One run: whatever is known of it is in its folder at any time."""
 
-    def __init__(self, given: argparse.Namespace, card: Card, folder: Path) -> None:
+    def __init__(self, given: argparse.Namespace, card: Mapping[str, Any], folder: Path) -> None:
         self._given, self._folder, self._start = given, folder, time.monotonic()
         self._setting, self._threads = CUDA if given.device == "cuda" else CPU, cores()
         self._results = Results(
             command=shlex.join(["python", "-m", "bench.gpu", *sys.argv[1:]]),
             device=given.device,
             card=card,
-            environment=machine(),
+            environment=environment(),
             threads=self._threads,
             busy=busy_share(),
             pause_s=PAUSE_S,
@@ -123,11 +124,7 @@ class Run:
     def _measure(self, named: str, model: models.Model, artifact: Path | None, until: float) -> None:
         """Rates, reference, each system alone, then all of them in turns; those that are compared with run in any case.
 
-        Args:
-            named: as it was asked for.
-            model: its checkpoint.
-            artifact: what `poolfold export` made of it; None to make it now.
-            until: the monotonic time by which it should be over. The fewest rounds are made even past it.
+        It should be over by the monotonic time `until`; the fewest rounds are made even past it.
 
         Raises:
             RuntimeError: the export failed.
@@ -145,12 +142,17 @@ class Run:
         probing_until = time.monotonic() + _PROBING_SHARE * (until - time.monotonic())
 
         self._say(named, "PyTorch fp32, the reference")
-        wanted = reference(str(model.checkpoint), strategies, workloads, setting.device, threads)
+        exact = Setting(setting.device, "fp32", CPU.ours)
+        wanted = {
+            entry.strategies: alone(entry, workloads, setting.device, threads, _EAGER_S)
+            for entry in on_gpu(exact, model.checkpoint, artifact, strategies)
+            if entry.label == exact.eager
+        }
         with OwnProcess("bench.gpu.card:rates", setting.device, setting.dtype) as process:
             flops, per_s = process.result()
         self._say(named, f"{setting.dtype} product {flops / 1e12:.3g} TFLOP/s, copy {per_s / 1e9:.4g} GB/s")
-        rates = Rates(dtype=setting.dtype, flops=flops, bytes=per_s)
-        result = begun(model.name, size, exported.command, workloads, {}, moved=("fp16", "fp32"))
+        rates = {"dtype": setting.dtype, "flops": flops, "bytes": per_s}
+        result = begun(model.name, size, exported.command, workloads, {})
         result = msgspec.structs.replace(result, rates=rates, tensorrt_rtx=_UNTRIED)
         self._keep_model(named, result)
 
@@ -162,7 +164,9 @@ class Run:
             outcome: tuple[Probed, float] | str = "left out by --no-compile"
             if self._given.compiled or not entry.label.startswith(COMPILED):
                 limit_s = max(limit_s, _EAGER_S) if is_baseline else limit_s
-                outcome = probe(entry, workloads, wanted, setting.device, threads, limit_s, least_bytes)
+                outcome = probe(
+                    entry, workloads, wanted[entry.strategies], setting.device, threads, limit_s, least_bytes
+                )
             if isinstance(outcome, str):
                 outcome = exported.unavailable.get(entry.runtime, outcome)
                 if is_baseline:

@@ -22,97 +22,60 @@ from exporter.measure.process import in_words
 from exporter.measure.protocol import Pooled, Run
 from exporter.measure.workloads import Batch, Workload
 
-Vectors = npt.NDArray[np.float32]
-
 LEAST_S = 5.0
 """With less time left a system is not tried."""
-_CALLS_S = 0.4
-_LONG_CALL_MS = 1000.0
+_CALLS_S, _LONG_CALL_S = 0.4, 1.0
 _LEAST_CALLS, _MOST_CALLS = 3, 200
 
 
 class Probed(NamedTuple):
-    """What a probe found.
+    """What a probe gave.
 
     vectors: of each workload, float32 [rows, dim].
     calls_ms: of each workload, milliseconds of each call, back to back, after at least one other.
     increase_bytes: the peak of memory above what was in use before; None where the machine does not tell.
     """
 
-    vectors: list[Vectors]
+    vectors: list[npt.NDArray[np.float32]]
     calls_ms: list[list[float]]
     increase_bytes: int | None
 
 
 def probe(
-    entry: Entry, workloads: Sequence[Workload], wanted: Mapping[str, list[Vectors]], device: str, threads: int,
-    limit_s: float, least_bytes: float,
-) -> tuple[Probed, float] | str:  # fmt: skip
-    """What a system gave, with its smallest cosine; or why it does not count as running.
+    entry: Entry, workloads: Sequence[Workload], wanted: Probed, device: str, threads: int, limit_s: float, least: float
+) -> tuple[Probed, float] | str:
+    """What a system gave, with its smallest cosine to what is wanted; or why it does not count as running.
 
-    Args:
-        entry: the system.
-        workloads: what it runs.
-        wanted: by strategy, PyTorch's fp32 vectors of each workload.
-        device: whose memory is watched.
-        threads: of an operator on the processor.
-        limit_s: after which it is ended.
-        least_bytes: that it must take of the memory: less means that its weights are not there.
+    One that takes fewer than `least` bytes of the device's memory does not have its weights there.
     """
     if limit_s < LEAST_S:
         return "not tried: the time was spent on the systems before it; give more with --seconds"
+    try:
+        probed = alone(entry, workloads, device, threads, limit_s)
+        cosine = smallest_cosine(probed.vectors, wanted.vectors)
+    except Exception as error:  # whatever a runtime raises is the reason that it does not run
+        return in_words(error)
+    if probed.increase_bytes is not None and probed.increase_bytes < least:
+        took = f"it took {probed.increase_bytes} bytes of the card's memory, and its weights alone are more than"
+        return f"{took} {least:.0f}: it computed elsewhere"
+    return probed, cosine
+
+
+def alone(entry: Entry, workloads: Sequence[Workload], device: str, threads: int, limit_s: float) -> Probed:
+    """Run a system in a process of its own; raises what it raises there, and CheckFailed where it dies or hangs."""
     batches = [batch for workload in workloads for batch in workload.batches]
     with OwnProcess("bench.gpu.probe:run", entry.load, dict(entry.arguments), threads, batches, device) as process:
-        try:
-            outcome = Probed(*process.result(limit_s))
-        except Exception as error:  # whatever a runtime raises is the reason that it does not run
-            return in_words(error)
-    if outcome.increase_bytes is not None and outcome.increase_bytes < least_bytes:
-        return (
-            f"it took {outcome.increase_bytes} bytes of the card's memory, and its weights alone are more than "
-            f"{least_bytes:.0f}: it computed elsewhere"
-        )
-    try:
-        return outcome, smallest_cosine(outcome.vectors, wanted[entry.strategies[0]])
-    except ValueError as error:
-        return str(error)
+        return Probed(*process.result(limit_s))
 
 
 def run(load: str, arguments: Mapping[str, Any], threads: int, batches: Sequence[Batch], device: str) -> Probed:
     """What the process runs."""
-    with watch(device) as memory:
+    with watch(device) as increase_bytes:
         _, system = worker.load(load, arguments, threads)
         vectors = [np.asarray(system.forward(*batch)) for batch in batches]
-        increase = memory()
+        increase = increase_bytes()
     # The watch is over: its thread would disturb the calls. Every shape has been met.
     return Probed(vectors, [_single_calls(system, batch) for batch in batches], increase)
-
-
-def reference(
-    folder: str, strategies: Sequence[str], workloads: Sequence[Workload], device: str, threads: int
-) -> dict[str, list[Vectors]]:
-    """PyTorch's fp32 vectors by strategy, for each workload float32 [rows, dim].
-
-    Raises:
-        CheckFailed: its process died.
-    """
-    batches = [batch for workload in workloads for batch in workload.batches]
-    with OwnProcess("bench.gpu.probe:run_reference", folder, list(strategies), batches, device, threads) as process:
-        vectors: dict[str, list[Vectors]] = process.result()
-        return vectors
-
-
-def run_reference(
-    folder: str, strategies: Sequence[str], batches: Sequence[Batch], device: str, threads: int
-) -> dict[str, list[Vectors]]:
-    """What the reference's process runs."""
-    from bench.load_pytorch import load_on
-
-    vectors = {}
-    for strategy in strategies:
-        embed = load_on(folder, strategy, "fp32", device, compiled=False, threads=threads)
-        vectors[strategy] = [embed(*batch) for batch in batches]
-    return vectors
 
 
 def calls(call_s: float) -> int:
@@ -122,13 +85,10 @@ def calls(call_s: float) -> int:
 
 def _single_calls(system: Pooled, batch: Batch) -> list[float]:
     """Milliseconds of each call; a long one needs no warm-up beside the one that every shape has had."""
-    first = _timed(system, batch, 1)
-    if first[0] > _LONG_CALL_MS:
-        return first + _timed(system, batch, _LEAST_CALLS - 1)
-    (call_ms,) = _timed(system, batch, 1)
-    return _timed(system, batch, calls(call_ms / 1e3))
-
-
-def _timed(system: Pooled, batch: Batch, times: int) -> list[float]:
-    """Milliseconds of calls, timed as a window's are."""
-    return [s * 1e3 for s in worker.run(system, Run([batch], 0, times)).seconds]
+    seconds = worker.run(system, Run([batch], 0, 1)).seconds
+    if seconds[0] > _LONG_CALL_S:
+        seconds += worker.run(system, Run([batch], 0, _LEAST_CALLS - 1)).seconds
+    else:
+        (call_s,) = worker.run(system, Run([batch], 0, 1)).seconds
+        seconds = worker.run(system, Run([batch], 0, calls(call_s))).seconds
+    return [s * 1e3 for s in seconds]

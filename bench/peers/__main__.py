@@ -11,21 +11,30 @@ import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
-from bench import markdown, models
+import msgspec
+
+from bench import batches, markdown, models
 from bench.batches import ON_PROCESSOR
 from bench.document import document
-from bench.exports import OPTIMUM, environment_of, versions
+from bench.exports import OPTIMUM, environment_of, export_optimum, export_ours, versions
 from bench.goals import BEST, Verdict, comparisons, verdicts
-from bench.peers.measuring import measure_model
+from bench.load_product import write_graph
 from bench.results import ModelResult, Results, read, write
-from bench.systems import DTYPES, STRATEGIES, name
-from bench.turns import machine
-from exporter.host.environment import busy_share, cores
+from bench.systems import DTYPES, OURS, STRATEGIES, Entry, name, ours_on_processor, peers_on_processor, products
+from bench.turns import Say, begun, in_turns, memory_result
+from bench.work import Size, size_of
+from exporter.host.environment import busy_share, cores, environment
 from exporter.measure.interleave import PAUSE_S
+from exporter.measure.process import weigh
+from exporter.measure.workloads import Workload
+from exporter.model.checkpoint.read import read_spec
+from exporter.spec.model import Source
 
 BEGIN, END = "<!-- what `make bench` measured: begin -->", "<!-- what `make bench` measured: end -->"
 _RESULTS, _README = Path("bench/results"), Path("README.md")
+_LIBRARY = "sentence-transformers"
 _SECONDS = 240
 """For the windows of a model given with --model."""
 
@@ -72,6 +81,7 @@ def _cell(model: ModelResult, verdict: Verdict) -> str:
 
 
 def _measure(given: argparse.Namespace) -> Results:
+    here: dict[str, Any] = environment()
     start, busy, threads = time.monotonic(), busy_share(), given.threads or cores()
     venv = None if given.quick else given.peer_venv
     named = [models.given(folder, given.build, _SECONDS) for folder in given.model]
@@ -89,10 +99,50 @@ def _measure(given: argparse.Namespace) -> Results:
         threads=threads,
         busy=busy,
         pause_s=PAUSE_S,
-        environment=machine({"sentence-transformers": metadata.version("sentence-transformers")}),
+        environment={**here, "versions": {**here["versions"], _LIBRARY: metadata.version(_LIBRARY)}},
         peer_versions={} if venv is None else versions(OPTIMUM, environment_of(OPTIMUM, venv)),
         models=tuple(measured(model) for model in chosen),
     )
+
+
+def measure_model(model: models.Model, venv: Path | None, threads: int, say: Say) -> ModelResult:
+    """Everything that is measured of one model; without optimum's environment its exports are left out.
+
+    Raises:
+        RuntimeError: an export failed.
+        CheckFailed: PyTorch's process, which everything is compared with, died or hung.
+    """
+    spec, size = read_spec(Source(model.name, model.checkpoint, None)), size_of(model.checkpoint)
+    workloads = batches.timed(spec, batches.ON_PROCESSOR)
+    command, entries = _entries(model, venv, threads, size, workloads, say)
+    present = [entry for entry in entries if not entry.missing]
+    missing = {entry.label: entry.missing for entry in entries if entry.missing}
+    for label, reason in missing.items():
+        say(f"without {label}: {reason}")
+
+    say(f"loading {len(present)} processes; torch.compile compiles")
+    result = begun(model.name, size, command, workloads, missing)
+    result = in_turns(result, present, workloads, threads=threads, seconds=model.seconds, say=say)
+    weighed, largest = [entry for entry in present if entry.weighed], batches.largest(spec)
+    say(f"memory of one large batch, {len(weighed)} processes one after another")
+    memory = [memory_result(e, largest.name, weigh(e.systems()[0], [largest], threads)[0]) for e in weighed]
+    return msgspec.structs.replace(result, memory=tuple(memory))
+
+
+def _entries(
+    model: models.Model, venv: Path | None, threads: int, size: Size, workloads: tuple[Workload, ...], say: Say
+) -> tuple[str, list[Entry]]:
+    """Make what is to be measured: our export's command, and all of it."""
+    artifact, product = model.build / "artifact", model.build / "product.onnx"
+    say("poolfold export; optimum's exports, unless they are kept from before")
+    command = export_ours(model.checkpoint, artifact, OURS, STRATEGIES).command
+    graphs = export_optimum(model.checkpoint, model.build, venv) if venv else {}
+    write_graph(product, size.hidden, size.intermediate)
+    return command, [
+        *peers_on_processor(model.checkpoint, graphs, batches.shapes(workloads), left_out="left out by --quick"),
+        *ours_on_processor(artifact, threads),
+        *products(product, size),
+    ]
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,23 +1,18 @@
 """Results of runs that never were: every window of every system on every workload is known."""
 
+from bench import goals
 from bench.batches import ON_GPU, ON_PROCESSOR
-from bench.peers import goals
-from bench.peers.systems import OURS
 from bench.results import (
     CallsResult,
-    Card,
     EncodeResult,
-    Machine,
     MemoryResult,
     ModelResult,
-    Rates,
     Results,
     SystemResult,
     TimingResult,
     WorkloadResult,
 )  # fmt: skip
-from bench.systems import name, our_label
-from bench.turns import STRATEGIES
+from bench.systems import OURS, STRATEGIES, name, our_label
 from bench.work import Size
 from exporter.measure.report import quartiles
 
@@ -45,7 +40,7 @@ def timing(system, workload, windows):
     )
 
 
-def _model(systems, workloads, windows, *, layers, missing, memory, timed=True, moved=None, **more):
+def _model(systems, workloads, windows, *, layers, missing, memory, timed=True, **more):
     return ModelResult(
         name="a model",
         size=Size(layers, 4, 8),
@@ -56,7 +51,6 @@ def _model(systems, workloads, windows, *, layers, missing, memory, timed=True, 
             WorkloadResult(
                 name=w, rows=32, batches=1, tokens=4096, real_tokens=2048, rounds=3,
                 useful_flops={"cls": 1_000_000_000, "mean": 2_000_000_000}, product_flops=4_000_000_000,
-                least_bytes=moved or {},
             )
             for w in workloads
         ),
@@ -106,9 +100,8 @@ def gpu_model(
     ]  # fmt: skip
     return _model(
         systems, ON_GPU, lambda s, w: windows(s.label, w), layers=6, missing=missing, timed=timed, failed=failed,
-        moved={"fp16": 2_000_000, "fp32": 4_000_000},
         memory=[(s.label, s.runtime, s.side, s.strategy, 300) for s in systems], encode=(),
-        rates=Rates(dtype="fp16", flops=1e12, bytes=1e9), tensorrt_rtx="runs; smallest row cosine 0.999900",
+        rates={"dtype": "fp16", "flops": 1e12, "bytes": 1e9}, tensorrt_rtx="runs; smallest row cosine 0.999900",
         calls=tuple(
             CallsResult(system=s.name, workload=w, calls=200, p50_ms=1.5, p99_ms=2.5) for s in systems for w in ON_GPU
         ),
@@ -121,10 +114,10 @@ def results(*models, **more):
         threads=2,
         busy=0.01,
         pause_s=0.1,
-        environment=Machine(
-            python="3.11", platform="Linux", cpu="a processor", cores=2, logical_cpus=4, memory_bytes=8 << 30,
-            versions={"torch": "2.13.0"},
-        ),
+        environment={
+            "python": "3.11", "platform": "Linux", "cpu": "a processor", "cores": 2, "logical_cpus": 4,
+            "memory_bytes": 8 << 30, "versions": {"torch": "2.13.0"},
+        },
         peer_versions={"optimum": "2.1.0"},
         models=models,
         **more,
@@ -132,7 +125,7 @@ def results(*models, **more):
 
 
 def gpu_results(*models, device="cuda", **more):
-    card = Card(name="a card", capability="9.0", memory_bytes=80 << 30, driver="a driver", cuda="13.0")
+    card = {"name": "a card", "capability": "9.0", "memory_bytes": 80 << 30, "driver": "a driver", "cuda": "13.0"}
     return results(*models, device=device, card=card, **more)
 
 

@@ -28,10 +28,10 @@ int cuMemGetInfo_v2(size_t *free, size_t *total) {
 """
 WATCH = """
 import time
-from bench.gpu.card_memory import watch
+from bench.gpu.card import watch
 with watch("cuda") as memory:
     time.sleep(0.5)
-    print(memory.increase_bytes())
+    print(memory())
 """
 
 

@@ -3,14 +3,18 @@ from pathlib import Path
 import pytest
 
 from bench import results as kept
-from bench.batches import FULL, RAGGED
+from bench.batches import FULL, ON_PROCESSOR, RAGGED
+from bench.document import document as written
 from bench.document import product_gflops, useful_gflops
 from bench.markdown import between
-from bench.peers.report import BEGIN, END, readme_table
-from bench.peers.report import report as document
+from bench.peers.__main__ import BEGIN, END, readme_table
 from tests.bench.fabricated import even, model, results
 
 ROOT = Path(__file__).parents[2]
+
+
+def document(found):
+    return written(found, ON_PROCESSOR)
 
 
 def lines(text, start):

@@ -1,9 +1,9 @@
 import pytest
 
 from bench.batches import ALONE, FULL, RAGGED, SORTED
-from bench.peers.goals import goals, memory_verdicts, verdicts
-from bench.peers.systems import OURS
+from bench.goals import goals, memory_verdicts, verdicts
 from bench.systems import EAGER as BASELINE
+from bench.systems import OURS
 from exporter.measure.report import Quartiles
 from tests.bench.fabricated import MIB, even, model, verdict
 

@@ -67,7 +67,7 @@ def test_everything_is_measured_or_named_as_missing(done):
     results = read(build / "results" / "gpu.json")
     assert results.complete
     assert results.device == "cpu"
-    assert results.environment.versions["torch"] == torch.__version__
+    assert results.environment["versions"]["torch"] == torch.__version__
     (model,) = results.models
     assert {s.label for s in model.systems} == {EAGER, OURS}
     assert model.missing["torch.compile fp32, mean"] == "left out by --no-compile"

@@ -1,8 +1,7 @@
 import pytest
 
 from bench.batches import FULL, MANY, MANY_RAGGED, RAGGED
-from bench.goals import BEST
-from bench.gpu.goals import verdicts
+from bench.goals import BEST, verdicts
 from tests.bench.fabricated import COMPILED, EAGER, ORT, RTX
 from tests.bench.fabricated import gpu_model as model
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from bench import load_pytorch
-from bench.parity import LIMITS, smallest_cosine
+from bench.goals import LIMITS, smallest_cosine
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.pytorch import Reference, load_backbone
 from exporter.spec.model import Source

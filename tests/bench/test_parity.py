@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from bench.parity import LIMITS, smallest_cosine
+from bench.goals import LIMITS, smallest_cosine
 
 ROWS = np.array([[1, 0], [0, 2], [3, 4]], np.float32)
 

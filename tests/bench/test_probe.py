@@ -25,7 +25,7 @@ def fake(function, label="fake", baseline="", **arguments):
 
 def run(function, limit_s=60.0, least=0.0, wanted=1.0, **arguments):
     loads, wanted = [workload(*shape) for shape in SHAPES], [[1, 1, 1, wanted]]
-    reference = {"mean": [np.array(wanted * rows, np.float32) for rows, _ in SHAPES]}
+    reference = Probed([np.array(wanted * rows, np.float32) for rows, _ in SHAPES], [], None)
     return probe(fake(function, **arguments), loads, reference, "cpu", 1, limit_s, least)
 
 
