@@ -3,7 +3,7 @@
 peers, gpu       poolfold beside its peers on a processor, and on a GPU
 text             texts to vectors
 export_cost      what an export costs; process_cost: what a process does
-passes           what each graph pass brings; merged_qkv: one that was left out
+passes           what each graph pass brings
 session_options  what poolfold's settings of ONNX Runtime bring
 pooling_claims   what people say of poolings
 docstrings       English texts
@@ -12,7 +12,7 @@ What they share, on `exporter.measure`:
 
 models, batches, exports    checkpoints, the batches that are timed, what is made before
 systems                     what is timed, as data
-load_*, pooling             how a worker loads each
+load_*                      how a worker loads each
 turns                       systems in turns, as results
 work, results, goals        what the vectors need; what is kept; whether it is enough
 document, markdown          results as a document

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from exporter.measure.workloads import Batch, Workload, filled, ordinary_ids, ragged_lengths
 from exporter.spec.model import ModelSpec
+from poolfold.manifest import Text
 
 SHORT, USUAL, LONG = 16, 128, 512
 ROWS, MANY_ROWS, SORTED_ROWS = 32, 256, 4
@@ -16,6 +17,9 @@ ROWS, MANY_ROWS, SORTED_ROWS = 32, 256, 4
 ALONE = tuple(f"1x{tokens}" for tokens in (SHORT, USUAL, LONG))
 FULL, MANY = f"{ROWS}x{USUAL}", f"{MANY_ROWS}x{USUAL}"
 RAGGED, SORTED, MANY_RAGGED = f"{FULL} ragged", f"{FULL} sorted", f"{MANY} ragged"
+
+LARGEST = f"{ROWS}x{LONG}"
+"""The batch whose memory is measured."""
 
 ON_PROCESSOR = (RAGGED, SORTED, FULL, *ALONE)
 ON_GPU = (f"1x{USUAL}", FULL, MANY, RAGGED, MANY_RAGGED)
@@ -30,7 +34,7 @@ def timed(spec: ModelSpec, names: Sequence[str]) -> tuple[Workload, ...]:
     Ragged lengths are log-normal, about half of all tokens. The sorted texts are those of the ragged batch, in batches
     of SORTED_ROWS, each as wide as its longest text: whoever sorts by length before batching is compared as such.
     """
-    rng = seeded()
+    rng = np.random.default_rng(_SEED)
     ordinary = ordinary_ids(spec.text, spec.vocab_size, spec.tokenizer_json)
     ragged = {rows: ragged_lengths(rng, rows, USUAL).tolist() for rows in (ROWS, MANY_ROWS)}
 
@@ -39,20 +43,17 @@ def timed(spec: ModelSpec, names: Sequence[str]) -> tuple[Workload, ...]:
         rows, tokens = map(int, shape.split("x"))
         lengths = ragged[rows] if kind else [tokens] * rows
         # The same texts whether sorted or not.
-        batch = filled(lengths, ordinary, spec.text, seeded())
+        batch = filled(lengths, ordinary, spec.text, np.random.default_rng(_SEED))
         return Workload(name, _sorted(batch) if kind == "sorted" else (batch,))
 
     return tuple(sorted((workload(name) for name in names), key=lambda w: w.tokens))
 
 
-def seeded() -> np.random.Generator:
-    """Random numbers, the same in every run."""
-    return np.random.default_rng(_SEED)
-
-
-def largest(spec: ModelSpec) -> Workload:
-    """The batch whose memory is measured: ROWS texts of LONG tokens."""
-    return timed(spec, [f"{ROWS}x{LONG}"])[0]
+def full(name: str, text: Text, vocab_size: int, tokenizer_json: str) -> Workload:
+    """Rows without padding, as many and as long as the name says."""
+    rows, tokens = map(int, name.split("x"))
+    ids = ordinary_ids(text, vocab_size, tokenizer_json)
+    return Workload(name, (filled([tokens] * rows, ids, text, np.random.default_rng(_SEED)),))
 
 
 def shapes(workloads: Sequence[Workload]) -> list[list[int]]:

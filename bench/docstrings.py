@@ -14,11 +14,10 @@ import random
 import re
 import sysconfig
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 LIBRARIES = ("sklearn", "scipy", "networkx", "transformers", "torch", "sympy", "matplotlib", "datasets", "numpy")
-_FEWEST_WORDS, _MOST_WORDS = 6, 30
 _SEED = 0
 # Sections, roles, literals and mathematics are no English.
 _FOREIGN = re.compile(r"[`\\*_{}<>=|\[\]]|::|\bdeprecated\b")
@@ -26,43 +25,32 @@ _FOREIGN = re.compile(r"[`\\*_{}<>=|\[\]]|::|\bdeprecated\b")
 
 def sentences(libraries: Sequence[str] = LIBRARIES) -> list[tuple[str, str]]:
     """Different first sentences, each with its library, in an order that is always the same."""
-    firsts = ((_first_sentence(docstring.split("\n\n")[0]), library) for docstring, library in _docstrings(libraries))
-    return _drawn((text, library) for text, library in firsts if _is_english(text, _FEWEST_WORDS, _MOST_WORDS))
+    return _drawn(libraries, lambda text: [re.split(r"(?<=[.!?])\s", _line(text.split("\n\n")[0]))[0]], 6, 30)
 
 
 def paragraphs(libraries: Sequence[str] = LIBRARIES) -> list[tuple[str, str]]:
-    """The same of whole paragraphs, of 20 to 200 words."""
-    whole = (
-        (" ".join(paragraph.split()), library)
-        for docstring, library in _docstrings(libraries)
-        for paragraph in docstring.split("\n\n")
-    )
-    return _drawn((text, library) for text, library in whole if _is_english(text, _MOST_WORDS - 10, 200))
+    """The same of whole paragraphs."""
+    return _drawn(libraries, lambda text: [_line(paragraph) for paragraph in text.split("\n\n")], 20, 200)
 
 
-def _drawn(texts: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def _line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _drawn(
+    libraries: Sequence[str], parts: Callable[[str], list[str]], fewest: int, most: int
+) -> list[tuple[str, str]]:
+    """Parts of docstrings that are English and have so many words."""
+    site = Path(sysconfig.get_paths()["purelib"])
     distinct: dict[str, str] = {}
-    for text, library in texts:
-        distinct.setdefault(text, library)
+    for library in libraries:
+        for path in sorted((site / library).rglob("*.py")):
+            for text in (part for docstring in _of_file(path) for part in parts(docstring)):
+                if text.endswith(".") and fewest <= len(text.split()) <= most and not _FOREIGN.search(text):
+                    distinct.setdefault(text, library)
     shuffled = sorted(distinct.items())
     random.Random(_SEED).shuffle(shuffled)
     return shuffled
-
-
-def _first_sentence(paragraph: str) -> str:
-    return re.split(r"(?<=[.!?])\s", " ".join(paragraph.split()))[0]
-
-
-def _is_english(text: str, fewest: int, most: int) -> bool:
-    return text.endswith(".") and fewest <= len(text.split()) <= most and not _FOREIGN.search(text)
-
-
-def _docstrings(libraries: Sequence[str]) -> Iterator[tuple[str, str]]:
-    site = Path(sysconfig.get_paths()["purelib"])
-    for library in libraries:
-        for path in sorted((site / library).rglob("*.py")):
-            for docstring in _of_file(path):
-                yield docstring, library
 
 
 def _of_file(path: Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from bench import markdown
 from bench.batches import FULL
 from bench.goals import Goal, MemoryVerdict, Verdict, memory_verdicts, parity_passes, verdicts
+from bench.markdown import milliseconds
 from bench.results import ModelResult, Results, SystemResult, TimingResult
 from bench.systems import STRATEGIES, name
 
@@ -40,12 +41,19 @@ def document(results: Results, workloads: Sequence[str]) -> str:
     parts += _named("Not measured:", results.unmeasured)
     for model in results.models:
         parts += [f"## {model.name}", *_conditions(model, workloads), *verdict_section(model)]
-        if model.calls:
-            parts += ["### Parity with PyTorch fp32", _parity(model)]
-            parts += ["### Milliseconds of single calls, alone: p50, p99 (calls)", _single_calls(model, workloads)]
+        if model.rates:
+            fails = {True: "", False: " **fails**"}
+            rows = [[s.name, f"{s.smallest_cosine:.7f}{fails[parity_passes(s)]}"] for s in model.systems]
+            parts += ["### Parity with PyTorch fp32", markdown.table(["system", "smallest row cosine"], rows)]
         parts += _speed(model, workloads) if model.timings else []
-        parts += ["### Memory", _memory(model)] if model.memory else []
-        parts += ["### Texts to vectors, tokenising included", _encode(model)] if model.encode else []
+        if model.memory:
+            rows = [[m.label, m.strategy or "either", m.workload, markdown.mib(m.increase_bytes)] for m in model.memory]
+            heads = ["system", "strategy", "rows x tokens", "peak above the start, MiB"]
+            parts += ["### Memory", markdown.table(heads, rows)]
+        if model.encode:
+            rows = [[e.label, e.strategy, milliseconds(e.latency_ms), markdown.ratio(e.speedup)] for e in model.encode]
+            heads = ["`encode` of 32 texts", "strategy", "ms", "x over sentence-transformers"]
+            parts += ["### Texts to vectors, tokenising included", markdown.table(heads, rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -147,7 +155,7 @@ def _speed(model: ModelResult, workloads: Sequence[str]) -> list[str]:
 
     parts = []
     for strategy in strategies:
-        latencies = matrix(strategy, lambda _, timing: markdown.milliseconds(timing.latency_ms))
+        latencies = matrix(strategy, lambda _, timing: milliseconds(timing.latency_ms))
         parts += [f"### Milliseconds, {strategy}", latencies]
     dtypes = dict.fromkeys(s.dtype for s in model.systems)
     rates = {dtype: product for dtype in dtypes if (product := product_gflops(model, dtype)) is not None}
@@ -157,48 +165,20 @@ def _speed(model: ModelResult, workloads: Sequence[str]) -> list[str]:
     for strategy in strategies:
         parts += [f"{strategy}:", matrix(strategy, lambda system, timing: rate(model, system, timing))]
     if model.rates:
-        parts.append("### Texts a second")
-        parts += [matrix(strategy, lambda _, t: markdown.number(_texts_per_s(model, t))) for strategy in strategies]
+        parts.append("### Texts a second; milliseconds of nine calls in ten")
+        parts += [matrix(strategy, lambda _, timing: _on_gpu(model, timing)) for strategy in strategies]
     return parts
 
 
-def _texts_per_s(model: ModelResult, timing: TimingResult) -> float:
-    return model.workload(timing.workload).rows / timing.latency_ms.median * _MS
+def _on_gpu(model: ModelResult, timing: TimingResult) -> str:
+    texts_per_s = model.workload(timing.workload).rows / timing.latency_ms.median * _MS
+    return f"{markdown.number(texts_per_s)}; {markdown.number(timing.p90_ms or 0.0)}"
 
 
-def _single_calls(model: ModelResult, workloads: Sequence[str]) -> str:
-    calls = {(c.system, c.workload): c for c in model.calls}
-
-    def cell(system: SystemResult, workload: str) -> str:
-        c = calls.get((system.name, workload))
-        return f"{markdown.number(c.p50_ms)}, {markdown.number(c.p99_ms)} ({c.calls})" if c else "not measured"
-
-    return _matrix(model.systems, workloads, cell, full_names=True)
-
-
-def _matrix(systems: Sequence[SystemResult], workloads: Sequence[str], cell: Cell, *, full_names: bool = False) -> str:
+def _matrix(systems: Sequence[SystemResult], workloads: Sequence[str], cell: Cell) -> str:
     """A row for each system, a column for each workload."""
-    rows = [[s.name if full_names else s.label, *(cell(s, w) for w in workloads)] for s in systems]
+    rows = [[s.label, *(cell(s, w) for w in workloads)] for s in systems]
     return markdown.table(["system", *workloads], rows)
-
-
-def _memory(model: ModelResult) -> str:
-    rows = [[m.label, m.strategy or "either", m.workload, markdown.mib(m.increase_bytes)] for m in model.memory]
-    return markdown.table(["system", "strategy", "rows x tokens", "peak above the start, MiB"], rows)
-
-
-def _encode(model: ModelResult) -> str:
-    rows = [[e.label, e.strategy, markdown.milliseconds(e.latency_ms), markdown.ratio(e.speedup)] for e in model.encode]
-    return markdown.table(["`encode` of 32 texts", "strategy", "ms", "x over sentence-transformers"], rows)
-
-
-def _parity(model: ModelResult) -> str:
-    rows = [
-        [s.name, f"{s.smallest_cosine:.7f}{'' if parity_passes(s) else ' **fails**'}"]
-        for s in model.systems
-        if s.smallest_cosine is not None
-    ]
-    return markdown.table(["system", "smallest row cosine"], rows)
 
 
 def _named(opening: str, reasons: Mapping[str, str]) -> list[str]:

@@ -10,8 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from bench.load_product import Product, product
-from bench.pooling import feeds, pooled
+from bench.beside_graphs import feeds, pooled, product
 from exporter.measure.protocol import Embed, Pooled
 from poolfold.sessions.ort import OnnxRuntimeSession
 
@@ -39,8 +38,8 @@ def load_ours(path: str, threads: int) -> Embed:
     return OnnxRuntimeSession(Path(path), threads=threads).run
 
 
-def load_product(path: str, hidden: int, threads: int) -> Product:
-    """The matrix products of `load_product.write_graph`."""
+def load_product(path: str, hidden: int, threads: int) -> Embed:
+    """The matrix products of `beside_graphs.write_graph`."""
     session = _session(path, threads)
     return product(hidden, lambda rows: session.run(None, {"rows": rows})[0])
 

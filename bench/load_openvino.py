@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from bench.load_product import Product, product
-from bench.pooling import feeds, pooled
-from exporter.measure.protocol import Pooled
+from bench.beside_graphs import feeds, pooled, product
+from exporter.measure.protocol import Embed, Pooled
 from poolfold.sessions.openvino import load_library
 
 openvino = load_library()  # without its telemetry
@@ -19,8 +18,8 @@ def load(path: str, precision: str, threads: int) -> Pooled:
     return pooled(lambda ids, mask: infer(feeds(names, ids, mask))["last_hidden_state"])
 
 
-def load_product(path: str, hidden: int, precision: str, threads: int) -> Product:
-    """The matrix products of `load_product.write_graph`."""
+def load_product(path: str, hidden: int, precision: str, threads: int) -> Embed:
+    """The matrix products of `beside_graphs.write_graph`."""
     _, infer = _compiled(path, precision, threads)
     return product(hidden, lambda rows: infer({"rows": rows})[0])
 

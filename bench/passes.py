@@ -17,7 +17,6 @@ from typing import Any
 import onnx_ir as ir
 
 from bench import batches
-from bench.merged_qkv import merge_qkv
 from bench.models import installed_minilm, random_bert
 from bench.turns import to_stderr
 from exporter.measure.interleave import measure
@@ -71,15 +70,12 @@ def variants(encoder: ir.Model, head: Head) -> dict[str, ir.Model]:
     prepare_encoder(prepared)
     kitchen = Kitchen(prepared, head)
     mean, cls = (fold_strategy(kitchen, parse_strategy(name)).forms for name in ("mean", "cls"))
-    merged = mean[Form.PLAIN].clone()
-    merge_qkv(merged)
     return {
         "mean: as traced": folded(encoder, "mean"),
         "mean: constant shapes": folded(shapes, "mean"),
         "mean: canonical mask": folded(masked, "mean"),
         "mean: look-ups and sums (plain)": mean[Form.PLAIN],
         "mean: padding-free": mean[Form.PADDING_FREE],
-        "mean: Q, K, V as one product (left out)": merged,
         "cls: as traced": folded(encoder, "cls"),
         "cls: without push-down": folded(prepared, "cls"),
         "cls: row push-down (plain)": cls[Form.PLAIN],

@@ -48,23 +48,14 @@ class WorkloadResult(Record, frozen=True):
 
 
 class TimingResult(Record, frozen=True):
-    """A system on a workload, in turns: milliseconds of each round, in order, and their quartiles."""
+    """A system on a workload, in turns: milliseconds of each round, their quartiles; on a GPU `p90_ms` of all calls."""
 
     system: str
     workload: str
     calls_per_window: int
     windows_ms: tuple[float, ...]
     latency_ms: Quartiles
-
-
-class CallsResult(Record, frozen=True):
-    """Single calls of a system that is alone on a GPU, in milliseconds."""
-
-    system: str
-    workload: str
-    calls: int
-    p50_ms: float
-    p99_ms: float
+    p90_ms: float | None = None
 
 
 class MemoryResult(Record, frozen=True):
@@ -115,7 +106,6 @@ class ModelResult(Record, frozen=True):
     load_averages: tuple[float | None, float | None]
     rates: Mapping[str, Any] = {}
     tensorrt_rtx: str = ""
-    calls: tuple[CallsResult, ...] = ()
     failed: str = ""
 
     def timing(self, system: str, workload: str) -> TimingResult | None:

@@ -19,8 +19,7 @@ from exporter.measure.interleave import measure
 from exporter.measure.process import weigh
 from exporter.measure.report import Quartiles
 from exporter.measure.systems import System
-from exporter.measure.workloads import Workload, filled, ordinary_ids
-from poolfold.manifest import Manifest
+from exporter.measure.workloads import Workload
 from poolfold.verify import verify
 
 _SHAPES, _LARGEST = ("1x16", "1x128", "32x128", "32x256"), "32x256"
@@ -48,7 +47,9 @@ def measured(graph: Path, loads: list[Workload], threads: int, seconds: float) -
             }
             for shape in report.workloads
         },
-        f"mib_{_LARGEST}": {s.name: _mib(max(weigh(s, largest * 5, threads), key=lambda b: b or 0)) for s in systems},
+        f"mib_{_LARGEST}": {
+            s.name: round(max(b or 0 for b in weigh(s, largest * 5, threads)) / 2**20, 1) for s in systems
+        },
     }
 
 
@@ -56,15 +57,9 @@ def _rounded(value: Quartiles) -> list[float]:
     return [round(number, 3) for number in (value.q1, value.median, value.q3)]
 
 
-def _mib(size: int | None) -> float | None:
-    return None if size is None else round(size / 2**20, 1)
-
-
-def _workloads(directory: Path, manifest: Manifest) -> list[Workload]:
-    text, tokenizer = manifest.model.text, (directory / "tokenizer.json").read_text(encoding="utf-8")
-    ids = ordinary_ids(text, manifest.model.vocab_size, tokenizer)
-    shapes = {name: tuple(map(int, name.split("x"))) for name in _SHAPES}
-    return [Workload(name, (filled([n] * rows, ids, text, batches.seeded()),)) for name, (rows, n) in shapes.items()]
+def _mib(sizes: list[int | None]) -> float | None:
+    told = [size for size in sizes if size is not None]
+    return round(max(told) / 2**20, 1) if told else None
 
 
 def main() -> None:
@@ -75,7 +70,8 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=_RESULTS, help=f"default: {_RESULTS}")
     given = parser.parse_args()
     manifest, threads, load = verify(given.directory), cores(), load_average()
-    loads = _workloads(given.directory, manifest)
+    tokenizer = (given.directory / "tokenizer.json").read_text(encoding="utf-8")
+    loads = [batches.full(name, manifest.model.text, manifest.model.vocab_size, tokenizer) for name in _SHAPES]
     graphs = {
         graph.strategy: measured(given.directory / graph.path, loads, threads, given.seconds)
         for graph in manifest.graphs

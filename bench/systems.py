@@ -9,7 +9,7 @@ import importlib.util
 import os
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -96,25 +96,24 @@ def our_label(target: str, dtype: str, provider: str = "") -> str:
 
 
 def ours(
-    artifact: Path, target: str, dtype: str, provider: str, strategies: Sequence[str], baseline: str, missing: str = ""
+    artifact: Path, target: str, dtype: str, provider: str, strategies: Sequence[str], baseline: str
 ) -> list[Entry]:
     """Our artifact, each strategy in a process of its own as it is a graph of its own."""
     systems = [artifact_system(artifact, parse_strategy(s), dtype, target, provider=provider) for s in strategies]
     label = our_label(target, dtype, "" if provider == "cpu" else provider)
     return [
-        Entry(label, "ours", target, dtype, s.load, s.arguments, (s.strategy,), baseline, missing, dtype == "fp32")
+        Entry(label, "ours", target, dtype, s.load, s.arguments, (s.strategy,), baseline, weighed=dtype == "fp32")
         for s in systems
     ]
 
 
 def ours_on_processor(artifact: Path, threads: int, strategies: Sequence[str] = STRATEGIES) -> list[Entry]:
     """Our artifact on every target, or why it cannot be loaded."""
-    entries: list[Entry] = []
-    for target, dtype in OURS:
-        first = ours(artifact, target, dtype, "cpu", strategies, EAGER)[0]
-        missing = _why_ours_is_missing({**first.arguments, "threads": threads})
-        entries += ours(artifact, target, dtype, "cpu", strategies, EAGER, missing)
-    return entries
+    entries = [entry for target, dtype in OURS for entry in ours(artifact, target, dtype, "cpu", strategies, EAGER)]
+    why = {
+        e.label: _why_missing({**e.arguments, "threads": threads}) for e in entries if e.strategies == (strategies[0],)
+    }
+    return [replace(entry, missing=why[entry.label]) for entry in entries]
 
 
 def peers_on_processor(
@@ -131,27 +130,22 @@ def peers_on_processor(
         weighed, load = label == f"{plain} {runtime} fp32", f"bench.{module}:load"
         return Entry(label, "peer", runtime, dtype, load, arguments, STRATEGIES, EAGER, missing, weighed)
 
-    no_openvino, path = (_no_openvino(), str(graphs[plain])) if plain in graphs else (left_out, "")
+    no_openvino = _no_openvino() if plain in graphs else left_out
+    paths = {label: str(graphs.get(label, "")) for label in LEVELS}
+    optimum = [
+        entry(
+            f"{label} {ONNXRUNTIME} fp32", ONNXRUNTIME, "fp32", "load_onnxruntime", "" if path else left_out, path=path
+        )
+        for label, path in paths.items()
+    ] + [
+        entry(f"{plain} {OPENVINO} {d}", OPENVINO, d, "load_openvino", no_openvino, path=paths[plain], precision=p)
+        for d, p in _PRECISION.items()
+    ]
     return [
         entry(EAGER, PYTORCH, "fp32", "load_pytorch", folder=folder, compile_for=[]),
         entry(COMPILED, PYTORCH, "fp32", "load_pytorch", _no_compiler(), folder=folder, compile_for=shapes),
         entry("sentence-transformers", PYTORCH, "fp32", "load_sentence_transformers", folder=folder),
-        *(
-            entry(
-                *(f"{label} {ONNXRUNTIME} fp32", ONNXRUNTIME, "fp32", "load_onnxruntime"),
-                "" if label in graphs else left_out,
-                path=str(graphs.get(label, "")),
-            )
-            for label in LEVELS
-        ),
-        *(
-            entry(
-                *(f"{plain} {OPENVINO} {dtype}", OPENVINO, dtype, "load_openvino", no_openvino),
-                path=path,
-                precision=precision,
-            )
-            for dtype, precision in _PRECISION.items()
-        ),
+        *optimum,
     ]
 
 
@@ -164,7 +158,7 @@ def products(graph: Path, size: Size) -> list[Entry]:
 
     path, openvino = str(graph), "load_openvino:load_product"
     return [
-        entry(PYTORCH, "fp32", "load_product:load_pytorch", intermediate=size.intermediate),
+        entry(PYTORCH, "fp32", "beside_graphs:load_pytorch", intermediate=size.intermediate),
         entry(ONNXRUNTIME, "fp32", "load_onnxruntime:load_product", path=path),
         *(
             entry(OPENVINO, dtype, openvino, _no_openvino(), path=path, precision=precision)
@@ -194,7 +188,7 @@ def try_ours(arguments: Mapping[str, Any]) -> None:
     poolfold.load(**arguments).close()
 
 
-def _why_ours_is_missing(arguments: Mapping[str, Any]) -> str:
+def _why_missing(arguments: Mapping[str, Any]) -> str:
     with OwnProcess("bench.systems:try_ours", dict(arguments)) as process:
         try:
             process.result()

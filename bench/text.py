@@ -40,6 +40,7 @@ from poolfold.tokenise import Tokenizer
 RESULTS, README = Path("bench/results/text.json"), Path("README.md")
 BEGIN, END = "<!-- what `make bench-text` measured: begin -->", "<!-- what `make bench-text` measured: end -->"
 BASELINE = "sentence-transformers"
+_BUILD = Path("build/bench/text")
 _MEAN = "mean"
 _LIBRARIES = ("sklearn", "scipy", "networkx", "matplotlib")
 _BATCH, _FASTEMBED_BATCH = 32, 256
@@ -128,13 +129,9 @@ def kept(measured: Sequence[System], cosines: Mapping[str, float], report: Laten
 def readme_table(found: Mapping[str, Any]) -> str:
     """What stands between the markers of README.md."""
     rows = [
-        [
-            row["system"],
-            f"{row['texts_per_s']['median']:.0f} [{row['texts_per_s']['q1']:.0f}, {row['texts_per_s']['q3']:.0f}]",
-            f"{row['speedup']['median']:.2f}x",
-            markdown.mib(row["increase_bytes"]),
-        ]
+        [row["system"], f"{median:.0f} [{q1:.0f}, {q3:.0f}]", f"{row['speedup']['median']:.2f}x", mib]
         for row in sorted(found["systems"], key=lambda row: -row["texts_per_s"]["median"])
+        for (q1, median, q3), mib in [(row["texts_per_s"].values(), markdown.mib(row["increase_bytes"]))]
     ]
     texts, environment = found["texts"], found["environment"]
     told = (
@@ -164,29 +161,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", type=int, default=1200, help="how many; fewer are not kept (default: 1200)")
     parser.add_argument("--seconds", type=float, default=300, help="for the windows (default: 300)")
-    parser.add_argument("--build", type=Path, default=Path("build/bench/text"), help="default: build/bench/text")
-    parser.add_argument("--render", action="store_true", help="measure nothing, write README's table again")
     given = parser.parse_args()
-    whole = given.texts == parser.get_default("texts")
-    results = RESULTS if whole or given.render else given.build / RESULTS.name
-    if not given.render:
-        found = _measured(given.texts, given.seconds, given.build)
-        results.write_text(json.dumps(found, indent=1) + "\n")
-    table = readme_table(json.loads(results.read_text()))
-    if results == RESULTS:
-        markdown.between(README, BEGIN, END, table)
-    print(table)
+    result = _measured(given.texts, given.seconds)
+    if given.texts >= parser.get_default("texts"):
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+        markdown.between(README, BEGIN, END, readme_table(result))
+    print(readme_table(result))
 
 
-def _measured(number: int, seconds: float, build: Path) -> dict[str, Any]:
+def _measured(number: int, seconds: float) -> dict[str, Any]:
     model, threads, busy = installed_minilm(), cores(), busy_share()
     spec = read_spec(Source("all-MiniLM-L6-v2", model, None))
     texts = [text for text, _ in paragraphs(_LIBRARIES)[:number]]
     lengths = [len(ids) for ids in Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size).ids(texts, "")]
     bin_folder = environment_of(FASTEMBED, Path("build/fastembed-venv"))
-    export = export_ours(model, build / "artifact", OURS, (_MEAN,))
-    peer = _fastembed_folder(model, build / "fastembed", spec.text.max_seq_length)
-    measured, missing = systems(model, build / "artifact", peer, str(bin_folder / "python"), texts, threads)
+    export = export_ours(model, _BUILD / "artifact", OURS, (_MEAN,))
+    peer = _fastembed_folder(model, _BUILD / "fastembed", spec.text.max_seq_length)
+    measured, missing = systems(model, _BUILD / "artifact", peer, str(bin_folder / "python"), texts, threads)
     cosines = smallest_cosines(measured, threads)
     report = timed(measured, len(texts), threads, seconds)
     return {

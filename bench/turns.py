@@ -79,6 +79,7 @@ def in_turns(
             calls_per_window=t.calls_per_window,
             windows_ms=tuple(round(ms, 5) for ms in t.windows_ms),
             latency_ms=t.latency_ms,
+            p90_ms=t.p90_ms if result.rates else None,
         )
         for t in report.timings
     ]

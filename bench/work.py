@@ -49,5 +49,5 @@ def useful_flops(lengths: Iterable[int], size: Size, strategy: str) -> int:
 
 
 def product_flops(tokens: int, size: Size) -> int:
-    """Operations of the two products of `load_product` on this many rows."""
+    """Operations of the two products of `beside_graphs` on this many rows."""
     return 4 * tokens * size.hidden * size.intermediate

@@ -10,19 +10,18 @@ import argparse
 import shlex
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
 
 from bench import batches, models
 from bench.document import document, verdict_section
 from bench.exports import Exported, export_ours
 from bench.goals import parity_passes
 from bench.gpu.probe import Probed, alone, probe
-from bench.results import CallsResult, ModelResult, Results, write
+from bench.results import ModelResult, Results, write
 from bench.systems import COMPILED, CPU, CUDA, RTX, STRATEGIES, Entry, Setting, on_gpu
 from bench.turns import begun, in_turns, memory_result, system_results
 from bench.work import size_of
@@ -30,7 +29,6 @@ from exporter.host.child_process import OwnProcess
 from exporter.host.environment import busy_share, cores, environment
 from exporter.measure.interleave import PAUSE_S
 from exporter.measure.process import in_words
-from exporter.measure.workloads import Workload
 from exporter.model.checkpoint.read import read_spec
 from exporter.spec.model import Source
 from poolfold.errors import CheckFailed, PoolfoldError
@@ -173,7 +171,7 @@ class Run:
                     raise CheckFailed(f"{entry.label}, which all are compared with, does not run: {outcome}")
             else:
                 present.append(entry)
-            result, told = _with(result, entry, workloads, outcome)
+            result, told = _with(result, entry, outcome)
             self._say(named, f"{entry.systems()[0].name}: {told}")
             if entry.runtime == RTX and result.tensorrt_rtx == _UNTRIED:
                 self._say(named, f"does tensorrt-rtx load and run our engine on this card? It {told}")
@@ -189,25 +187,17 @@ class Run:
         self._keep_model(named, result)
 
 
-def _with(
-    result: ModelResult, entry: Entry, workloads: Sequence[Workload], outcome: tuple[Probed, float] | str
-) -> tuple[ModelResult, str]:
+def _with(result: ModelResult, entry: Entry, outcome: tuple[Probed, float] | str) -> tuple[ModelResult, str]:
     """The results with what a system gave alone, or why it does not run; and the same in words."""
     (system,) = system_results(entry)
     if isinstance(outcome, str):
         missing = {**result.missing, system.name: outcome}
         return msgspec.structs.replace(result, missing=missing), f"does not run: {outcome}"
     probed, cosine = outcome
-    calls = [
-        CallsResult(system=system.name, workload=workload.name, calls=len(ms), p50_ms=middle, p99_ms=worst)
-        for workload, ms in zip(workloads, probed.calls_ms, strict=True)
-        for middle, worst in [map(float, np.percentile(ms, [50, 99]))]
-    ]
     changed = msgspec.structs.replace(
         result,
         systems=(*result.systems, msgspec.structs.replace(system, smallest_cosine=cosine)),
         memory=(*result.memory, memory_result(entry, "all", probed.increase_bytes)),
-        calls=(*result.calls, *calls),
     )
     return changed, f"runs; smallest row cosine {cosine:.6f}"
 

@@ -1,12 +1,10 @@
-"""One system alone in a process: whether it runs, its vectors, single calls, and the peak of its memory.
+"""One system alone in a process: whether it runs, its vectors, and the peak of its memory.
 
-What does not run is refused in the words of whoever refused it. Windows against other systems come later; a 99th
-percentile needs many calls, and memory a process that holds nothing else.
+What does not run is refused in the words of whoever refused it. Windows against other systems come later.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -19,25 +17,20 @@ from bench.systems import Entry
 from exporter.host.child_process import OwnProcess
 from exporter.measure import worker
 from exporter.measure.process import in_words
-from exporter.measure.protocol import Pooled, Run
 from exporter.measure.workloads import Batch, Workload
 
 LEAST_S = 5.0
 """With less time left a system is not tried."""
-_CALLS_S, _LONG_CALL_S = 0.4, 1.0
-_LEAST_CALLS, _MOST_CALLS = 3, 200
 
 
 class Probed(NamedTuple):
     """What a probe gave.
 
     vectors: of each workload, float32 [rows, dim].
-    calls_ms: of each workload, milliseconds of each call, back to back, after at least one other.
     increase_bytes: the peak of memory above what was in use before; None where the machine does not tell.
     """
 
     vectors: list[npt.NDArray[np.float32]]
-    calls_ms: list[list[float]]
     increase_bytes: int | None
 
 
@@ -72,23 +65,4 @@ def run(load: str, arguments: Mapping[str, Any], threads: int, batches: Sequence
     """What the process runs."""
     with watch(device) as increase_bytes:
         _, system = worker.load(load, arguments, threads)
-        vectors = [np.asarray(system.forward(*batch)) for batch in batches]
-        increase = increase_bytes()
-    # The watch is over: its thread would disturb the calls. Every shape has been met.
-    return Probed(vectors, [_single_calls(system, batch) for batch in batches], increase)
-
-
-def calls(call_s: float) -> int:
-    """How often to repeat a call that takes so long."""
-    return min(_MOST_CALLS, max(_LEAST_CALLS, math.ceil(_CALLS_S / call_s)))
-
-
-def _single_calls(system: Pooled, batch: Batch) -> list[float]:
-    """Milliseconds of each call; a long one needs no warm-up beside the one that every shape has had."""
-    seconds = worker.run(system, Run([batch], 0, 1)).seconds
-    if seconds[0] > _LONG_CALL_S:
-        seconds += worker.run(system, Run([batch], 0, _LEAST_CALLS - 1)).seconds
-    else:
-        (call_s,) = worker.run(system, Run([batch], 0, 1)).seconds
-        seconds = worker.run(system, Run([batch], 0, calls(call_s))).seconds
-    return [s * 1e3 for s in seconds]
+        return Probed([np.asarray(system.forward(*batch)) for batch in batches], increase_bytes())

@@ -17,10 +17,10 @@ import msgspec
 
 from bench import batches, markdown, models
 from bench.batches import ON_PROCESSOR
+from bench.beside_graphs import write_graph
 from bench.document import document
 from bench.exports import OPTIMUM, environment_of, export_optimum, export_ours, versions
 from bench.goals import BEST, Verdict, comparisons, verdicts
-from bench.load_product import write_graph
 from bench.results import ModelResult, Results, read, write
 from bench.systems import DTYPES, OURS, STRATEGIES, Entry, name, ours_on_processor, peers_on_processor, products
 from bench.turns import Say, begun, in_turns, memory_result
@@ -123,7 +123,7 @@ def measure_model(model: models.Model, venv: Path | None, threads: int, say: Say
     say(f"loading {len(present)} processes; torch.compile compiles")
     result = begun(model.name, size, command, workloads, missing)
     result = in_turns(result, present, workloads, threads=threads, seconds=model.seconds, say=say)
-    weighed, largest = [entry for entry in present if entry.weighed], batches.largest(spec)
+    weighed, largest = [entry for entry in present if entry.weighed], batches.timed(spec, [batches.LARGEST])[0]
     say(f"memory of one large batch, {len(weighed)} processes one after another")
     memory = [memory_result(e, largest.name, weigh(e.systems()[0], [largest], threads)[0]) for e in weighed]
     return msgspec.structs.replace(result, memory=tuple(memory))

@@ -3,7 +3,6 @@
 from bench import goals
 from bench.batches import ON_GPU, ON_PROCESSOR
 from bench.results import (
-    CallsResult,
     EncodeResult,
     MemoryResult,
     ModelResult,
@@ -36,7 +35,7 @@ def system(label, side, runtime, dtype, strategy, **more):
 def timing(system, workload, windows):
     latency = quartiles(windows)
     return TimingResult(
-        system=system, workload=workload, calls_per_window=1, windows_ms=tuple(windows), latency_ms=latency
+        system=system, workload=workload, calls_per_window=1, windows_ms=tuple(windows), latency_ms=latency, p90_ms=2.5
     )
 
 
@@ -102,9 +101,6 @@ def gpu_model(
         systems, ON_GPU, lambda s, w: windows(s.label, w), layers=6, missing=missing, timed=timed, failed=failed,
         memory=[(s.label, s.runtime, s.side, s.strategy, 300) for s in systems], encode=(),
         rates={"dtype": "fp16", "flops": 1e12, "bytes": 1e9}, tensorrt_rtx="runs; smallest row cosine 0.999900",
-        calls=tuple(
-            CallsResult(system=s.name, workload=w, calls=200, p50_ms=1.5, p99_ms=2.5) for s in systems for w in ON_GPU
-        ),
     )  # fmt: skip
 
 

@@ -37,8 +37,7 @@ def test_rates_are_shares_of_the_cards_own():
     # 2e9 operations in 2 ms are 1e12 a second of 1e12.
     assert f"| {RTX} |{' 1e+03 (100%) |' * 5}" in text
     # 32 texts in 2 ms.
-    assert f"| {RTX} |{' 16000 |' * 5}" in text
-    assert f"| {RTX}, mean |{' 1.5, 2.5 (200) |' * 5}" in text
+    assert f"| {RTX} |{' 16000; 2.5 |' * 5}" in text
     assert f"| {RTX}, mean | 0.9999000 |" in text
     assert f"| {RTX} | mean | 32x512 | 300 |" in text
 

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench import load_pytorch, load_sentence_transformers, pooling
+from bench import beside_graphs, load_pytorch, load_sentence_transformers
+from bench.beside_graphs import load_pytorch as load_product
+from bench.beside_graphs import product, weights, write_graph
 from bench.load_onnxruntime import load_product as load_onnxruntime_product
-from bench.load_product import load_pytorch as load_product
-from bench.load_product import product, weights, write_graph
 from graphs.pooling.strategy import parse_strategy
 from graphs.pooling.strategy import pool as exact_pool
 from tests.models import HIDDEN, tiny_checkpoint
@@ -18,7 +18,7 @@ IDS = np.where(MASK == 1, np.arange(5, 20).reshape(3, 5), 0)
 @pytest.mark.parametrize("strategy", ["cls", "mean"])
 def test_numpy_pooling_is_the_strategy_scaled_to_unit_length(strategy):
     hidden = np.random.default_rng(0).standard_normal((3, 5, 8), dtype=np.float32)
-    vectors = pooling.POOLS[strategy](hidden, MASK)
+    vectors = beside_graphs.POOLS[strategy](hidden, MASK)
     exact = exact_pool(hidden, MASK, parse_strategy(strategy))
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, exact / np.linalg.norm(exact, axis=1, keepdims=True), atol=1e-6)
