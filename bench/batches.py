@@ -1,7 +1,5 @@
 """The batches that are timed, and those whose memory is measured. Every text is of random ordinary tokens."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np
@@ -40,10 +38,10 @@ def timed(spec: ModelSpec, names: Sequence[str]) -> tuple[Workload, ...]:
 
     def workload(name: str) -> Workload:
         shape, _, kind = name.partition(" ")
-        rows, tokens = map(int, shape.split("x"))
-        lengths = ragged[rows] if kind else [tokens] * rows
+        if not kind:
+            return full(name, spec.text, spec.vocab_size, spec.tokenizer_json)
         # The same texts whether sorted or not.
-        batch = filled(lengths, ordinary, spec.text, np.random.default_rng(_SEED))
+        batch = filled(ragged[int(shape.split("x")[0])], ordinary, spec.text, np.random.default_rng(_SEED))
         return Workload(name, _sorted(batch) if kind == "sorted" else (batch,))
 
     return tuple(sorted((workload(name) for name in names), key=lambda w: w.tokens))

@@ -9,8 +9,6 @@ For each batch, `[tokens, hidden] x [hidden, intermediate]` and `[tokens, interm
 constant weights: the largest and most frequent products of a transformer, in the shapes that it has, padding included.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection
 from pathlib import Path
 

@@ -6,8 +6,6 @@ One domain, and a narrow one: what is learnt from it may not carry to others, wh
 pinned versions of constraints.txt give the same texts.
 """
 
-from __future__ import annotations
-
 import argparse
 import ast
 import random

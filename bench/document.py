@@ -1,7 +1,5 @@
 """Results as a document, bench/results/peers.md and gpu.md. Says only what follows from the results."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 
 from bench import markdown
@@ -135,10 +133,6 @@ def _conditions(model: ModelResult, workloads: Sequence[str]) -> list[str]:
         for w in map(model.workload, workloads)
     ]
     parts = [f"{shape}; {took}. Our artifact: `{model.export}`"]
-    if model.rates:
-        product, copy = model.rates["flops"] / 1e12, model.rates["bytes"] / 1e9
-        rates = f"product gave {product:.3g} TFLOP/s and a large copy {copy:.4g} GB/s."
-        parts.append(f"In this run a large {model.rates['dtype']} {rates}")
     parts += [markdown.table(heads, rows), *_named("Not measured:", model.missing)]
     return [*parts, f"The windows failed: {model.failed}"] if model.failed else parts
 

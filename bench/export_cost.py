@@ -2,26 +2,32 @@
 
 poolfold makes far more of it: two strategies, fp32 and fp16 graphs, a TensorRT-RTX engine for each strategy, and the
 validation of all; the peer one fp32 graph without pooling. Method and reading: bench/README.md.
-"""
 
-from __future__ import annotations
+A new process counts the memory of the one that started it until it becomes its own program: a peak is never below that
+of this one.
+"""
 
 import argparse
 import json
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
+import threading
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, dataclass
 from operator import le, lt, truediv
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench import markdown
 from bench.exports import OPTIMUM, environment_of, versions
 from bench.models import installed_minilm
-from bench.process_cost import Cost, run
 from exporter.host.environment import environment, load_average
 from exporter.measure.interleave import take_turns
 from exporter.measure.report import quartiles
@@ -35,6 +41,71 @@ _FIGURES = {
     "second_strategy": "what a second strategy adds, over the first",
 }
 _WALL_LIMIT, _MEMORY_LIMIT, _SECOND_LIMIT = 2.0, 8.0, 0.2
+
+_RESULTS = Path("bench/results/export_cost.json")
+_SAMPLE_S = 0.1
+_KIB = 1024
+
+
+@dataclass(frozen=True)
+class Cost:
+    """A process that ran.
+
+    wall_s: from its start to its end, seconds.
+    peak_process_bytes: peak resident memory of the largest single process among it and the children it waited for;
+        exact, since the kernel keeps it.
+    peak_tree_bytes: peak of the sum over it and its descendants, from samples every 0.1 s, so a short peak of several
+        together may be missed; pages that two of them share count twice. Never below `peak_process_bytes`.
+    """
+
+    wall_s: float
+    peak_process_bytes: int
+    peak_tree_bytes: int
+
+
+def run(command: Sequence[str], environment: Mapping[str, str], log: Path) -> Cost:
+    """Run a command to its end, on Linux, in this whole environment; what it writes goes to the log.
+
+    Raises:
+        RuntimeError: it did not end with code 0; the message has the end of the log.
+    """
+    ended: list[tuple[float, int, int]] = []
+
+    def wait() -> None:
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)  # else Popen would look for a process that is gone
+        ended.append((time.perf_counter(), process.returncode, usage.ru_maxrss * _KIB))
+
+    with log.open("wb") as output:
+        start = time.perf_counter()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment)
+        waiter = threading.Thread(target=wait)
+        waiter.start()
+        sampled = 0
+        try:
+            while waiter.is_alive():
+                sampled = max(sampled, _tree_bytes(process.pid))
+                waiter.join(_SAMPLE_S)
+        except BaseException:
+            os.kill(process.pid, 9)
+            waiter.join()
+            raise
+    ((end, code, peak),) = ended
+    if code != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise RuntimeError(f"`{' '.join(command)}` ended with code {code}, expected 0. The end of its output:\n{tail}")
+    return Cost(end - start, peak, max(peak, sampled))
+
+
+def _tree_bytes(pid: int) -> int:
+    """Resident memory of a process and its descendants now, in bytes; those that just ended count nothing."""
+    total = 0
+    with suppress(psutil.NoSuchProcess):
+        process = psutil.Process(pid)
+        for member in [process, *process.children(recursive=True)]:
+            with suppress(psutil.NoSuchProcess):
+                total += member.memory_info().rss
+    return total
 
 
 def commands(model: Path, out: Path, ours: Path, peer: Path) -> dict[str, list[str]]:
@@ -131,7 +202,6 @@ def main() -> int:
     arguments.add_argument("--model", type=Path, help="a checkpoint in safetensors, fp32 (default: all-MiniLM-L6-v2)")
     arguments.add_argument("--rounds", type=int, default=5, help="rounds that count (default: 5)")
     arguments.add_argument("--peer-venv", type=Path, default=Path("build/peer-venv"), help="default: build/peer-venv")
-    arguments.add_argument("--output", type=Path, default=Path("bench/results/export_cost.json"))
     given = arguments.parse_args()
     model = given.model or installed_minilm()
     peer = environment_of(OPTIMUM, given.peer_venv)
@@ -152,8 +222,7 @@ def main() -> int:
         "environment": {**environment(), "load_average_before": load_before, "load_average_after": load_average()},
         "peer_versions": versions(OPTIMUM, peer),
     }
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(result, indent=2) + "\n")
+    _RESULTS.write_text(json.dumps(result, indent=2) + "\n")
     print(table(found))
     return 0 if all(found[key]["within"] for key in _FIGURES) else 1
 

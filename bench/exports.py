@@ -4,8 +4,6 @@ Ours is made anew each time, by the command that users run. The peers' graphs de
 checkpoint alone, and are kept from run to run.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import shlex
@@ -22,7 +20,7 @@ from exporter.targets import availability
 LEVELS = {"optimum": (), "optimum O2": ("--optimize", "O2"), "optimum O3": ("--optimize", "O3")}
 """optimum's exports by label: the options of each."""
 
-_INSTALLED = "poolfold-peer.json"
+_MARKER = "poolfold-peer.json"
 
 
 @dataclass(frozen=True)
@@ -51,7 +49,7 @@ def environment_of(wanted: Environment, folder: Path) -> Path:
     Returns:
         Its bin folder.
     """
-    marker = folder / _INSTALLED
+    marker = folder / _MARKER
     if not marker.is_file() or json.loads(marker.read_text()) != [list(step) for step in wanted.steps]:
         print(f"making a peer's environment in {folder}", file=sys.stderr)
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
@@ -66,9 +64,6 @@ def versions(wanted: Environment, bin_folder: Path) -> dict[str, str]:
     listed = subprocess.run([str(bin_folder / "pip"), "list", "--format", "json"], check=True, capture_output=True)
     installed = {entry["name"]: entry["version"] for entry in json.loads(listed.stdout)}
     return {name: version for name, version in installed.items() if name in wanted.told}
-
-
-_MARKER = "made-by.json"
 
 
 class Exported(NamedTuple):

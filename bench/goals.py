@@ -6,10 +6,9 @@ runtime, PyTorch counting in every one, and the best of our targets against the 
 ours and the best of them against one peer. Vectors that fail parity reach nothing.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,8 +60,7 @@ class Verdict:
         return None if self.ratio is None else self.ratio.median >= self.goal.least
 
 
-@dataclass(frozen=True)
-class MemoryVerdict:
+class MemoryVerdict(NamedTuple):
     """`smaller` should need less memory than `larger`; increases in bytes, None where not measured."""
 
     smaller: str
@@ -73,8 +71,8 @@ class MemoryVerdict:
     @property
     def reached(self) -> bool | None:
         """None where it was not measured."""
-        sizes = (self.smaller_bytes, self.larger_bytes)
-        return None if sizes[0] is None or sizes[1] is None else sizes[0] < sizes[1]
+        *_, less, more = self
+        return None if less is None or more is None else less < more
 
 
 def goals(layers: int) -> tuple[Goal, ...]:

@@ -1,7 +1,5 @@
 """In a worker: a peer's graph, a folded one, or the bare matrix product, in ONNX Runtime with its defaults."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """In a worker: a peer's graph, or the bare matrix product, in OpenVINO, tuned for latency; no copies in or out."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -4,8 +4,6 @@ On a GPU each call copies the ids there and the vectors back; the second copy wa
 has returned is over.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """In a worker: sentence-transformers on token ids, as all systems get them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

@@ -4,8 +4,6 @@ The batch that the worker is sent only tells how many rows to expect: the texts 
 imported with its load, since fastembed lives in an environment without the others.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any

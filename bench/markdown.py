@@ -1,7 +1,5 @@
 """Pieces of Markdown, and numbers as the documents write them."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 

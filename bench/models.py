@@ -3,8 +3,6 @@
 Speed depends on a model's shape and not on what its weights say, so that twelve layers need no download.
 """
 
-from __future__ import annotations
-
 import json
 import shutil
 from collections.abc import Mapping

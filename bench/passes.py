@@ -3,8 +3,6 @@
 Also how long the passes themselves take on graphs of 6, 12 and 24 layers. Method and reading: bench/README.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import tempfile

@@ -3,8 +3,6 @@
 Fields with a default are left out where they have it: those of a GPU's run are in its file alone.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -89,7 +87,7 @@ class ModelResult(Record, frozen=True):
     encode: of runs before `bench.text`, which times texts now; empty since.
     seconds: that loading, warming up and timing took.
     load_averages: before and after that.
-    rates: on a GPU: what a large matrix product in `dtype` and a large copy gave, `flops` and `bytes` a second.
+    rates: on a GPU: what a large matrix product in `dtype` gave, `flops` a second.
     tensorrt_rtx: does it load and run our engine on this GPU: that it runs, or the library's reason why not.
     """
 

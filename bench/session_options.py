@@ -5,8 +5,6 @@ peak memory of one large batch in a fresh process for each. Threads rest after e
 bench/results/session_options.json.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 from pathlib import Path
@@ -47,9 +45,7 @@ def measured(graph: Path, loads: list[Workload], threads: int, seconds: float) -
             }
             for shape in report.workloads
         },
-        f"mib_{_LARGEST}": {
-            s.name: round(max(b or 0 for b in weigh(s, largest * 5, threads)) / 2**20, 1) for s in systems
-        },
+        f"mib_{_LARGEST}": {s.name: _mib(weigh(s, largest * 5, threads)) for s in systems},
     }
 
 

@@ -3,8 +3,6 @@
 What cannot run on this machine is named with its reason, never left out in silence.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import os
 import shutil

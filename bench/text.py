@@ -5,8 +5,6 @@ vectors are held against sentence-transformers' before anything is timed: all do
 bench/results/text.json and README's table. Method and reading: bench/README.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import shutil

@@ -1,7 +1,5 @@
 """Systems in turns, for every program here: `exporter.measure`'s windows as results. One that dies is named."""
 
-from __future__ import annotations
-
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any

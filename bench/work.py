@@ -8,8 +8,6 @@ and values of every token, 2 s (2 h^2), and for one token alone the query, its a
 feed-forward, 2 (2 h^2 + 2 h i) + 4 s h. What a system computes beyond that is time and not work.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass

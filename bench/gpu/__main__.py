@@ -4,8 +4,6 @@ Ends with 0 when everything was measured that runs here (a goal that is missed i
 parity or a model could not be measured, 2 on bad usage, 3 without a GPU. bench/README.md tells the method.
 """
 
-from __future__ import annotations
-
 import argparse
 import shlex
 import sys
@@ -146,12 +144,11 @@ class Run:
             for entry in on_gpu(exact, model.checkpoint, artifact, strategies)
             if entry.label == exact.eager
         }
-        with OwnProcess("bench.gpu.card:rates", setting.device, setting.dtype) as process:
-            flops, per_s = process.result()
-        self._say(named, f"{setting.dtype} product {flops / 1e12:.3g} TFLOP/s, copy {per_s / 1e9:.4g} GB/s")
-        rates = {"dtype": setting.dtype, "flops": flops, "bytes": per_s}
+        with OwnProcess("bench.gpu.card:product_rate", setting.device, setting.dtype) as process:
+            flops = process.result()
+        self._say(named, f"{setting.dtype} product {flops / 1e12:.3g} TFLOP/s")
         result = begun(model.name, size, exported.command, workloads, {})
-        result = msgspec.structs.replace(result, rates=rates, tensorrt_rtx=_UNTRIED)
+        result = msgspec.structs.replace(result, rates={"dtype": setting.dtype, "flops": flops}, tensorrt_rtx=_UNTRIED)
         self._keep_model(named, result)
 
         weights = sum(path.stat().st_size for path in model.checkpoint.glob("*.safetensors"))

@@ -1,10 +1,8 @@
-"""The card: which it is, how fast it multiplies and copies, how much of its memory is taken.
+"""The card: which it is, how fast it multiplies, how much of its memory is taken.
 
-`describe` and `rates` import torch: call them in a process of their own. The rates are what PyTorch reaches with one
-large product and one large copy, the best of many, so that a share of them is never flattering.
+`describe` and `product_rate` import torch: call them in a process of their own. The rate is what PyTorch reaches with
+one large product, the best of many, so that a share of it is never flattering.
 """
-
-from __future__ import annotations
 
 import ctypes
 import sys
@@ -20,8 +18,7 @@ from exporter.measure.memory import peak_bytes, reset_peak, resident_bytes
 _DRIVER = Path("/proc/driver/nvidia/version")
 _WARM_UP_S, _MEASURE_S = 0.5, 1.0
 _CALLS = 10
-_SIZES = {"cuda": (8192, 1 << 30), "cpu": (512, 1 << 24)}
-"""By device: the side of the square matrices, and the bytes of the copied tensor."""
+_SIDES = {"cuda": 8192, "cpu": 512}
 _PERIOD_S = 0.002
 
 
@@ -44,22 +41,18 @@ def describe(device: str) -> dict[str, Any] | str:
     }
 
 
-def rates(device: str, dtype: str) -> tuple[float, float]:
-    """Operations a second of a square product, and bytes a second of a copy (read and written both count)."""
+def product_rate(device: str, dtype: str) -> float:
+    """Operations a second of a square product."""
     import torch
 
-    side, size = _SIZES[device]
+    side = _SIDES[device]
     kind = {"fp16": torch.float16, "fp32": torch.float32}[dtype]
     # A processor's calls are over when they return.
     synchronise = torch.cuda.synchronize if device == "cuda" else lambda: None
     with torch.inference_mode():
         left, right = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
         product = torch.empty_like(left)
-        multiply = best_seconds(lambda: torch.mm(left, right, out=product), synchronise)
-        source = torch.zeros(size, dtype=torch.uint8, device=device)
-        target = torch.empty_like(source)
-        copy = best_seconds(lambda: target.copy_(source), synchronise)
-    return 2 * side**3 / multiply, 2 * size / copy
+        return float(2 * side**3 / best_seconds(lambda: torch.mm(left, right, out=product), synchronise))
 
 
 def best_seconds(call: Callable[[], object], synchronise: Callable[[], None]) -> float:

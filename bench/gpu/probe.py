@@ -3,8 +3,6 @@
 What does not run is refused in the words of whoever refused it. Windows against other systems come later.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

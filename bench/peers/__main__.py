@@ -3,8 +3,6 @@
 It ends with 0 when everything was measured: a goal that is missed is a result. bench/README.md tells the method.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import sys

@@ -2,7 +2,7 @@ import time
 
 import pytest
 
-from bench.gpu.card import best_seconds, describe, rates
+from bench.gpu.card import best_seconds, describe, product_rate
 
 
 def test_the_best_group_counts(monkeypatch):
@@ -17,8 +17,6 @@ def test_the_wait_for_the_device_is_part_of_it(monkeypatch):
     assert best_seconds(lambda: None, lambda: time.sleep(0.02)) == pytest.approx(0.002, rel=0.5)
 
 
-def test_a_processor_multiplies_and_copies():
-    flops, per_s = rates("cpu", "fp32")
-    assert 1e8 < flops < 1e14
-    assert 1e7 < per_s < 1e13
+def test_a_processor_multiplies():
+    assert 1e8 < product_rate("cpu", "fp32") < 1e14
     assert describe("cpu")["name"] == "the processor"
