@@ -18,9 +18,8 @@ def load(folder: str, threads: int) -> Pooled:
     The modules behind the pooling are the checkpoint's own; the pooling is that of the strategy.
     """
     torch.set_num_threads(threads)
-    transformer, _, *behind = (
-        SentenceTransformer(folder, device="cpu", local_files_only=True).eval().requires_grad_(False)
-    )
+    modules: list[Any] = list(SentenceTransformer(folder, device="cpu", local_files_only=True).eval())
+    transformer, _, *behind = modules
 
     def forward(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> dict[str, Any]:
         features = {"input_ids": torch.from_numpy(input_ids), "attention_mask": torch.from_numpy(attention_mask)}
@@ -28,12 +27,12 @@ def load(folder: str, threads: int) -> Pooled:
             return dict(transformer(features))
 
     def pool(mode: str) -> Callable[[dict[str, Any], npt.NDArray[np.int64]], npt.NDArray[np.float32]]:
-        modules = [Pooling(transformer.get_embedding_dimension(), mode), *behind]
+        after = [Pooling(transformer.get_embedding_dimension(), mode), *behind]
 
         def run(features: dict[str, Any], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
             out = dict(features)
             with torch.inference_mode():
-                for module in modules:
+                for module in after:
                     out = module(out)
                 vectors: npt.NDArray[np.float32] = out["sentence_embedding"].numpy()
                 return vectors

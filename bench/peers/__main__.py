@@ -20,13 +20,12 @@ from bench.document import document
 from bench.exports import OPTIMUM, environment_of, export_optimum, export_ours, versions
 from bench.goals import BEST, Verdict, comparisons, verdicts
 from bench.results import ModelResult, Results, read, write
-from bench.systems import DTYPES, OURS, STRATEGIES, Entry, name, ours_on_processor, peers_on_processor, products
+from bench.systems import DTYPES, OURS, STRATEGIES, name, ours_on_processor, peers_on_processor, products
 from bench.turns import Say, begun, in_turns, memory_result
-from bench.work import Size, size_of
+from bench.work import size_of
 from exporter.host.environment import busy_share, cores, environment
 from exporter.measure.interleave import PAUSE_S
 from exporter.measure.process import weigh
-from exporter.measure.workloads import Workload
 from exporter.model.checkpoint.read import read_spec
 from exporter.spec.model import Source
 
@@ -111,8 +110,20 @@ def measure_model(model: models.Model, venv: Path | None, threads: int, say: Say
         CheckFailed: PyTorch's process, which everything is compared with, died or hung.
     """
     spec, size = read_spec(Source(model.name, model.checkpoint, None)), size_of(model.checkpoint)
-    workloads = batches.timed(spec, batches.ON_PROCESSOR)
-    command, entries = _entries(model, venv, threads, size, workloads, say)
+    workloads, artifact, product = (
+        batches.timed(spec, ON_PROCESSOR),
+        model.build / "artifact",
+        model.build / "product.onnx",
+    )
+    say("poolfold export; optimum's exports, unless they are kept from before")
+    command = export_ours(model.checkpoint, artifact, OURS, STRATEGIES).command
+    graphs = export_optimum(model.checkpoint, model.build, venv) if venv else {}
+    write_graph(product, size.hidden, size.intermediate)
+    entries = [
+        *peers_on_processor(model.checkpoint, graphs, batches.shapes(workloads), left_out="left out by --quick"),
+        *ours_on_processor(artifact, threads),
+        *products(product, size),
+    ]
     present = [entry for entry in entries if not entry.missing]
     missing = {entry.label: entry.missing for entry in entries if entry.missing}
     for label, reason in missing.items():
@@ -120,27 +131,12 @@ def measure_model(model: models.Model, venv: Path | None, threads: int, say: Say
 
     say(f"loading {len(present)} processes; torch.compile compiles")
     result = begun(model.name, size, command, workloads, missing)
-    result = in_turns(result, present, workloads, threads=threads, seconds=model.seconds, say=say)
-    weighed, largest = [entry for entry in present if entry.weighed], batches.timed(spec, [batches.LARGEST])[0]
+    result = in_turns(result, present, workloads, threads, model.seconds, say)
+    weighed = [entry for entry in present if entry.weighed]
+    (largest,) = batches.timed(spec, [batches.LARGEST])
     say(f"memory of one large batch, {len(weighed)} processes one after another")
     memory = [memory_result(e, largest.name, weigh(e.systems()[0], [largest], threads)[0]) for e in weighed]
     return msgspec.structs.replace(result, memory=tuple(memory))
-
-
-def _entries(
-    model: models.Model, venv: Path | None, threads: int, size: Size, workloads: tuple[Workload, ...], say: Say
-) -> tuple[str, list[Entry]]:
-    """Make what is to be measured: our export's command, and all of it."""
-    artifact, product = model.build / "artifact", model.build / "product.onnx"
-    say("poolfold export; optimum's exports, unless they are kept from before")
-    command = export_ours(model.checkpoint, artifact, OURS, STRATEGIES).command
-    graphs = export_optimum(model.checkpoint, model.build, venv) if venv else {}
-    write_graph(product, size.hidden, size.intermediate)
-    return command, [
-        *peers_on_processor(model.checkpoint, graphs, batches.shapes(workloads), left_out="left out by --quick"),
-        *ours_on_processor(artifact, threads),
-        *products(product, size),
-    ]
 
 
 def _parser() -> argparse.ArgumentParser:
