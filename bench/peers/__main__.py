@@ -3,31 +3,37 @@
 It ends with 0 when everything was measured: a goal that is missed is a result. bench/README.md tells the method.
 """
 
-from __future__ import annotations
-
 import argparse
 import dataclasses
 import sys
 import time
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
-from bench.optimum_venv import peer_environment, peer_versions
-from bench.peers import models
-from bench.peers.document import document
-from bench.peers.measuring import Settings, measure_model
-from bench.peers.results import Machine, Results, read, write
-from bench.peers.verdict_text import BEGIN, END, readme_block
+from bench import batches, markdown, models
+from bench.batches import ON_PROCESSOR
+from bench.beside_graphs import write_graph
+from bench.document import document
+from bench.exports import OPTIMUM, environment_of, export_optimum, export_ours, versions
+from bench.goals import BEST, Verdict, comparisons, verdicts
+from bench.results import ModelResult, Results, read, write
+from bench.systems import DTYPES, OURS, STRATEGIES, name, ours_on_processor, peers_on_processor, products
+from bench.turns import Say, begun, in_turns, memory_result
+from bench.work import size_of
 from exporter.host.environment import busy_share, cores, environment
 from exporter.measure.interleave import PAUSE_S
+from exporter.measure.process import weigh
+from exporter.model.checkpoint.read import read_spec
+from exporter.spec.model import Source
 
-_RESULTS = Path("bench/results")
-_README = Path("README.md")
+BEGIN, END = "<!-- what `make bench` measured: begin -->", "<!-- what `make bench` measured: end -->"
+_RESULTS, _README = Path("bench/results"), Path("README.md")
+_LIBRARY = "sentence-transformers"
 _SECONDS = 240
 """For the windows of a model given with --model."""
-_BUSY = 0.15
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -41,65 +47,96 @@ def main(arguments: list[str] | None = None) -> int:
     if results is None:
         print(f"{folder / 'peers.json'} does not exist; run without --render", file=sys.stderr)
         return 2
-    text = document(results)
+    text = document(results, ON_PROCESSOR)
     (folder / "peers.md").write_text(text)
     if folder == _RESULTS:
-        rewrite(_README, readme_block(results))
+        markdown.between(_README, BEGIN, END, readme_table(results))
     print(text)
     return 0
 
 
-def rewrite(readme: Path, block: str) -> None:
-    """Put the block between its markers.
+def readme_table(results: Results) -> str:
+    """What stands between the markers of README.md: our best against the fastest peer of all."""
+    rows = []
+    for model in results.models:
+        judged = {(v.goal.workload, v.goal.strategy, v.target): v for v in verdicts(model)}
+        targets = [target for target, _, _ in comparisons(model)]
+        # `best`, or the only target that has the precision.
+        best = {d: max((t for t in targets if t.endswith(f" {d}")), key=lambda t: t.startswith(BEST)) for d in DTYPES}
+        rows += [
+            [model.name, w, *(_cell(model, judged[w, s, best[dtype]]) for dtype in DTYPES for s in STRATEGIES)]
+            for w in ON_PROCESSOR
+        ]
+    return markdown.table(["model", "rows x tokens", *(f"{s}, {dtype}" for dtype in DTYPES for s in STRATEGIES)], rows)
 
-    Raises:
-        ValueError: a marker is not there.
-    """
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"{readme} has no {BEGIN} and {END} in it; put them where the table shall stand")
-    readme.write_text(before + block + after)
+
+def _cell(model: ModelResult, verdict: Verdict) -> str:
+    timing = model.timing(name(verdict.ours, verdict.goal.strategy), verdict.goal.workload)
+    if verdict.ratio is None or timing is None:
+        return "not measured"
+    return f"{verdict.ratio.median:.2f}x ({markdown.number(timing.latency_ms.median)} ms)"
 
 
 def _measure(given: argparse.Namespace) -> Results:
-    start = time.monotonic()
+    here: dict[str, Any] = environment()
+    start, busy, threads = time.monotonic(), busy_share(), given.threads or cores()
+    venv = None if given.quick else given.peer_venv
+    named = [models.given(folder, given.build, _SECONDS) for folder in given.model]
+    chosen = named or [models.minilm(given.build), models.bert_base(given.build)]
+    chosen = [dataclasses.replace(model, seconds=0) for model in chosen] if given.quick else chosen
 
-    def say(what: str) -> None:
-        print(f"{time.monotonic() - start:6.0f} s  {what}", file=sys.stderr, flush=True)
+    def measured(model: models.Model) -> ModelResult:
+        def say(what: str) -> None:
+            print(f"{time.monotonic() - start:6.0f} s  {model.name}: {what}", file=sys.stderr, flush=True)
 
-    machine, busy = msgspec.convert(environment(), Machine), busy_share()
-    if busy > _BUSY:
-        say(f"other programs use {busy:.0%} of this machine's processors: what follows is theirs as much as ours")
-    settings = Settings(None if given.quick else given.peer_venv, given.threads or cores())
+        return measure_model(model, venv, threads, say)
+
     return Results(
         command="make bench" if sys.argv[1:] == [] else f"python -m bench.peers {' '.join(sys.argv[1:])}",
-        threads=settings.threads,
+        threads=threads,
         busy=busy,
         pause_s=PAUSE_S,
-        environment=msgspec.structs.replace(machine, versions={**machine.versions, **_more_versions()}),
-        peer_versions={} if settings.venv is None else peer_versions(peer_environment(settings.venv)),
-        models=tuple(measure_model(model, settings, say) for model in _models(given)),
+        environment={**here, "versions": {**here["versions"], _LIBRARY: metadata.version(_LIBRARY)}},
+        peer_versions={} if venv is None else versions(OPTIMUM, environment_of(OPTIMUM, venv)),
+        models=tuple(measured(model) for model in chosen),
     )
 
 
-def _models(given: argparse.Namespace) -> list[models.Model]:
-    """The two, or those that were named; with --quick in the fewest rounds."""
-    build = given.build
-    named = [models.Model(folder.name, build / folder.name, folder, _SECONDS, texts=True) for folder in given.model]
-    chosen = named or [models.minilm(build), models.bert_base(build)]
-    return [dataclasses.replace(model, seconds=0) for model in chosen] if given.quick else chosen
+def measure_model(model: models.Model, venv: Path | None, threads: int, say: Say) -> ModelResult:
+    """Everything that is measured of one model; without optimum's environment its exports are left out.
 
+    Raises:
+        RuntimeError: an export failed.
+        CheckFailed: PyTorch's process, which everything is compared with, died or hung.
+    """
+    spec, size = read_spec(Source(model.name, model.checkpoint, None)), size_of(model.checkpoint)
+    workloads, artifact, product = (
+        batches.timed(spec, ON_PROCESSOR),
+        model.build / "artifact",
+        model.build / "product.onnx",
+    )
+    say("poolfold export; optimum's exports, unless they are kept from before")
+    command = export_ours(model.checkpoint, artifact, OURS, STRATEGIES).command
+    graphs = export_optimum(model.checkpoint, model.build, venv) if venv else {}
+    write_graph(product, size.hidden, size.intermediate)
+    entries = [
+        *peers_on_processor(model.checkpoint, graphs, batches.shapes(workloads), left_out="left out by --quick"),
+        *ours_on_processor(artifact, threads),
+        *products(product, size),
+    ]
+    present = [entry for entry in entries if not entry.missing]
+    missing = {entry.label: entry.missing for entry in entries if entry.missing}
+    for label, reason in missing.items():
+        say(f"without {label}: {reason}")
 
-def _more_versions() -> dict[str, str]:
-    """Of peers that live in this environment and are no part of poolfold's own."""
-    found = {}
-    for name in ("openvino", "sentence-transformers"):
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    say(f"loading {len(present)} processes; torch.compile compiles")
+    result = begun(model.name, size, command, workloads, missing)
+    result = in_turns(result, present, workloads, threads, model.seconds, say)
+    weighed = [entry for entry in present if entry.weighed]
+    (largest,) = batches.timed(spec, [batches.LARGEST])
+    say(f"memory of one large batch, {len(weighed)} processes one after another")
+    memory = [memory_result(e, largest.name, weigh(e.systems()[0], [largest], threads)[0]) for e in weighed]
+    return msgspec.structs.replace(result, memory=tuple(memory))
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -15,11 +15,10 @@ import numpy as np
 from exporter.comparison.entries import Entry
 from exporter.host.environment import cores
 from exporter.measure.interleave import measure
-from exporter.measure.process import LOAD_LIMIT_S, Worker
-from exporter.measure.protocol import Run
+from exporter.measure.process import weigh
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System, artifact_system
-from exporter.measure.workloads import Batch, Workload, ordinary_ids
+from exporter.measure.workloads import Workload, filled, ordinary_ids
 
 _LENGTHS = (16, 64, 128, 256, 512)
 _ALONE = (16, 128, 512)
@@ -90,7 +89,7 @@ def measure_cost(
     memory: dict[str, Mapping[int, float]] = {}
     for done, system in enumerate(systems):
         progress(done, len(systems), f"memory of {system.name}")
-        added_bytes = dict(zip(lengths, _weigh(system, batches, threads or cores()), strict=True))
+        added_bytes = dict(zip(lengths, weigh(system, batches, threads or cores()), strict=True))
         memory[system.name] = {
             length: round(added / 2**20, 1) for length, added in added_bytes.items() if added is not None
         }
@@ -115,24 +114,10 @@ def _limit(entries: Sequence[Entry]) -> int:
 def _workload(entries: Sequence[Entry], rows: int, length: int) -> Workload:
     """Full rows of random tokens that every model has: what they say changes nothing of the time."""
     first = entries[0]
-    vocab = min(entry.manifest.model.vocab_size for entry in entries)
+    text, vocab = first.manifest.model.text, min(entry.manifest.model.vocab_size for entry in entries)
     tokenizer = (first.artifact / "tokenizer.json").read_text(encoding="utf-8")
-    ids = ordinary_ids(first.manifest.model.text, vocab, tokenizer)
-    drawn = np.random.default_rng(0).choice(ids, size=(rows, length))
-    return Workload(f"{rows}x{length}", (Batch(drawn, np.ones_like(drawn)),))
-
-
-def _weigh(system: System, workloads: Sequence[Workload], threads: int) -> list[int | None]:
-    """Bytes that the model and one batch add to a fresh process, shortest batch first; None where unknown."""
-    added_bytes: list[int | None] = []
-    with Worker(system, threads) as worker:
-        worker.start_load()
-        before = worker.loaded().before_load_bytes
-        for workload in workloads:
-            batches = [(batch.input_ids.tolist(), batch.attention_mask.tolist()) for batch in workload.batches]
-            peak = worker.run(Run(batches, untimed=0, timed=1), LOAD_LIMIT_S).peak_bytes
-            added_bytes.append(None if before is None or peak is None else peak - before)
-    return added_bytes
+    ids = ordinary_ids(text, vocab, tokenizer)
+    return Workload(f"{rows}x{length}", (filled([length] * rows, ids, text, np.random.default_rng(0)),))
 
 
 def token_embeddings_system(graph: Path, folder: Path, strategy: str, width: int) -> System:

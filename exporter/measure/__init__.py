@@ -2,12 +2,12 @@
 
 workloads     the batches that are timed
 systems       what is timed: the model itself, pooled by a strategy, and graphs of the artifact
-interleave    `measure`: the systems take turns on every workload
+interleave    `measure`: the systems take turns on every workload; `take_turns`, for whatever else does
 schedule      how many rounds the time allows, and whose turn it is
 report        windows -> medians, quartiles, ratios
-process       a worker as its parent sees it
-worker        a worker, as it runs: `python -m exporter.measure.worker`
-protocol      what the two say to each other
+process       a worker as its parent sees it; `weigh`: what a system adds to a fresh process
+worker        a worker, as it runs, and the timing of a call
+protocol      what a worker is asked, and what it answers
 memory        resident memory of this process, and its peak
 load_pytorch, load_original, load_artifact, load_openvino, load_engine    what a worker loads
 artifact_latency   an artifact against the model it came from

@@ -5,10 +5,12 @@ One call at a time on the whole machine: while a system is timed the others slee
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from typing import TypeVar
 
 from exporter.host.environment import cores, environment, load_average
 from exporter.measure import report, schedule
@@ -25,6 +27,8 @@ PAUSE_S = 0.1
 _LONG_CALL_S = 1.0
 """A call this long warms up by itself: what the first one pays besides, memory and threads, is small beside it."""
 _ORDER_SEED = 0
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int, str], None]
 """`progress(done, total, what)`: warm-ups, then from zero again windows, done so far; what is being done."""
@@ -65,14 +69,12 @@ def measure(
         workers = [
             stack.enter_context(Worker(systems[places.index(place)], threads)) for place in range(max(places) + 1)
         ]
-        for worker in workers:
-            worker.start_load()
-        before_load = [worker.loaded().before_load_bytes for worker in workers]
+        before_load = [worker.loaded() for worker in workers]
 
         kept, calls_s, peaks, left_out = _warm_up(workers, workloads, budget_s if leave_out else math.inf, progress)
         rounds_s = [schedule.round_seconds(row, PAUSE_S) for row in calls_s]
         counts = schedule.rounds(rounds_s, budget_s)
-        windows = _take_turns(workers, kept, calls_s, counts, progress)
+        windows = _windows(workers, kept, calls_s, counts, progress)
 
     seconds = [
         [
@@ -137,15 +139,32 @@ def _warm_up(
 
 def _warm_up_worker(worker: Worker, workload: Workload) -> tuple[float, int | None]:
     """Call twice, or once where a call is long: seconds of the faster call, and the peak of memory in bytes."""
-    first = worker.run(_request(workload, untimed=0, timed=1), LOAD_LIMIT_S)
+    first = worker.run(Run(workload.batches, untimed=0, timed=1), LOAD_LIMIT_S)
     if first.seconds[0] > _LONG_CALL_S:
         return first.seconds[0], first.peak_bytes
-    second = worker.run(_request(workload, untimed=0, timed=1), LOAD_LIMIT_S)
+    second = worker.run(Run(workload.batches, untimed=0, timed=1), LOAD_LIMIT_S)
     peaks = [ran.peak_bytes for ran in (first, second) if ran.peak_bytes is not None]
     return min(first.seconds[0], second.seconds[0]), max(peaks, default=None)
 
 
-def _take_turns(
+def take_turns(counts: Sequence[int], systems: int, run: Callable[[int, int, int], T]) -> list[list[list[T]]]:
+    """Run every system on every workload, in turns: what times one thing beside another goes through here.
+
+    Args:
+        counts: rounds of each workload.
+        systems: how many there are.
+        run: called with the numbers of the round, the workload and the system.
+
+    Returns:
+        What `run` returned, [workload][system][round].
+    """
+    results: list[list[list[T]]] = [[[] for _ in range(systems)] for _ in counts]
+    for number, workload, system in schedule.turns(counts, systems, _ORDER_SEED):
+        results[workload][system].append(run(number, workload, system))
+    return results
+
+
+def _windows(
     workers: Sequence[Worker],
     workloads: Sequence[Workload],
     calls_s: Sequence[Sequence[float]],
@@ -153,17 +172,18 @@ def _take_turns(
     progress: Progress,
 ) -> list[list[list[Ran]]]:
     """Every window, [workload][worker][round]."""
-    windows: list[list[list[Ran]]] = [[[] for _ in workers] for _ in workloads]
-    steps = list(schedule.turns(counts, len(workers), _ORDER_SEED))
-    for done, (number, w, s) in enumerate(steps):
-        progress(
-            done, len(steps), f"round {number + 1} of {max(counts)}, {workloads[w].name}, {workers[s].system.name}"
-        )
+    done = itertools.count()
+    total = sum(counts) * len(workers)
+
+    def run(number: int, w: int, s: int) -> Ran:
+        what = f"round {number + 1} of {max(counts)}, {workloads[w].name}, {workers[s].system.name}"
+        progress(next(done), total, what)
+        time.sleep(PAUSE_S)
         untimed, timed = schedule.window(calls_s[w][s])
         limit_s = 60 + 20 * calls_s[w][s] * (untimed + timed)
-        time.sleep(PAUSE_S)
-        windows[w][s].append(workers[s].run(_request(workloads[w], untimed, timed), limit_s))
-    return windows
+        return workers[s].run(Run(workloads[w].batches, untimed, timed), limit_s)
+
+    return take_turns(counts, len(workers), run)
 
 
 def _places(systems: Sequence[System]) -> list[int]:
@@ -171,11 +191,6 @@ def _places(systems: Sequence[System]) -> list[int]:
     processes = [system.process or system.name for system in systems]
     distinct = list(dict.fromkeys(processes))
     return [distinct.index(process) for process in processes]
-
-
-def _request(workload: Workload, untimed: int, timed: int) -> Run:
-    batches = [(batch.input_ids.tolist(), batch.attention_mask.tolist()) for batch in workload.batches]
-    return Run(batches, untimed, timed)
 
 
 def _check(systems: Sequence[System], workloads: Sequence[Workload]) -> None:

@@ -7,14 +7,16 @@ token. Two points of the latter tell where they meet.
 from __future__ import annotations
 
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
+from exporter.measure import worker
+from exporter.measure.interleave import take_turns
+from exporter.measure.protocol import Pooled, Run
+from exporter.measure.workloads import Batch
 from poolfold.encoder import Encoder
 from poolfold.load import Runnable, open_encoder, runnables
 from poolfold.manifest import Graph, Manifest
@@ -87,10 +89,7 @@ def crossing(plain: float, half: float, full: float) -> float:
     return round(min(max(share, 0.0), 1.0 - _MARGIN), 3)
 
 
-_Batch = tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]
-
-
-def _batch(manifest: Manifest, share: float) -> _Batch:
+def _batch(manifest: Manifest, share: float) -> Batch:
     """Texts of which `share` of the places are tokens, none longer than the first."""
     rng = np.random.default_rng(0)
     length = min(_LENGTH, manifest.model.text.max_seq_length)
@@ -100,19 +99,17 @@ def _batch(manifest: Manifest, share: float) -> _Batch:
     mask = (np.arange(length) < lengths[:, None]).astype(np.int64)
     if manifest.model.text.padding_side == "left":
         mask = np.ascontiguousarray(mask[:, ::-1])
-    return ids, mask
+    return Batch(ids, mask)
 
 
-def _medians(runs: Sequence[tuple[Encoder, _Batch]]) -> list[float]:
+def _medians(runs: Sequence[tuple[Encoder, Batch]]) -> list[float]:
     """Median seconds of each run; the runs take turns."""
-    seconds: list[list[float]] = [[] for _ in runs]
-    started = time.perf_counter()
-    for number in range(_ROUNDS + 1):
-        for taken, (encoder, batch) in zip(seconds, runs, strict=True):
-            before = time.perf_counter()
-            encoder.embed(*batch)
-            if number:  # the first warms up
-                taken.append(time.perf_counter() - before)
-        if number and time.perf_counter() - started > _MOST_SECONDS:
-            break
+    systems = [Pooled(encoder.embed, {}) for encoder, _ in runs]
+
+    def run(number: int, workload: int, system: int) -> float:
+        return worker.run(systems[system], Run([runs[system][1]], untimed=0, timed=1)).seconds[0]
+
+    warm_up = sum(run(0, 0, system) for system in range(len(runs)))
+    rounds = max(1, min(_ROUNDS, int(_MOST_SECONDS / warm_up)))
+    (seconds,) = take_turns([rounds], len(runs), run)
     return [statistics.median(taken) for taken in seconds]

@@ -32,6 +32,7 @@ class System:
     baseline: the name of the system that this one is compared with; its own where it is the baseline.
     process: systems that name the same one share it and its windows: the strategies of one `Pooled`, alike in `load`
         and `arguments`. Empty: a process of its own.
+    python: the interpreter of another environment that it runs in; empty for this one.
     """
 
     name: str
@@ -42,6 +43,7 @@ class System:
     arguments: Mapping[str, object]
     baseline: str
     process: str = ""
+    python: str = ""
 
 
 def baseline_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) -> System:

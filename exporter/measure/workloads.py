@@ -6,6 +6,7 @@ Token ids are random: a model's speed depends on shapes and padding, not on what
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.manifest import Text
+from poolfold.tokenise import pad
 
 _SHORT, _USUAL, _BATCH = 16, 128, 32
 _BATCH_TOKENS = 32 * 512
@@ -71,23 +73,16 @@ def workloads(text: Text, vocab_size: int, tokenizer_json: str, *, seed: int = 0
     limit = text.max_seq_length
     ordinary = ordinary_ids(text, vocab_size, tokenizer_json)
 
-    def batch(name: str, lengths: npt.NDArray[np.int64], seq_len: int) -> Workload:
-        columns = np.arange(seq_len)
-        if text.padding_side == "left":
-            columns = columns[::-1]
-        mask = (columns[None, :] < lengths[:, None]).astype(np.int64)
-        ids = np.where(mask == 1, rng.choice(ordinary, size=mask.shape), text.pad_token_id)
-        return Workload(name, (Batch(ids, mask),))
-
     longest = min(_BATCH, max(1, _BATCH_TOKENS // limit))
     shapes = {(rows, min(seq_len, limit)) for rows in (1, _BATCH) for seq_len in (_SHORT, _USUAL)}
     shapes |= {(1, limit), (longest, limit)}
-    batches = [batch(f"{rows}x{seq_len}", np.full(rows, seq_len), seq_len) for rows, seq_len in sorted(shapes)]
+    lengths = {f"{rows}x{seq_len}": [seq_len] * rows for rows, seq_len in sorted(shapes)}
     seq_len = min(_USUAL, limit)
-    ragged = batch(f"{_BATCH}x{seq_len} ragged", ragged_lengths(rng, _BATCH, seq_len), seq_len)
-    if ragged.real_tokens < ragged.tokens:
-        batches.append(ragged)
-    return tuple(sorted(batches, key=lambda w: (w.batch * w.seq_len, w.seq_len, w.name)))
+    ragged = ragged_lengths(rng, _BATCH, seq_len).tolist()
+    if min(ragged) < seq_len:
+        lengths[f"{_BATCH}x{seq_len} ragged"] = ragged
+    made = [Workload(name, (filled(rows, ordinary, text, rng),)) for name, rows in lengths.items()]
+    return tuple(sorted(made, key=lambda w: (w.batch * w.seq_len, w.seq_len, w.name)))
 
 
 def ordinary_ids(text: Text, vocab_size: int, tokenizer_json: str) -> npt.NDArray[np.int64]:
@@ -95,6 +90,11 @@ def ordinary_ids(text: Text, vocab_size: int, tokenizer_json: str) -> npt.NDArra
     added = json.loads(tokenizer_json).get("added_tokens", [])
     special = [text.pad_token_id, *(token["id"] for token in added if token["special"])]
     return np.setdiff1d(np.arange(vocab_size, dtype=np.int64), special)
+
+
+def filled(lengths: Sequence[int], ids: npt.NDArray[np.int64], text: Text, rng: np.random.Generator) -> Batch:
+    """Rows of so many tokens drawn from `ids`, as wide as the longest, padded as the model's texts are."""
+    return Batch(*pad([rng.choice(ids, size=n).tolist() for n in lengths], text.padding_side, text.pad_token_id))
 
 
 def ragged_lengths(rng: np.random.Generator, rows: int, seq_len: int) -> npt.NDArray[np.int64]:

@@ -3,8 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.export_cost import OUR_IMPORTS, OURS, OURS_ONE, PEER, PEER_IMPORTS, commands, summary, table
-from bench.process_cost import Cost
+from bench.export_cost import OUR_IMPORTS, OURS, OURS_ONE, PEER, PEER_IMPORTS, Cost, commands, summary, table
 
 MIB = 1 << 20
 

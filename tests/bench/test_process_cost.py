@@ -4,7 +4,7 @@ import sys
 import psutil
 import pytest
 
-from bench.process_cost import run
+from bench.export_cost import run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="process costs are measured on Linux")
 MIB = 1 << 20

@@ -10,9 +10,10 @@ import psutil
 import pytest
 
 from exporter.measure import memory
-from exporter.measure.process import Worker
+from exporter.measure.process import Worker, weigh
 from exporter.measure.protocol import Run
 from exporter.measure.systems import System
+from exporter.measure.workloads import Batch, Workload
 from poolfold.errors import CheckFailed
 
 MIB = 1 << 20
@@ -25,24 +26,19 @@ def fake(function, name="fake", **arguments):
 
 
 def request(batch=2, seq_len=3, untimed=0, timed=1):
-    ones = np.ones((batch, seq_len), np.int64).tolist()
-    return Run([(ones, ones)], untimed, timed)
-
-
-def loaded(worker):
-    worker.start_load()
-    return worker.loaded()
+    ones = np.ones((batch, seq_len), np.int64)
+    return Run([Batch(ones, ones)], untimed, timed)
 
 
 def children():
     found = psutil.Process().children(recursive=True)
-    return [child for child in found if "exporter.measure.worker" in " ".join(child.cmdline())]
+    return [child for child in found if "exporter.host.child_process" in " ".join(child.cmdline())]
 
 
 def test_a_window_makes_the_untimed_and_the_timed_calls_in_another_process(tmp_path):
     log = tmp_path / "calls"
     with Worker(fake("sleeps", seconds=0.01, log=str(log)), threads=3) as worker:
-        loaded(worker)
+        worker.loaded()
         seconds = worker.run(request(batch=5, seq_len=7, untimed=2, timed=4), limit_s=60).seconds
     calls = log.read_text().splitlines()
     assert len(calls) == 6
@@ -55,10 +51,10 @@ def test_a_window_makes_the_untimed_and_the_timed_calls_in_another_process(tmp_p
 
 def test_a_call_runs_every_batch_of_the_workload(tmp_path):
     log = tmp_path / "calls"
-    ones = [np.ones(shape, np.int64).tolist() for shape in ((5, 7), (2, 3))]
+    ones = [np.ones(shape, np.int64) for shape in ((5, 7), (2, 3))]
     with Worker(fake("sleeps", seconds=0.01, log=str(log)), threads=1) as worker:
-        loaded(worker)
-        ran = worker.run(Run([(ids, ids) for ids in ones], untimed=0, timed=2), limit_s=60)
+        worker.loaded()
+        ran = worker.run(Run([Batch(ids, ids) for ids in ones], untimed=0, timed=2), limit_s=60)
     assert [line.split()[1] for line in log.read_text().splitlines()] == ["5x7", "2x3", "5x7", "2x3"]
     assert min(ran.seconds) >= 0.02
     assert ran.pooled_seconds == {}
@@ -66,7 +62,7 @@ def test_a_call_runs_every_batch_of_the_workload(tmp_path):
 
 def test_one_forward_serves_the_poolings_and_each_strategy_has_its_own_time():
     with Worker(fake("pools", forward_s=0.05, pools_s={"cls": 0.0, "mean": 0.1}), threads=1) as worker:
-        loaded(worker)
+        worker.loaded()
         ran = worker.run(request(timed=3), limit_s=60)
     assert len(ran.seconds) == 3
     for whole, cls, mean in zip(ran.seconds, ran.pooled_seconds["cls"], ran.pooled_seconds["mean"], strict=True):
@@ -77,7 +73,7 @@ def test_one_forward_serves_the_poolings_and_each_strategy_has_its_own_time():
 
 def test_no_process_is_left_behind(tmp_path):
     with Worker(fake("sleeps", seconds=0), threads=1) as worker:
-        loaded(worker)
+        worker.loaded()
         assert len(children()) == 1, "the premise needs a process"
     assert children() == []
 
@@ -85,7 +81,7 @@ def test_no_process_is_left_behind(tmp_path):
 @needs_linux
 def test_memory_held_from_the_load_on_counts():
     with Worker(fake("holds", mib=200), threads=1) as worker:
-        before = loaded(worker).before_load_bytes
+        before = worker.loaded()
         peak = worker.run(request(), limit_s=60).peak_bytes
     assert 198 * MIB < peak - before < 215 * MIB
 
@@ -93,7 +89,7 @@ def test_memory_held_from_the_load_on_counts():
 @needs_linux
 def test_memory_needed_during_a_call_counts_for_that_call_alone():
     with Worker(fake("needs", mib=200, only_batch=32), threads=1) as worker:
-        before = loaded(worker).before_load_bytes
+        before = worker.loaded()
         small = worker.run(request(batch=1), limit_s=60).peak_bytes
         big = worker.run(request(batch=32), limit_s=60).peak_bytes
         small_again = worker.run(request(batch=1), limit_s=60).peak_bytes
@@ -113,25 +109,35 @@ def test_memory_is_unknown_where_the_system_does_not_tell(tmp_path, monkeypatch)
 def test_a_system_that_cannot_load_is_reported_with_its_reason():
     with (
         Worker(fake("dies", name="mars fp32", at_call=0), threads=1) as worker,
-        pytest.raises(CheckFailed, match=r"measuring mars fp32: .* ended with code 1 .*no such model on Mars"),
+        pytest.raises(CheckFailed, match=r"measuring mars fp32: no such model on Mars"),
     ):
-        loaded(worker)
+        worker.loaded()
 
 
 def test_a_worker_that_is_killed_is_reported_with_the_signal():
     with Worker(fake("dies", at_call=2), threads=1) as worker:
-        loaded(worker)
+        worker.loaded()
         worker.run(request(), limit_s=60)
-        with pytest.raises(CheckFailed, match="ended by signal 9"):
+        with pytest.raises(CheckFailed, match="died with exit code -9"):
             worker.run(request(), limit_s=60)
-        with pytest.raises(CheckFailed, match="ended by signal 9"):
+        with pytest.raises(CheckFailed, match="died with exit code -9"):
             worker.run(request(), limit_s=60)
+    assert children() == []
+
+
+@needs_linux
+def test_what_a_system_adds_is_weighed_in_a_fresh_process_for_each_batch_in_turn():
+    ones = {rows: np.ones((rows, 3), np.int64) for rows in (1, 32)}
+    loads = [Workload(f"{rows}x3", (Batch(ids, ids),)) for rows, ids in ones.items()]
+    small, big = weigh(fake("needs", mib=200, only_batch=32), loads, threads=1)
+    assert small < 15 * MIB
+    assert 198 * MIB < big < 215 * MIB
     assert children() == []
 
 
 def test_a_worker_that_hangs_is_ended_and_reported():
     with Worker(fake("sleeps", seconds=600), threads=1) as worker:
-        loaded(worker)
+        worker.loaded()
         with pytest.raises(CheckFailed, match="no answer within 1 s"):
             worker.run(request(), limit_s=1)
     assert children() == []
@@ -139,7 +145,7 @@ def test_a_worker_that_hangs_is_ended_and_reported():
 
 def test_a_system_without_a_vector_for_each_row_is_reported():
     with Worker(fake("one_vector"), threads=1) as worker:
-        loaded(worker)
+        worker.loaded()
         with pytest.raises(CheckFailed, match=r"shape \(1, 4\) for 2 rows"):
             worker.run(request(batch=2), limit_s=60)
 

@@ -1,0 +1,198 @@
+"""`make bench-text`: texts to vectors, tokenising included: poolfold beside sentence-transformers and fastembed.
+
+MiniLM's mean over paragraphs of docstrings, every system in a process of its own with the same number of threads. Their
+vectors are held against sentence-transformers' before anything is timed: all do the same work. Writes
+bench/results/text.json and README's table. Method and reading: bench/README.md.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import markdown
+from bench.docstrings import paragraphs
+from bench.exports import FASTEMBED, environment_of, export_ours, versions
+from bench.goals import LIMITS, smallest_cosine
+from bench.models import installed_minilm
+from bench.systems import OURS, ours_on_processor
+from bench.turns import to_stderr
+from exporter.comparison.token_embeddings import FILE
+from exporter.host.child_process import OwnProcess
+from exporter.host.environment import busy_share, cores
+from exporter.measure.interleave import measure
+from exporter.measure.report import LatencyReport, quartiles
+from exporter.measure.systems import System
+from exporter.measure.workloads import Batch, Workload
+from exporter.model.checkpoint.read import read_spec
+from exporter.spec.model import Source
+from poolfold.errors import CheckFailed
+from poolfold.tokenise import Tokenizer
+
+RESULTS, README = Path("bench/results/text.json"), Path("README.md")
+BEGIN, END = "<!-- what `make bench-text` measured: begin -->", "<!-- what `make bench-text` measured: end -->"
+BASELINE = "sentence-transformers"
+_BUILD = Path("build/bench/text")
+_MEAN = "mean"
+_LIBRARIES = ("sklearn", "scipy", "networkx", "matplotlib")
+_BATCH, _FASTEMBED_BATCH = 32, 256
+"""poolfold's and sentence-transformers' default, and fastembed's."""
+
+
+def systems(
+    model: Path, artifact: Path, peer: Path, python: str, texts: Sequence[str], threads: int
+) -> tuple[list[System], dict[str, str]]:
+    """What is timed, the baseline first, and what cannot run here, with the reason.
+
+    fastembed runs in the interpreter `python` of its own environment, on the folder `peer`.
+    """
+
+    def system(
+        name: str, dtype: str, runtime: str, load: str, batch_size: int, own: Mapping[str, Any], python: str = ""
+    ) -> System:
+        arguments = {**own, "texts": list(texts), "batch_size": batch_size}
+        load = f"bench.load_texts:{load}"
+        return System(name, _MEAN, dtype, runtime, load, arguments, BASELINE, python=python)
+
+    entries = ours_on_processor(artifact, threads, (_MEAN,))
+    dim = read_spec(Source(model.name, model, None)).hidden_size
+    fastembed = {"folder": str(peer), "graph": FILE, "dim": dim}
+    torch = {"folder": str(model), "strategy": _MEAN}
+    return [
+        system(BASELINE, "fp32", "pytorch", "load_sentence_transformers", _BATCH, torch),
+        *(system(e.label, e.dtype, e.runtime, "load_ours", _BATCH, e.arguments) for e in entries if not e.missing),
+        *(
+            system(name, "fp32", "onnxruntime", "load_fastembed", size, fastembed, python)
+            for name, size in (("fastembed", _FASTEMBED_BATCH), (f"fastembed, {_BATCH} at once", _BATCH))
+        ),
+    ], {entry.label: entry.missing for entry in entries if entry.missing}
+
+
+def smallest_cosines(measured: Sequence[System], threads: int) -> dict[str, float]:
+    """Each system's smallest cosine with the first one's vector of the same text.
+
+    Raises:
+        CheckFailed: a system does other work than the first one.
+    """
+    cosines: dict[str, float] = {}
+    wanted = None
+    for system in measured:
+        print(f"vectors of {system.name}", file=sys.stderr)
+        request = ("bench.load_texts:vectors", system.load, dict(system.arguments), threads)
+        with OwnProcess(*request, python=system.python, quiet=True) as process:
+            vectors = process.result()
+        wanted = vectors if wanted is None else wanted
+        cosines[system.name] = smallest_cosine([vectors], [wanted])
+        if cosines[system.name] < LIMITS[system.dtype]:
+            raise CheckFailed(
+                f"{system.name}: a vector has cosine {cosines[system.name]:.7f} with that of {measured[0].name}, "
+                f"expected {LIMITS[system.dtype]} or more: the two do not do the same work"
+            )
+    return cosines
+
+
+def timed(measured: Sequence[System], rows: int, threads: int, seconds: float) -> LatencyReport:
+    """All texts as one workload, whose windows are one call each."""
+    ones = np.ones((rows, 1), np.int64)
+    loads = [Workload(f"{rows} texts", (Batch(ones, ones),))]
+    return measure(measured, loads, threads=threads, budget_s=seconds, progress=to_stderr, leave_out=False)
+
+
+def kept(measured: Sequence[System], cosines: Mapping[str, float], report: LatencyReport) -> list[dict[str, Any]]:
+    """A row for each system, with every round's windows, their quartiles, and the memory that it added."""
+    memory = {m.system: m.increase_bytes for m in report.memory}
+    (shape,) = report.workloads
+    return [
+        {
+            "system": system.name,
+            "runtime": system.runtime,
+            "dtype": system.dtype,
+            "batch_size": system.arguments["batch_size"],
+            "smallest_cosine": cosines[system.name],
+            "windows_ms": [round(ms, 2) for ms in timing.windows_ms],
+            "texts_per_s": asdict(quartiles([shape.batch / ms * 1e3 for ms in timing.windows_ms])),
+            "speedup": asdict(timing.speedup),
+            "increase_bytes": memory[system.name],
+        }
+        for system, timing in zip(measured, report.timings, strict=True)
+    ]
+
+
+def readme_table(found: Mapping[str, Any]) -> str:
+    """What stands between the markers of README.md."""
+    rows = [
+        [row["system"], f"{median:.0f} [{q1:.0f}, {q3:.0f}]", f"{row['speedup']['median']:.2f}x", mib]
+        for row in sorted(found["systems"], key=lambda row: -row["texts_per_s"]["median"])
+        for (q1, median, q3), mib in [(row["texts_per_s"].values(), markdown.mib(row["increase_bytes"]))]
+    ]
+    texts, environment = found["texts"], found["environment"]
+    told = (
+        f"Texts a second, tokenising included, median [quartiles] of {found['rounds']} rounds: {texts['number']} "
+        f"paragraphs of {texts['tokens'] / texts['number']:.0f} tokens on average, {found['model']}, "
+        f"{found['threads']} threads, {environment['cpu']}. MiB: what model and texts add to the process."
+    )
+    return f"{told}\n\n{markdown.table(['system', 'texts/s', f'over {BASELINE}', 'MiB'], rows)}"
+
+
+def _fastembed_folder(model: Path, folder: Path, limit: int) -> Path:
+    """The model as fastembed takes it: a graph of token vectors, the tokeniser, and the model's own limit."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with OwnProcess("exporter.comparison.token_embeddings:write", str(model), None, False, False, folder) as process:
+        process.result()
+    for name in ("tokenizer.json", "special_tokens_map.json", "config.json"):
+        shutil.copy(model / name, folder / name)
+    config = json.loads((model / "tokenizer_config.json").read_text())
+    # fastembed cuts texts to this; sentence-transformers to the limit in its own file.
+    (folder / "tokenizer_config.json").write_text(json.dumps({**config, "model_max_length": limit}))
+    return folder
+
+
+def main() -> None:
+    """Measure, write the result and README's table, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", type=int, default=1200, help="how many; fewer are not kept (default: 1200)")
+    parser.add_argument("--seconds", type=float, default=300, help="for the windows (default: 300)")
+    given = parser.parse_args()
+    result = _measured(given.texts, given.seconds)
+    if given.texts >= parser.get_default("texts"):
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+        markdown.between(README, BEGIN, END, readme_table(result))
+    print(readme_table(result))
+
+
+def _measured(number: int, seconds: float) -> dict[str, Any]:
+    model, threads, busy = installed_minilm(), cores(), busy_share()
+    spec = read_spec(Source("all-MiniLM-L6-v2", model, None))
+    texts = [text for text, _ in paragraphs(_LIBRARIES)[:number]]
+    lengths = [len(ids) for ids in Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size).ids(texts, "")]
+    bin_folder = environment_of(FASTEMBED, Path("build/fastembed-venv"))
+    export = export_ours(model, _BUILD / "artifact", OURS, (_MEAN,))
+    peer = _fastembed_folder(model, _BUILD / "fastembed", spec.text.max_seq_length)
+    measured, missing = systems(model, _BUILD / "artifact", peer, str(bin_folder / "python"), texts, threads)
+    cosines = smallest_cosines(measured, threads)
+    report = timed(measured, len(texts), threads, seconds)
+    return {
+        "command": f"python -m bench.text {' '.join(sys.argv[1:])}".strip(),
+        "model": spec.source.name,
+        "export": export.command,
+        "texts": {"number": len(texts), "tokens": sum(lengths), "longest": max(lengths)},
+        "threads": report.threads,
+        "rounds": report.workloads[0].rounds,
+        "busy": busy,
+        "seconds": report.seconds,
+        "systems": kept(measured, cosines, report),
+        "missing": missing,
+        "environment": report.environment,
+        "fastembed_versions": versions(FASTEMBED, bin_folder),
+    }
+
+
+if __name__ == "__main__":
+    main()
