@@ -24,7 +24,7 @@ from exporter.measure.workloads import Workload
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.pytorch import load_backbone
 from exporter.model.trace import export_encoder
-from exporter.pipeline.recipes import Kitchen, fold_strategy, prepare_encoder
+from exporter.pipeline.recipes import SharedEncoder, fold_strategy, prepare_encoder
 from exporter.spec.model import Form, ModelSpec, Source
 from graphs.encoder.cleanup import cleanup
 from graphs.encoder.constant_shapes import ConstantShapesPass
@@ -66,8 +66,8 @@ def variants(encoder: ir.Model, head: Head) -> dict[str, ir.Model]:
     cleanup(shapes)
     prepared = encoder.clone()
     prepare_encoder(prepared)
-    kitchen = Kitchen(prepared, head)
-    mean, cls = (fold_strategy(kitchen, parse_strategy(name)).forms for name in ("mean", "cls"))
+    shared = SharedEncoder(prepared, head)
+    mean, cls = (fold_strategy(shared, parse_strategy(name)).forms for name in ("mean", "cls"))
     return {
         "mean: as traced": folded(encoder, "mean"),
         "mean: constant shapes": folded(shapes, "mean"),
@@ -138,7 +138,7 @@ def pass_seconds(layers: int, scratch: Path) -> float:
     start = time.perf_counter()
     prepare_encoder(encoder)
     for name in ("mean", "cls"):
-        fold_strategy(Kitchen(encoder, ()), parse_strategy(name))
+        fold_strategy(SharedEncoder(encoder, ()), parse_strategy(name))
     return time.perf_counter() - start
 
 

@@ -1,4 +1,4 @@
-"""Checkpoint in, validated artifact out. The functions below are what the command line calls.
+"""Checkpoint in, validated artifact out. The functions below, of `api`, are what the command line calls.
 
 Importing the package loads none of the libraries that they need, so that the command starts fast and a light install
 keeps working.

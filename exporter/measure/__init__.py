@@ -9,7 +9,7 @@ process       a worker as its parent sees it; `weigh`: what a system adds to a f
 worker        a worker, as it runs, and the timing of a call
 protocol      what a worker is asked, and what it answers
 memory        resident memory of this process, and its peak
-load_pytorch, load_original, load_artifact, load_openvino, load_engine    what a worker loads
+load_pytorch, load_original, load_artifact    what a worker loads
 artifact_latency   an artifact against the model it came from
 padding_benefit    how much padding makes the padding-free form the faster one
 

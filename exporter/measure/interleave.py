@@ -25,7 +25,7 @@ PAUSE_S = 0.1
 """Before each window. The previous system's threads may still spin: onnxruntime's did for 40 to 50 ms after a call."""
 
 _LONG_CALL_S = 1.0
-"""A call this long warms up by itself: what the first one pays besides, memory and threads, is small beside it."""
+"""Seconds: a longer call needs no second warm-up; allocating memory and starting threads is a small part of it."""
 _ORDER_SEED = 0
 
 T = TypeVar("T")
@@ -194,7 +194,7 @@ def _places(systems: Sequence[System]) -> list[int]:
 
 
 def _check(systems: Sequence[System], workloads: Sequence[Workload]) -> None:
-    """Refuse a measurement whose numbers could not be told apart or compared."""
+    """Refuse systems or workloads without distinct names, and systems without their baseline."""
     if not systems or not workloads:
         raise InputError(f"got {len(systems)} systems and {len(workloads)} workloads to measure, expected one or more.")
     for kind, names in (("system", [s.name for s in systems]), ("workload", [w.name for w in workloads])):

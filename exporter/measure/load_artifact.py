@@ -1,17 +1,19 @@
-"""In a worker: load a graph of an artifact in ONNX Runtime through `poolfold.load`, the loader that ships.
-
-Importing this module imports the runtime's libraries, so that memory before the load counts them; see `worker`.
-"""
+"""In a worker: load what an artifact runs through `poolfold.load`, the loader that ships."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-import onnxruntime  # noqa: F401
-import tokenizers  # noqa: F401
+import tokenizers  # noqa: F401  # so that memory before the load counts it
 
 import poolfold
 from exporter.measure.protocol import Embed
+from poolfold.sessions.targets import find_target
+
+
+def prepare(*, target: str, **_: object) -> None:
+    """Import the libraries of a target and of no other, so that memory before the load counts them."""
+    find_target(target).prepare()
 
 
 def load(directory: str, strategy: str, dtype: str, target: str, threads: int, provider: str = "cpu") -> Embed:

@@ -1,7 +1,7 @@
 """How much padding a batch needs for the padding-free form of a graph to be the faster one, measured on this machine.
 
-The plain form takes as long whatever the mask says; the padding-free form takes a fixed part and a part for each real
-token. Two points of the latter tell where they meet.
+The plain form takes the same time for every mask. The padding-free form takes a fixed time and a time for each real
+token, so two measurements of it show at which share of real tokens the two forms are equally fast.
 """
 
 from __future__ import annotations

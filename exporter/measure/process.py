@@ -1,4 +1,4 @@
-"""A worker as its parent sees it: started, asked, and never left behind.
+"""A worker as its parent sees it: started, asked, and ended with its parent.
 
 A process of its own: onnxruntime's threads go on spinning after a call and would disturb the next system in the same
 process, and peak memory belongs to a process. Knows nothing of turns.

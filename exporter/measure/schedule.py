@@ -15,7 +15,7 @@ _SLOW_CALL_S = 0.05
 def window(call_s: float) -> tuple[int, int]:
     """Untimed and timed calls of a window, for a call that takes `call_s` seconds.
 
-    Short calls are repeated, behind one that wakes threads and refills caches after the pause; in a slow call neither
+    Short calls are repeated, after one that wakes threads and refills caches after the pause; in a slow call neither
     shows, so it is made once.
     """
     return (1 if call_s < _SLOW_CALL_S else 0), min(_MAX_CALLS, max(1, math.ceil(_WINDOW_S / call_s)))

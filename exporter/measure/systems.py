@@ -14,21 +14,14 @@ from exporter.spec.model import ModelSpec
 from exporter.spec.origin import CHECKPOINT
 from graphs.pooling.strategy import Strategy, strategy_name
 
-_LOADERS = {
-    "onnxruntime": "load_artifact",
-    "openvino": "load_openvino",
-    "tensorrt": "load_engine",
-    "tensorrt-rtx": "load_engine",
-}
-
 
 @dataclass(frozen=True)
 class System:
     """Something that turns a batch into vectors.
 
-    load: `module:function`. Importing the module imports the libraries; the function, called with `arguments` and
-        `threads`, loads the model and returns `embed(input_ids, attention_mask) -> float32 [batch, dim]`, or a
-        `protocol.Pooled` with a pool for `strategy`.
+    load: `module:function`. Importing the module, and its `prepare(**arguments)` where it has one, imports the
+        libraries. The function, called with `arguments` and `threads`, loads the model and returns
+        `embed(input_ids, attention_mask) -> float32 [batch, dim]`, or a `protocol.Pooled` with a pool for `strategy`.
     baseline: the name of the system that this one is compared with; its own where it is the baseline.
     process: systems that name the same one share it and its windows: the strategies of one `Pooled`, alike in `load`
         and `arguments`. Empty: a process of its own.
@@ -83,7 +76,6 @@ def artifact_system(
     if provider != "cpu":
         arguments["provider"] = provider
         runtime = f"{target} {provider}"
-    # Each imports its own runtime before memory is noted, and no other.
-    load = f"exporter.measure.{_LOADERS[target]}:load"
+    load = "exporter.measure.load_artifact:load"
     system = f"{name} {dtype} {runtime}"
     return System(system, name, dtype, runtime, load, arguments, baseline=f"{name} fp32 {baseline}")

@@ -35,6 +35,8 @@ def load(function: str, arguments: Mapping[str, object], threads: int) -> tuple[
     """
     module, _, name = function.partition(":")
     library = importlib.import_module(module)
+    if hasattr(library, "prepare"):
+        library.prepare(**arguments)
     before = memory.resident_bytes()
     system: Embed | Pooled = getattr(library, name)(**arguments, threads=threads)
     return before, system if isinstance(system, Pooled) else Pooled(system, {})
