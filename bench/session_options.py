@@ -26,7 +26,7 @@ _RESULTS = Path("bench/results/session_options.json")
 
 
 def measured(graph: Path, loads: list[Workload], threads: int, seconds: float) -> dict[str, Any]:
-    """Milliseconds of each side on each shape, and the MiB that each adds on the last; ratios: defaults over ours."""
+    """Milliseconds of each side on each shape, ratios of defaults over ours, and the MiB that each adds on the last."""
 
     def system(side: str, load: str, **arguments: object) -> System:
         load = f"bench.load_onnxruntime:{load}"

@@ -49,7 +49,7 @@ def test_a_death_and_a_hang_are_told_too():
 
 
 def test_another_number_of_vectors_is_no_run():
-    assert "got vectors of shape (1, 4) for 4 rows" in run("one_vector")
+    assert "got vectors of shape [1, 4], expected [4, 4]" in run("one_vector")
 
 
 def test_parity_is_held_against_the_reference():
