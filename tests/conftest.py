@@ -203,8 +203,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Export
     return shared
 
 
-EXPORTS = frozenset({"artifact", "openvino_artifact", "minilm_artifact", "exported"})
-"""Fixtures above: a test that reads one of them waits for an export."""
+EXPORTS = frozenset({"artifact", "openvino_artifact", "minilm_artifact", "exported", "engines", "done"})
+"""Names of fixtures that export a model or run a whole bench, once for several tests."""
 
 
 def _shared(item: pytest.Item) -> dict[str, str]:
@@ -221,9 +221,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
     """
     for item in items:
         shared = _shared(item)
-        if item.path.name == "test_end_to_end.py" or any(
-            name in EXPORTS and place == "tests" for name, place in shared.items()
-        ):
+        if EXPORTS & shared.keys():
             item.add_marker("e2e")
         module = item.nodeid.partition("::")[0]
         if module in shared.values() and not any(item.iter_markers("xdist_group")):

@@ -33,5 +33,6 @@ def test_unrelated_vectors_share_what_chance_gives() -> None:
     assert found.neighbours < 0.15
 
 
+@pytest.mark.slow
 def test_many_texts_are_looked_at_in_part() -> None:
     assert closeness(vectors(2500), vectors(2500)).texts == 2000

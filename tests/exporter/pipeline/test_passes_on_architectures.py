@@ -22,6 +22,8 @@ from tests.exporter.model.traced import traced_encoder
 from tests.graphs.build import session, to_bytes
 from tests.graphs.encoders import masks
 
+pytestmark = pytest.mark.slow
+
 STRATEGIES = ("cls", "lasttoken", "+".join(PoolingMode))
 """The two of one row, and every mode beside the others."""
 

@@ -12,6 +12,8 @@ from exporter.reporting.page import Figure, Section, Table, write_page
 from tests.browser import facts, needs_chromium
 from tests.exporter.reporting.looks import check_page
 
+pytestmark = pytest.mark.slow
+
 NASTY = '<script>document.body.innerHTML = ""</script> & "quoted" \u202e日本語'
 
 

