@@ -32,6 +32,7 @@ from exporter.measure.systems import System
 from exporter.measure.workloads import Batch, Workload
 from exporter.model.checkpoint.read import read_spec
 from exporter.spec.model import Source
+from exporter.spec.origin import NO_TRUST
 from poolfold.errors import CheckFailed
 from poolfold.tokenise import Tokenizer
 
@@ -144,7 +145,7 @@ def _fastembed_folder(model: Path, folder: Path, limit: int) -> Path:
     """The model as fastembed takes it: a graph of token vectors, the tokeniser, and the model's own limit."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    with OwnProcess("exporter.comparison.token_embeddings:write", str(model), None, False, False, folder) as process:
+    with OwnProcess("exporter.comparison.token_embeddings:write", str(model), None, NO_TRUST, folder) as process:
         process.result()
     for name in ("tokenizer.json", "special_tokens_map.json", "config.json"):
         shutil.copy(model / name, folder / name)
@@ -157,8 +158,8 @@ def _fastembed_folder(model: Path, folder: Path, limit: int) -> Path:
 def main() -> None:
     """Measure, write the result and README's table, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=1200, help="how many; fewer are not kept (default: 1200)")
-    parser.add_argument("--seconds", type=float, default=300, help="for the windows (default: 300)")
+    parser.add_argument("--texts", type=int, default=400, help="how many; fewer are not kept (default: 400)")
+    parser.add_argument("--seconds", type=float, default=120, help="for the windows (default: 120)")
     given = parser.parse_args()
     result = _measured(given.texts, given.seconds)
     if given.texts >= parser.get_default("texts"):
