@@ -48,9 +48,9 @@ def check_nomic_bert(config: PreTrainedConfig, path: Path) -> None:
     computed = {old: getattr(config, new) for old, new in _RENAMED.items()} | _FIXED
     computed["rotary_emb_base"] = config.rope_parameters["rope_theta"]
     for key, value in computed.items():
-        value = getattr(config, key, None)
-        if value is not None and value != value:
+        stated = getattr(config, key, None)
+        if stated is not None and stated != value:
             raise CheckpointError(
-                f"{path} has {key} {value!r}; transformers' NomicBERT computes with {value!r}, and would give other "
+                f"{path} has {key} {stated!r}; transformers' NomicBERT computes with {value!r}, and would give other "
                 "vectors than the author's. Pass --trust-remote-code to run the author's code."
             )
