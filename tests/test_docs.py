@@ -62,6 +62,7 @@ def test_the_export_of_the_readme_runs(checkpoint: Path, tmp_path: Path) -> None
     assert (tmp_path / "artifacts" / "minilm" / "manifest.json").exists()
 
 
+@pytest.mark.xdist_group("minilm")
 def test_the_python_of_the_readme_prints_what_it_says(minilm_artifact: Path, tmp_path: Path) -> None:
     (code,) = blocks("python")
     said = README[README.index(code) + len(code) :].split("```")[2]

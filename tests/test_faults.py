@@ -25,6 +25,7 @@ def test_a_text_that_is_gone_and_one_that_occurs_often_are_named() -> None:
     ]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize(
     ("before", "after", "result"),
     [

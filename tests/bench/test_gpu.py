@@ -52,6 +52,7 @@ def done(checkpoint):
     return ended, build
 
 
+@pytest.mark.e2e
 def test_without_a_gpu_it_ends_with_3_and_measures_nothing(tmp_path):
     before = kept()
     ended = bench("--build", tmp_path, CUDA_VISIBLE_DEVICES="")
@@ -127,6 +128,7 @@ def test_a_kill_leaves_what_was_measured(done, checkpoint, tmp_path):
     assert not alive
 
 
+@pytest.mark.e2e
 def test_an_artifact_for_each_model(checkpoint):
     ended = bench("--device", "cpu", "--model", checkpoint, "--artifact", "a", "b")
     assert ended.returncode == 2

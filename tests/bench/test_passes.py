@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from bench import batches
 from bench.passes import found, pass_seconds, table, timed, trace, variants
 from bench.session_options import measured
@@ -21,6 +23,7 @@ def test_the_page_holds_the_table_of_the_kept_result() -> None:
     assert page.split("<!-- bench/passes -->\n")[1].split("\n<!-- /bench/passes -->")[0] == table(KEPT)
 
 
+@pytest.mark.e2e
 def test_a_run_keeps_what_the_kept_result_has(checkpoint: Path) -> None:
     spec = read_spec(Source("tiny", checkpoint, None))
     graphs = variants(trace(spec), spec.head)
@@ -38,6 +41,7 @@ def test_a_run_keeps_what_the_kept_result_has(checkpoint: Path) -> None:
     assert table(result).count("\n") == 3
 
 
+@pytest.mark.slow
 def test_passes_are_timed_on_a_graph_of_any_depth(tmp_path: Path) -> None:
     assert 0 < pass_seconds(1, tmp_path) < 60
 

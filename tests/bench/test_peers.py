@@ -93,12 +93,14 @@ def test_the_document_is_printed_and_kept_and_progress_goes_to_stderr(done):
     assert "without optimum onnxruntime fp32: left out by --quick" in ended.stderr
 
 
+@pytest.mark.e2e
 def test_the_documents_can_be_made_again(tmp_path):
     kept.write(results(model(even(1.0, 2.0))), tmp_path / "peers.json")
     assert bench("--render", "--results", tmp_path).returncode == 0
     assert (tmp_path / "peers.md").read_text() == document(results(model(even(1.0, 2.0))))
 
 
+@pytest.mark.e2e
 def test_there_must_be_results_to_make_documents_of(tmp_path):
     ended = bench("--render", "--results", tmp_path / "none")
     assert ended.returncode == 2

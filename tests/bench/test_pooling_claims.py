@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from bench.docstrings import LIBRARIES, sentences
 from bench.pooling_claims import BEGIN, DOCUMENT, END, RESULTS, STRATEGIES, block
 
@@ -38,6 +40,7 @@ def test_the_claims_follow_from_the_numbers() -> None:
     assert closeness == sorted(closeness, reverse=True)
 
 
+@pytest.mark.slow
 def test_docstrings_are_sentences_with_their_library() -> None:
     libraries = ("networkx", "datasets")
     found = sentences(libraries)

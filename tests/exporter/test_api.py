@@ -21,6 +21,7 @@ FUNCTIONS = {name: getattr(exporter, name) for name in exporter.__all__}
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.e2e
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_the_example_of_a_function_runs(
     name: str, checkpoint: Path, artifact: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -65,6 +66,7 @@ def test_the_command_line_has_each_parameter_and_its_default(name: str) -> None:
             assert (got or None) == (expected if expected not in ((), False) else None), parameter.name
 
 
+@pytest.mark.slow
 def test_a_users_program_passes_a_strict_type_check(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(
         """

@@ -11,22 +11,25 @@ import pytest
 
 from exporter.commands.artifact_table import as_json, print_table
 from exporter.host.console import Console
-from poolfold.manifest import Manifest
+from poolfold.manifest import Executor, Latency, Manifest, Parity, ParityCheck
 from tests.artifacts import write_artifact
 
 HEADER = ["strategy", "dtype", "runs on", "trained", "checked", "cosine >=", "top-10"]
 
 
-def parity(strategy: str, dtype: str, cosine: float, neighbours: float, executor: str = "onnxruntime cpu") -> dict:
-    checks = {"cosine": {"value": cosine}, "neighbours": {"value": neighbours}}
-    return {"strategy": strategy, "dtype": dtype, "executor": executor, "checks": checks}
+def parity(strategy: str, dtype: str, cosine: float, neighbours: float, executor: str = "onnxruntime cpu") -> Parity:
+    values = {"cosine": cosine, "neighbours": neighbours}
+    return Parity(
+        strategy, dtype, executor, Executor.parse(executor), reference="PyTorch", passed=True, texts=3, worst=(),
+        checks={name: ParityCheck(value, limit=None, passed=True) for name, value in values.items()},
+    )  # fmt: skip
 
 
-def latency(dtype: str, runtime: str, workload: str, median_ms: float, speedup: float, mib: float | None) -> dict:
-    return {
-        "strategy": "mean", "dtype": dtype, "runtime": runtime, "workload": workload, "threads": 3,
-        "median_ms": median_ms, "speedup": speedup, "increase_mib": mib,
-    }  # fmt: skip
+def latency(dtype: str, runtime: str, workload: str, median_ms: float, speedup: float, mib: float | None) -> Latency:
+    return Latency(
+        "mean", dtype, runtime, workload, threads=3, median_ms=median_ms, q1_ms=median_ms, q3_ms=median_ms,
+        speedup=speedup, sentences_per_s=1.0, tokens_per_s=1.0, increase_mib=mib,
+    )  # fmt: skip
 
 
 @pytest.fixture
@@ -74,16 +77,17 @@ def test_an_engine_that_ran_here_has_figures_of_its_own(manifest: Manifest, caps
     fields: dict[str, Any] = msgspec.to_builtins(write_engines(manifest))
     ran = fields["engines"][0] | {"path": "onnx/mean_fp32.onnx", "target": "openvino", "status": "validated"}
     fields["engines"] = [*fields["engines"], ran | {"dtype": "fp32"}, ran | {"dtype": "bf16"}]
-    fields["parity"] = [
-        *fields["parity"],
+    parities = (
+        *manifest.parity,
         parity("mean", "fp32", 0.9999998, 1.0, "openvino cpu"),
         parity("mean", "bf16", 0.9996, 0.99, "openvino cpu"),
-    ]
-    fields["latency"] = [
+    )
+    latencies = (
         latency("fp32", "onnxruntime", "1x128", 10.0, 2.0, 95.0),
         latency("bf16", "openvino", "1x128", 5.0, 4.0, 80.0),
-    ]
-    (_, *rows), out = table(msgspec.convert(fields, Manifest), capsys)
+    )
+    ran_here = msgspec.structs.replace(msgspec.convert(fields, Manifest), parity=parities, latency=latencies)
+    (_, *rows), out = table(ran_here, capsys)
     said = "validated, 5/6 attention fused"
     assert rows[1] == ["mean", "fp32", "onnxruntime", "yes", "validated", "0.9999999", "1.000", "10.0 (2.00x)", "95"]
     assert rows[3:6] == [

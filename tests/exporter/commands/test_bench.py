@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from exporter.commands import bench
 from exporter.commands.cli import run_command
 from exporter.measure.report import LatencyReport, Measured, Shape, memory, timing
 from exporter.measure.systems import System
 from exporter.measure.workloads import Batch, Workload
+from exporter.pipeline import check_artifact
 from tests.exporter.commands.copies import copy_with_one_graph
 from tests.openvino_here import DTYPES
 
@@ -73,7 +73,7 @@ def report() -> LatencyReport:
 def test_the_table_has_a_row_for_each_system_and_workload(
     artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(bench, "measure_artifact", lambda *_, **__: report())
+    monkeypatch.setattr(check_artifact, "measure_artifact", lambda *_, **__: report())
     assert run_command(["bench", str(artifact), "--quiet"]) == 0
     out, err = capsys.readouterr()
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if "mean fp32" in line]

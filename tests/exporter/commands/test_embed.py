@@ -27,10 +27,11 @@ main()
 TRESPASS = """
 import os, sys
 from pathlib import Path
-from exporter.commands.embed import run
+from exporter.commands.embed import embed
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
-run(directory=Path("absent"), source=Path(os.devnull), output=Path(sys.argv[1]), strategy=None, target="onnxruntime",
+embed.callback(
+    directory=Path("absent"), source=Path(os.devnull), output=Path(sys.argv[1]), strategy=None, target="onnxruntime",
     provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None, as_json=False, quiet=False)
 """
 

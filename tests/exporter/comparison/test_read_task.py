@@ -179,8 +179,8 @@ def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
         ("none.csv", None, "does not exist"),
         ("none", None, "OWNER/NAME"),
         ("empty", None, "has no qrels/test.tsv"),
-        ("empty", "pairs", "BEIR's layout"),
-        ("a.txt", "retrieval", "no folder"),
+        ("empty", "pairs", "is a folder; --kind pairs reads a file"),
+        ("a.txt", "retrieval", "is not a folder; --kind retrieval reads a folder in BEIR's layout"),
     ):
         with pytest.raises(InputError, match=says):
             read_task(str(tmp_path / name), kind)

@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[3]
 # In a process of its own, since the command line reads the list of targets when it is imported.
 SCRIPT = """
@@ -37,6 +39,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.e2e
 def test_a_target_is_registered_by_its_record_and_its_file_alone(checkpoint: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(checkpoint), str(tmp_path / "out")],
