@@ -115,6 +115,44 @@ void read(const Value& value, File& file) {
   read_object(value, {{"path", into(file.path)}, {"bytes", into(file.bytes)}, {"sha256", into(file.sha256)}});
 }
 
+// Rows of reports: checked as Python checks them, and not kept, since no loader needs them.
+void read_executor(const Value& value) {
+  read_object(value, {{"target", a_string}, {"device", a_string}, {"form", a_string, false}, {"rehearsed", a_bool, false}});
+}
+
+void read_check(const Value& value) {
+  read_object(value, {{"value", a_number}, {"limit", an_optional_number}, {"passed", a_bool}});
+}
+
+void read_worst_text(const Value& value) { read_object(value, {{"text", a_string}, {"cosine", a_number}}); }
+
+void read_parity(const Value& value) {
+  read_object(value, {{"strategy", a_string},
+                      {"dtype", a_string},
+                      {"executor", a_string},
+                      {"ran_on", read_executor, false},  // 0.1.0 has none
+                      {"reference", a_string},
+                      {"passed", a_bool},
+                      {"texts", an_int},
+                      {"checks", [](const Value& items) { each_by_name(items, read_check); }},
+                      {"worst", [](const Value& items) { each(items, read_worst_text); }}});
+}
+
+void read_latency(const Value& value) {
+  read_object(value, {{"strategy", a_string},
+                      {"dtype", a_string},
+                      {"runtime", a_string},
+                      {"workload", a_string},
+                      {"threads", an_int},
+                      {"median_ms", a_number},
+                      {"q1_ms", a_number},
+                      {"q3_ms", a_number},
+                      {"speedup", a_number},
+                      {"sentences_per_s", a_number},
+                      {"tokens_per_s", a_number},
+                      {"increase_mib", an_optional_number}});
+}
+
 void read(const Value& value, Manifest& manifest) {
   read_object(value, {{"schema_version", into(manifest.schema_version)},
                       {"poolfold_version", into(manifest.poolfold_version)},
@@ -125,8 +163,8 @@ void read(const Value& value, Manifest& manifest) {
                       {"graphs", records<Graph>(manifest.graphs, read)},
                       {"engines", records<Engine>(manifest.engines, read)},
                       {"files", records<File>(manifest.files, read)},
-                      {"parity", any_objects},
-                      {"latency", any_objects},
+                      {"parity", [](const Value& items) { each(items, read_parity); }},
+                      {"latency", [](const Value& items) { each(items, read_latency); }},
                       {"environment", any_object}});
 }
 

@@ -33,7 +33,7 @@ void expect(const Value& value, bool right, const std::string& expected) {
     throw Malformed("Expected `" + expected + "`, got `" + kind(value.json) + "`" + at(value.place));
 }
 
-void each_by_name(const Value& value, const std::function<void(const Value&, const std::string&)>& read) {
+void each_item(const Value& value, const std::function<void(const Value&, const std::string&)>& read) {
   expect(value, value.json.is_object(), "object");
   for (const auto& [key, item] : value.json.items()) read({item, value.place + "[...]"}, key);
 }
@@ -69,14 +69,13 @@ void an_optional_string(const Value& value) {
 }
 void a_bool(const Value& value) { expect(value, value.json.is_boolean(), "bool"); }
 void any_object(const Value& value) { expect(value, value.json.is_object(), "object"); }
-void any_objects(const Value& value) { each(value, any_object); }
 void strings(const Value& value) { each(value, a_string); }
 void ints(const Value& value) { each(value, an_int); }
-void strings_by_name(const Value& value) {
-  each_by_name(value, [](const Value& item, const std::string&) { a_string(item); });
-}
-void ints_by_name(const Value& value) {
-  each_by_name(value, [](const Value& item, const std::string&) { an_int(item); });
+void strings_by_name(const Value& value) { each_by_name(value, a_string); }
+void ints_by_name(const Value& value) { each_by_name(value, an_int); }
+
+void each_by_name(const Value& value, const std::function<void(const Value&)>& read) {
+  each_item(value, [&](const Value& item, const std::string&) { read(item); });
 }
 
 void each(const Value& value, const std::function<void(const Value&)>& read) {
@@ -128,7 +127,7 @@ std::function<void(const Value&)> into(std::vector<std::string>& target) {
 
 std::function<void(const Value&)> into(std::map<std::string, double>& target) {
   return [&target](const Value& value) {
-    each_by_name(value, [&](const Value& item, const std::string& key) { into(target[key])(item); });
+    each_item(value, [&](const Value& item, const std::string& key) { into(target[key])(item); });
   };
 }
 

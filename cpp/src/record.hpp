@@ -56,14 +56,14 @@ void a_string(const Value& value);
 void an_optional_string(const Value& value);
 void a_bool(const Value& value);
 void any_object(const Value& value);
-void any_objects(const Value& value);
 void strings(const Value& value);
 void ints(const Value& value);
 void strings_by_name(const Value& value);
 void ints_by_name(const Value& value);
 
-// Read every item of an array.
+// Read every item of an array, or every value of an object.
 void each(const Value& value, const std::function<void(const Value&)>& read);
+void each_by_name(const Value& value, const std::function<void(const Value&)>& read);
 
 // A vector of records, each read by `read(Value, Record&)`.
 template <typename Record>
