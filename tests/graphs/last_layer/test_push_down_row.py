@@ -229,6 +229,7 @@ def test_every_node_it_adds_is_marked_and_every_value_typed():
     assert not {"NonZero", "ArgMax", "Compress"} & set(ops(after))
 
 
+@pytest.mark.slow
 def test_work_grows_linearly_with_layers(monkeypatch):
     asked = Counter()
     rule = push_down_row.row_inputs

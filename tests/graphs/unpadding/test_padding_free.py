@@ -237,6 +237,7 @@ def test_every_node_it_adds_is_marked_and_every_value_typed():
     assert_same(before, after, *EDGES)
 
 
+@pytest.mark.slow
 def test_work_grows_linearly_with_layers(monkeypatch):
     asked = Counter()
     rule = padding_free.token_inputs
