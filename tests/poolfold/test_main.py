@@ -35,8 +35,7 @@ def test_an_export_runs_beside_packages_of_the_same_names(
     environment = dict(os.environ)
     if how == "PYTHONPATH":
         environment["PYTHONPATH"] = os.pathsep.join([str(surroundings), *([path] if path else [])])
-    # All of it: reading in a child process, graphs, validation; and, for one entry, systems that are timed in processes
-    # of their own, to which all entries are the same.
+    # All of it: reading in a child process, graphs, validation. Systems are timed in further processes, for one entry.
     less = ["--skip-latency"] if "-m" in entry else []
     done = subprocess.run(
         [*entry, "export", str(checkpoint), "-o", str(tmp_path / "out"), "--threads", "1", *less],
