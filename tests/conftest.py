@@ -215,17 +215,16 @@ def _shared(item: pytest.Item) -> dict[str, str]:
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> Generator[None]:
-    """Mark what waits for an export; keep what shares a module's fixture in one process; the long tests first.
+    """Mark what waits for an export; keep what shares a fixture of its file or folder together; long tests first.
 
-    Long tests first, that a run does not end with one worker waiting for the other.
+    So a run does not end with one worker waiting for the other.
     """
     for item in items:
         shared = _shared(item)
         if EXPORTS & shared.keys():
             item.add_marker("e2e")
-        module = item.nodeid.partition("::")[0]
-        if module in shared.values() and not any(item.iter_markers("xdist_group")):
-            item.add_marker(pytest.mark.xdist_group(module))
+        if (places := set(shared.values()) - {"", "tests"}) and not any(item.iter_markers("xdist_group")):
+            item.add_marker(pytest.mark.xdist_group(min(places)))
     items.sort(key=_weight)
     yield
     for item in items:

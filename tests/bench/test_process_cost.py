@@ -15,6 +15,7 @@ def cost(tmp_path, code):
     return run([sys.executable, "-c", code], os.environ, tmp_path / "log")
 
 
+@pytest.mark.slow
 def test_memory_of_the_process_counts(tmp_path):
     # Both above what this test process holds, which a new process counts until it becomes its own program.
     above = psutil.Process().memory_info().rss // MIB + 200
@@ -23,6 +24,7 @@ def test_memory_of_the_process_counts(tmp_path):
     assert big.peak_tree_bytes >= big.peak_process_bytes
 
 
+@pytest.mark.slow
 def test_children_side_by_side_count_together_for_the_tree_alone(tmp_path):
     above = psutil.Process().memory_info().rss // MIB + 200
     inner = FILLED % above + "import time; time.sleep(2)"

@@ -101,6 +101,7 @@ def test_graded_relevance_counts() -> None:
     assert found["mrr@10"] == pytest.approx(1 / 2)
 
 
+@pytest.mark.slow
 def test_labels_agree_with_scikit_learn_fold_by_fold() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 60)
@@ -117,6 +118,7 @@ def test_labels_agree_with_scikit_learn_fold_by_fold() -> None:
     assert found["macro_f1"] == pytest.approx(f1_score(labels, predicted, average="macro"), abs=TOLERANCE)
 
 
+@pytest.mark.slow
 def test_clusters_agree_with_those_of_mteb() -> None:
     # What MTEB's clustering evaluator does with vectors and labels.
     from sklearn.cluster import MiniBatchKMeans

@@ -73,6 +73,7 @@ def test_the_same_twice_is_no_lead() -> None:
     assert (lead.p, lead.significant, lead.difference.value) == (1.0, False, 0.0)
 
 
+@pytest.mark.slow
 def test_false_alarms_are_rare_among_many_that_are_alike() -> None:
     rng = np.random.default_rng(1)
     alarms = 0

@@ -22,6 +22,8 @@ from tests.architectures import HIDDEN
 from tests.exporter.model.reading import TEXTS, embed, spec_of, tokenise
 from tests.models import DenseLayer, edit_json, tiny_checkpoint
 
+pytestmark = pytest.mark.slow
+
 MODES = tuple(PoolingMode)
 
 

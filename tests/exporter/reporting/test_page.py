@@ -12,8 +12,6 @@ from exporter.reporting.page import Figure, Section, Table, write_page
 from tests.browser import facts, needs_chromium
 from tests.exporter.reporting.looks import check_page
 
-pytestmark = pytest.mark.slow
-
 NASTY = '<script>document.body.innerHTML = ""</script> & "quoted" \u202e日本語'
 
 
@@ -30,12 +28,14 @@ def page(folder: Path, cell: str = "1") -> Path:
     return path
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_a_page_is_what_any_page_must_be(tmp_path: Path) -> None:
     text = check_page(page(tmp_path), tmp_path)
     assert "versions: numpy 2" in text
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_markup_is_shown_and_not_run(tmp_path: Path) -> None:
     found = facts(
@@ -45,6 +45,7 @@ def test_markup_is_shown_and_not_run(tmp_path: Path) -> None:
     assert found[1].count("<script>") >= 4
 
 
+@pytest.mark.slow
 @needs_chromium
 def test_the_checks_see_a_page_that_is_wrong(tmp_path: Path) -> None:
     good = page(tmp_path)

@@ -151,6 +151,7 @@ def test_a_softmax_that_is_no_attention_is_not_counted_as_one():
 # Numbers.
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(style=styles, strategy=st.sampled_from(ROWS), batch=batches(), clean=st.booleans())
 def test_the_same_vectors_for_every_style_and_batch(style, strategy, batch, clean):
@@ -229,6 +230,7 @@ def test_every_node_it_adds_is_marked_and_every_value_typed():
     assert not {"NonZero", "ArgMax", "Compress"} & set(ops(after))
 
 
+@pytest.mark.slow
 def test_work_grows_linearly_with_layers(monkeypatch):
     asked = Counter()
     rule = push_down_row.row_inputs

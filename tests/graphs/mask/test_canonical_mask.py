@@ -163,6 +163,7 @@ def test_one_mask_read_both_ways_is_read_as_each_reader_means_it():
 # Numbers.
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(style=styles, batch=batches())
 def test_the_same_vectors_for_every_style(style, batch):

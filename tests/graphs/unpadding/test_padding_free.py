@@ -120,6 +120,7 @@ def test_fewer_tokens_are_fewer_rows():
 # Numbers.
 
 
+@pytest.mark.slow
 @settings(max_examples=25, deadline=None)
 @given(style=styles, strategy=st.sampled_from(STRATEGIES), batch=batches(), as_input=st.booleans(), push=st.booleans())
 def test_the_same_vectors_for_every_style_and_batch(style, strategy, batch, as_input, push):
@@ -237,6 +238,7 @@ def test_every_node_it_adds_is_marked_and_every_value_typed():
     assert_same(before, after, *EDGES)
 
 
+@pytest.mark.slow
 def test_work_grows_linearly_with_layers(monkeypatch):
     asked = Counter()
     rule = padding_free.token_inputs

@@ -106,6 +106,7 @@ def test_an_empty_name(model):
         resolve_source(model)
 
 
+@pytest.mark.slow
 def test_a_cached_model_is_found_offline_with_its_commit(tmp_path):
     cache = tmp_path / "hf" / "hub" / "models--our--model"
     folder = tiny_checkpoint(cache / "snapshots" / SHA)
@@ -118,6 +119,7 @@ def test_a_cached_model_is_found_offline_with_its_commit(tmp_path):
     )
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_is_explained(tmp_path):
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
     Thread(target=server.serve_forever, daemon=True).start()
