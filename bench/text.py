@@ -158,8 +158,8 @@ def _fastembed_folder(model: Path, folder: Path, limit: int) -> Path:
 def main() -> None:
     """Measure, write the result and README's table, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=400, help="how many; fewer are not kept (default: 400)")
-    parser.add_argument("--seconds", type=float, default=120, help="for the windows (default: 120)")
+    parser.add_argument("--texts", type=int, default=1200, help="how many; fewer are not kept (default: 1200)")
+    parser.add_argument("--seconds", type=float, default=60, help="for the windows (default: 60)")
     given = parser.parse_args()
     result = _measured(given.texts, given.seconds)
     if given.texts >= parser.get_default("texts"):

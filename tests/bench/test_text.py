@@ -66,7 +66,8 @@ def test_systems_that_do_the_same_work_are_timed(artifact, checkpoint):
     assert [row["system"] for row in rows] == ["theirs", "ours"]
     for row in rows:
         assert len(row["windows_ms"]) == report.workloads[0].rounds >= 3
-        assert row["texts_per_s"]["median"] == pytest.approx(3e3 / np.median(row["windows_ms"]), rel=1e-2)
+        # Windows are kept to hundredths of a millisecond, and a tiny model's last a fraction of one.
+        assert row["texts_per_s"]["median"] == pytest.approx(3e3 / np.median(row["windows_ms"]), rel=5e-2)
 
 
 def test_other_work_is_refused_before_anything_is_timed(artifact, checkpoint):
