@@ -78,10 +78,7 @@ def cli() -> None:
     """Turn a sentence-embedding checkpoint into validated artifacts, with the pooling folded into the graph."""
 
 
-for _command in (
-    *(export, build, validate, bench, compare, report, distill),
-    *(embed, inspect, verify, targets),
-):
+for _command in (export, build, validate, bench, compare, report, distill, embed, inspect, verify, targets):
     cli.add_command(_command)
 
 
