@@ -73,9 +73,8 @@ def build_engine(
     """Build an engine and write it, whole or not at all.
 
     With TensorRT-RTX the same graph, profiles and options mostly give the same bytes: engines of one MiniLM graph
-    differed in some 300 of 47 million bytes between builds on a busy machine.
-    TensorRT times kernels while it builds, so its
-    bytes differ from build to build unless the timing cache holds every kernel already.
+    differed in some 300 of 47 million bytes between builds on a busy machine. TensorRT times kernels while it builds,
+    so its bytes differ from build to build unless the timing cache holds every kernel already.
     One build runs at a time in a process; other threads go on.
 
     Args:
