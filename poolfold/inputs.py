@@ -5,7 +5,8 @@ Independent of tokenisers and sessions.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 
 import numpy as np
 import numpy.typing as npt
@@ -18,21 +19,56 @@ def check_texts(texts: Iterable[str], batch_size: int) -> list[str]:
     """The texts as a list.
 
     Raises:
-        InputError: one str instead of several, an item that is no str, or a batch size below 1.
+        InputError: one str instead of several; what is no list of texts although it can be iterated, such as a mapping,
+            a table or a set; an item that is no str; or a batch size below 1.
     """
     if isinstance(texts, str):
         raise InputError("texts is one str; expected a list of them. For a single text, pass [text].")
+    if instead := _instead(texts):
+        raise InputError(f"texts is a {type(texts).__name__}, {instead}")
     if not isinstance(texts, Iterable):
         raise InputError(f"texts is of type {type(texts).__name__}; expected a list of str.")
-    listed = list(texts)
+    try:
+        listed = list(texts)
+    except TypeError as error:  # an array of no dimension is an Iterable, and cannot be iterated
+        raise InputError(f"texts is a {type(texts).__name__} that is no list: {error}. Pass a list of str.") from None
     for index, text in enumerate(listed):
         if not isinstance(text, str):
-            raise InputError(
-                f"text {index} is of type {type(text).__name__}; expected str. Drop it, or turn it into one."
-            )
+            raise InputError(f"text {index} is {_describe(text)}; expected str. {_remedy(text)}")
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise InputError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more.")
     return listed
+
+
+def _instead(texts: object) -> str | None:
+    """Why a value is no list of texts, and what to pass instead; None for one that may be."""
+    if isinstance(texts, Mapping):
+        return "which gives its keys; expected a list of str. Pass list(texts.values())."
+    # Views of a dict are sets too, and have its order.
+    if isinstance(texts, AbstractSet) and not isinstance(texts, Sequence | KeysView | ItemsView):
+        return "which has no order; expected a list of str. Pass a list, such as sorted(texts)."
+    if isinstance(texts, bytes | bytearray | memoryview):
+        return "which gives numbers; expected a list of str. Pass [texts.decode()]."
+    # pandas, polars, pyarrow, datasets: without an import of any.
+    if any(hasattr(texts, name) for name in ("columns", "column_names")):
+        return "a table, which gives no texts; expected a list of str. Pass one column as a list."
+    return None
+
+
+def _describe(item: object) -> str:
+    """What an item is that is no str. A number is told in full: a missing value is often the float nan."""
+    number = f" ({item!r})" if isinstance(item, int | float) else ""
+    return f"of type {type(item).__name__}{number}"
+
+
+def _remedy(item: object) -> str:
+    if isinstance(item, bytes | bytearray):
+        return "Decode it."
+    if isinstance(item, Mapping):
+        return "Pass the value that holds the text."
+    if isinstance(item, Iterable):
+        return "Pass one flat list of texts."
+    return "Drop it, or turn it into one."
 
 
 def check_batch(

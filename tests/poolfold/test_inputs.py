@@ -1,7 +1,12 @@
+import collections
 import itertools
+import types
 from typing import Any
 
+import datasets
 import numpy as np
+import pandas
+import pyarrow
 import pytest
 
 from poolfold import Encoder, InputError
@@ -35,10 +40,70 @@ def test_batch_sizes_that_are_none(encoder: Encoder, batch_size: Any):
             encoder.encode(texts, batch_size)
 
 
-def test_texts_of_any_collection(encoder: Encoder):
-    texts = ["w1 w2", "w3"]
-    for collection in (tuple(texts), iter(texts), np.array(texts), dict.fromkeys(texts)):
-        np.testing.assert_array_equal(encoder.encode(collection), expected(texts))
+TEXTS = ["w1 w2", "w3"]
+TABLE = pandas.DataFrame({"text": TEXTS, "id": [1, 2]})
+ROWS = datasets.Dataset.from_dict({"text": TEXTS})
+
+
+@pytest.mark.parametrize(
+    "collection",
+    [
+        TEXTS,
+        tuple(TEXTS),
+        iter(TEXTS),
+        (text for text in TEXTS),
+        map(str, TEXTS),
+        collections.deque(TEXTS),
+        collections.UserList(TEXTS),
+        dict.fromkeys(TEXTS).keys(),
+        {1: "w1 w2", 2: "w3"}.values(),
+        np.array(TEXTS),
+        np.array(TEXTS, dtype=object),
+        TABLE["text"],
+        TABLE["text"].astype("string"),
+        pandas.Index(TEXTS),
+        ROWS["text"],
+        pyarrow.array(TEXTS).to_pylist(),
+    ],
+    ids=lambda collection: type(collection).__name__,
+)
+def test_texts_of_any_collection(encoder: Encoder, collection: Any):
+    np.testing.assert_array_equal(encoder.encode(collection), expected(TEXTS))
+
+
+@pytest.mark.parametrize(
+    ("collection", "message"),
+    [
+        (dict.fromkeys(TEXTS), r"texts is a dict, which gives its keys.*Pass list\(texts.values\(\)\)"),
+        (collections.Counter(TEXTS), "texts is a Counter, which gives its keys"),
+        (types.MappingProxyType({"d1": "w1"}), "texts is a mappingproxy, which gives its keys"),
+        (set(TEXTS), r"texts is a set, which has no order.*sorted\(texts\)"),
+        (frozenset(TEXTS), "texts is a frozenset, which has no order"),
+        (set(), "texts is a set, which has no order"),
+        ({}, "texts is a dict, which gives its keys"),
+        (TABLE, "texts is a DataFrame, a table.*Pass one column as a list"),
+        (TABLE[["text"]], "texts is a DataFrame, a table"),
+        (pyarrow.table({"text": TEXTS}), "texts is a Table, a table"),
+        (ROWS, "texts is a Dataset, a table"),
+        (b"w1 w2", r"texts is a bytes, which gives numbers.*texts.decode\(\)"),
+        (bytearray(b"w1"), "texts is a bytearray, which gives numbers"),
+        ({"d1": "w1"}.items(), "text 0 is of type tuple; expected str. Pass one flat list"),
+        (TABLE.to_dict("records"), "text 0 is of type dict; expected str. Pass the value that holds the text"),
+        (np.array([TEXTS]), "text 0 is of type ndarray; expected str. Pass one flat list"),
+        (np.array("w1"), "texts is a ndarray that is no list"),
+        (pandas.Series(["w1", None, float("nan")], dtype=object), "text 1 is of type NoneType"),
+        (pandas.Series(["w1", float("nan")], dtype=object), r"text 1 is of type float \(nan\)"),
+        (pandas.Series(["w1", None], dtype="string"), "text 1 is of type"),
+        (TABLE["id"], r"text 0 is of type int \(1\)"),
+        (np.array([1, 2]), "text 0 is of type int64"),
+        (pyarrow.array(TEXTS), "text 0 is of type StringScalar"),
+        (ROWS.with_format("numpy").iter(1), "text 0 is of type dict"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else type(value).__name__,
+)
+def test_what_is_no_list_of_texts_is_refused_with_what_to_pass(encoder: Encoder, collection: Any, message: str):
+    with pytest.raises(InputError, match=message):
+        encoder.encode(collection)
 
 
 @pytest.mark.parametrize(
