@@ -1,4 +1,4 @@
-"""`poolfold embed`: the texts of a file -> a NumPy file of vectors."""
+"""`poolfold embed`: the texts of a file, by line or by record -> a NumPy file of vectors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ import numpy.typing as npt
 import poolfold
 from exporter.commands import flags
 from exporter.host.console import Console
-from exporter.host.text_file import read_texts
+from exporter.host.text_column import read_texts_or_column
+from exporter.host.text_file import STDIN
 from poolfold.errors import InputError
 from poolfold.sessions.user_cache import write_whole
 
@@ -24,12 +25,22 @@ from poolfold.sessions.user_cache import write_whole
 @click.command(
     epilog=flags.examples(
         "poolfold embed artifacts/minilm -i texts.txt -o vectors.npy",
-        "poolfold embed artifacts/minilm --strategy cls --dtype fp16 -i texts.txt -o vectors.npy",
+        "poolfold embed artifacts/minilm --strategy cls -i reviews.csv --column review -o vectors.npy",
     )
 )
 @click.argument("directory", type=flags.FOLDER, metavar="DIR")
 @click.option(
-    "-i", "--input", "source", type=flags.FOLDER, required=True, metavar="FILE", help="Texts, one a line, UTF-8."
+    "-i",
+    "--input",
+    "source",
+    type=flags.FOLDER,
+    required=True,
+    metavar="FILE",
+    help="Texts: one a record in .csv, .tsv, .jsonl, .parquet; one a line in .txt, .text, .md, without a suffix, and "
+    "from standard input, -.",
+)
+@click.option(
+    "--column", metavar="NAME", help="The column of the texts.  [default: text, sentence, body, or the only one]"
 )
 @click.option(
     "-o", "--output", type=flags.FOLDER, required=True, metavar="FILE", help="float32 [texts, dim], NumPy format."
@@ -47,6 +58,7 @@ def embed(
     *,
     directory: Path,
     source: Path,
+    column: str | None,
     output: Path,
     strategy: str | None,
     target: str,
@@ -58,10 +70,10 @@ def embed(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Embed the texts of a file, one vector a line."""
+    """Embed the texts of a file, one vector a text."""
     console = Console(as_json=as_json, quiet=quiet)
-    texts = read_texts(source)
     _require_writable(output, source, directory)
+    texts = read_texts_or_column(source, column)
     with poolfold.load(
         directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
     ) as encoder:
@@ -93,8 +105,10 @@ def _require_writable(output: Path, source: Path, directory: Path) -> None:
         raise InputError(f"{output} is a directory; expected a file name such as vectors.npy.")
     if output.exists() and not output.is_file():
         raise InputError(f"{output} is no regular file; expected a file name such as vectors.npy.")
-    if output.exists() and output.samefile(source):
+    if output.exists() and source != STDIN and source.exists() and output.samefile(source):
         raise InputError(f"{output} is the input itself. Write elsewhere with -o.")
+    if output.suffix.lower() not in (".npy", ""):
+        raise InputError(f"{output} has the suffix {output.suffix!r}; expected .npy, the format that is written.")
     if output.resolve().is_relative_to(directory.resolve()):
         raise InputError(f"{output} lies in the artifact {directory}, which holds its own files only. Write elsewhere.")
     if not output.parent.is_dir():

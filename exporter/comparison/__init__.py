@@ -1,6 +1,6 @@
 """Which pooling for a user's data: quality, speed and memory of each strategy, side by side.
 
-rows, read_task   a file's rows, each with its place -> a task
+read_task         a user's data -> a task
 tasks             what is measured: pairs, retrieval, labels, bare texts
 entries           what is compared: strategies of models, each as an artifact
 embedded          their vectors of the task's texts, kept between runs

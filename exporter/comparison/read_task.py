@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exporter.comparison.rows import SUFFIXES, Row, read_rows
 from exporter.comparison.tasks import UNITS, Groups, Labelled, Pairs, Retrieval, Task, Texts
+from exporter.host.rows import SUFFIXES, Row, read_rows
 from exporter.host.text_file import read_texts
 from poolfold.errors import InputError, TargetUnavailable
 

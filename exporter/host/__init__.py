@@ -1,4 +1,4 @@
-"""What surrounds the work: the terminal, the machine, other processes, libraries, a user's text files.
+"""What surrounds the work: the terminal, the machine, other processes, libraries, a user's files of texts.
 
 console         results to stdout, progress to stderr
 environment     the machine and the versions
@@ -6,6 +6,8 @@ child_process   one function in a process of its own
 libraries       libraries that an extra brings; libraries that a process must not import
 quiet           silences libraries
 text_file       a UTF-8 file, one text a line
+rows            a table's rows, each with its place
+text_column     the texts of either
 
 Knows nothing of models, graphs or artifacts.
 """

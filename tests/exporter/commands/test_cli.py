@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from exporter.commands import targets
 from exporter.commands.cli import cli, run_command
 from exporter.comparison.read_task import KINDS
-from exporter.comparison.rows import FORMATS
+from exporter.host.rows import FORMATS
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable
@@ -41,7 +41,7 @@ DEFAULTS = {
     "distill": {
         *("--to", "--from", "--steps", "--batch-size", "--learning-rate", "--evaluate", "--patience", "--seed"),
     },
-    "embed": {"--provider", "--strategy", "--target", "--dtype", "--batch-size", "--threads"},
+    "embed": {"--provider", "--strategy", "--column", "--target", "--dtype", "--batch-size", "--threads"},
     "inspect": set(),
     "verify": set(),
     "targets": set(),

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas
 import pytest
 
 from exporter.commands.cli import run_command
@@ -32,7 +36,7 @@ if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
 embed.callback(
     directory=Path("absent"), source=Path(os.devnull), output=Path(sys.argv[1]), strategy=None, target="onnxruntime",
-    provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None, as_json=False, quiet=False)
+    column=None, provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None, as_json=False, quiet=False)
 """
 
 
@@ -82,7 +86,7 @@ def test_no_texts_are_no_vectors(directory: Path) -> None:
 
 
 def test_the_name_is_kept_and_the_file_is_as_open_as_any(directory: Path) -> None:
-    output = directory.parent / "vectors.bin"  # np.save itself would add .npy
+    output = directory.parent / "vectors"  # np.save itself would add .npy
     assert embed(directory, output) == 0
     (directory.parent / "plain").touch()
     assert stat.S_IMODE(output.stat().st_mode) == stat.S_IMODE((directory.parent / "plain").stat().st_mode)
@@ -147,3 +151,83 @@ def test_nothing_that_it_reads_is_written_over(directory: Path, capsys: pytest.C
         assert why in capsys.readouterr().err
     assert texts.read_text() == "one\n"
     assert stat.S_ISFIFO((directory.parent / "pipe").stat().st_mode)
+
+
+RECORDS = ["w1 w2", "w3\nw4", "", "w4 w5 w6 w7"]
+TABLE = pandas.DataFrame({"text": RECORDS, "note": ["a", "b", "c", "d"]})
+
+
+@pytest.mark.parametrize(
+    ("name", "write"),
+    [
+        ("t.csv", lambda path: TABLE.to_csv(path, index=False)),
+        ("T.CSV", lambda path: TABLE.to_csv(path, index=False)),
+        ("t.tsv", lambda path: TABLE.to_csv(path, index=False, sep="\t")),
+        ("t.jsonl", lambda path: TABLE.to_json(path, orient="records", lines=True)),
+        ("t.parquet", TABLE.to_parquet),
+        (
+            "t.body.jsonl",
+            lambda path: TABLE.rename(columns={"text": "body"}).to_json(path, orient="records", lines=True),
+        ),
+        ("only.csv", lambda path: TABLE[["text"]].rename(columns={"text": "x"}).to_csv(path, index=False)),
+    ],
+)
+def test_a_row_for_each_record(directory: Path, name: str, write: Callable[[Path], object]) -> None:
+    write(directory.parent / name)
+    output = directory.parent / "vectors.npy"
+    assert run_command(["embed", str(directory), "-i", str(directory.parent / name), "-o", str(output)]) == 0
+    np.testing.assert_array_equal(np.load(output), expected(RECORDS))
+
+
+@pytest.mark.parametrize("name", ["t.txt", "t.text", "t.md", "T.TXT", "t"])
+def test_a_row_for_each_line_of_what_holds_lines(directory: Path, name: str) -> None:
+    (directory.parent / name).write_text("w1 w2\n\nw3\n")
+    output = directory.parent / "vectors.npy"
+    assert run_command(["embed", str(directory), "-i", str(directory.parent / name), "-o", str(output)]) == 0
+    np.testing.assert_array_equal(np.load(output), expected(["w1 w2", "", "w3"]))
+
+
+def test_standard_input_holds_lines(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(b"w1\nw2 w3\n")))
+    output = directory.parent / "vectors.npy"
+    assert run_command(["embed", str(directory), "-i", "-", "-o", str(output)]) == 0
+    np.testing.assert_array_equal(np.load(output), expected(["w1", "w2 w3"]))
+
+
+def test_a_column_by_name(directory: Path) -> None:
+    TABLE.assign(other=RECORDS[::-1]).to_csv(directory.parent / "t.csv", index=False)
+    source, output = directory.parent / "t.csv", directory.parent / "vectors.npy"
+    assert run_command(["embed", str(directory), "-i", str(source), "--column", "other", "-o", str(output)]) == 0
+    np.testing.assert_array_equal(np.load(output), expected(RECORDS[::-1]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "more", "message"),
+    [
+        ("t.json", "[]", (), "suffix '.json'; expected records in .csv"),
+        ("t.xlsx", "", (), "suffix '.xlsx'"),
+        ("t.csv.gz", "", (), "suffix '.gz'"),
+        ("t.log", "", (), "suffix '.log'.*-i - < t.log"),
+        ("t.csv", "a,b\n1,2\n", (), "has the columns a, b; say with --column"),
+        ("t.csv", "a,b\n1,2\n", ("--column", "c"), "no column 'c'; it has a, b"),
+        ("t.txt", "a\n", ("--column", "c"), "holds lines, and column 'c' was asked for"),
+        ("t.jsonl", '{"text": "w1"}\n{"text": null}\n', (), "line 2: text is None; expected a text"),
+        ("t.jsonl", '{"text": "w1"}\n{"body": "w1"}\n', (), "line 2: text is None"),
+        ("t.jsonl", '{"text": 5}\n', (), "line 1: text is 5"),
+        ("t.csv", 'text\n"a\n', (), "t.csv, line"),
+        ("t.parquet", "text", (), "is not a Parquet file"),
+    ],
+)
+def test_what_holds_no_texts_is_refused_with_the_place(
+    directory: Path, name: str, content: str, more: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, output = directory.parent / name, directory.parent / "vectors.npy"
+    source.write_text(content)
+    assert run_command(["embed", str(directory), "-i", str(source), "-o", str(output), *more]) == 2
+    assert re.search(message, " ".join(capsys.readouterr().err.split()))
+    assert not output.exists()
+
+
+def test_another_format_than_it_writes_is_refused(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert embed(directory, directory.parent / "vectors.csv") == 2
+    assert "suffix '.csv'; expected .npy" in capsys.readouterr().err
