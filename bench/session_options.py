@@ -12,12 +12,13 @@ from typing import Any
 
 from bench import batches
 from bench.turns import to_stderr
-from exporter.host.environment import cores, environment, load_average
+from exporter.host.environment import environment, load_average
 from exporter.measure.interleave import measure
 from exporter.measure.process import weigh
 from exporter.measure.report import Quartiles
 from exporter.measure.systems import System
 from exporter.measure.workloads import Workload
+from poolfold.sessions.threads import default_threads
 from poolfold.verify import verify
 
 _SHAPES = ("1x16", "1x128", "32x128", "32x256")
@@ -65,14 +66,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=45, help="for the windows of a graph (default: 45)")
     parser.add_argument("--output", type=Path, default=_RESULTS, help=f"default: {_RESULTS}")
     given = parser.parse_args()
-    manifest, threads, load = verify(given.directory), cores(), load_average()
+    manifest, threads, load = verify(given.directory), default_threads(), load_average()
     tokenizer = (given.directory / "tokenizer.json").read_text(encoding="utf-8")
     loads = [batches.full(name, manifest.model.text, manifest.model.vocab_size, tokenizer) for name in _SHAPES]
-    graphs = {
-        graph.strategy: measured(given.directory / graph.path, loads, threads, given.seconds)
-        for graph in manifest.graphs
-        if graph.dtype == "fp32"
-    }
+    fp32 = [graph for graph in manifest.graphs if graph.dtype == "fp32"]
+    graphs = {g.strategy: measured(given.directory / g.path, loads, threads, given.seconds) for g in fp32}
     result = {
         "model": f"{manifest.model.model_type}, {manifest.model.num_layers} layers",
         "threads": threads,

@@ -25,7 +25,7 @@ from bench.systems import OURS, ours_on_processor
 from bench.turns import to_stderr
 from exporter.comparison.token_embeddings import FILE
 from exporter.host.child_process import OwnProcess
-from exporter.host.environment import busy_share, cores
+from exporter.host.environment import busy_share
 from exporter.measure.interleave import measure
 from exporter.measure.report import LatencyReport, quartiles
 from exporter.measure.systems import System
@@ -34,6 +34,7 @@ from exporter.model.checkpoint.read import read_spec
 from exporter.spec.model import Source
 from exporter.spec.origin import NO_TRUST
 from poolfold.errors import CheckFailed
+from poolfold.sessions.threads import default_threads
 from poolfold.tokenise import Tokenizer
 
 RESULTS, README = Path("bench/results/text.json"), Path("README.md")
@@ -169,7 +170,7 @@ def main() -> None:
 
 
 def _measured(number: int, seconds: float) -> dict[str, Any]:
-    model, threads, busy = installed_minilm(), cores(), busy_share()
+    model, threads, busy = installed_minilm(), default_threads(), busy_share()
     spec = read_spec(Source("all-MiniLM-L6-v2", model, None))
     texts = [text for text, _ in paragraphs(_LIBRARIES)[:number]]
     lengths = [len(ids) for ids in Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size).ids(texts, "")]

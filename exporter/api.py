@@ -73,7 +73,7 @@ def export(
         revision: branch, tag or commit of a hub id.
         force: replace an artifact that is there, once everything has succeeded.
         skip_latency: leave out the latency and memory stage, which takes about a minute.
-        threads: of a session; None for one a core.
+        threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.
         builder_level: tensorrt: 0 builds fastest, 5 runs fastest; None for the library's default.
@@ -229,7 +229,7 @@ def validate(
         provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
         texts: your own texts, checked besides poolfold's corpus.
         model: where the model is now; None for where it was exported from.
-        threads: of a session; None for one a core.
+        threads: of a session; None for `default_threads`.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.
         console: where progress and warnings go.
@@ -274,7 +274,7 @@ def bench(
         provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
         seconds: about how long to measure.
         model: where the model is now; None for where it was exported from.
-        threads: of every system alike; None for one a core.
+        threads: of every system alike; None for `default_threads`.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.
         console: where progress and warnings go.
@@ -332,7 +332,7 @@ def compare(
         seconds: about how long to time.
         skip_cost: leave out speed and memory.
         revision: branch, tag or commit of a hub id.
-        threads: of a session; None for one a core.
+        threads: of a session; None for `default_threads`.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.
         console: where progress and warnings go.

@@ -15,6 +15,12 @@ The first `load` imports `tokenizers` and the runtime; `import poolfold` does no
 
 from __future__ import annotations
 
+import os
+
+# Before any import of onnxruntime: 1.32 otherwise writes an id of the device into the home directory, and looks up the
+# name of a server that it sends events to. Who wants that sets the variable to 0.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
 from poolfold.encoder import Encoder
 from poolfold.errors import (
     ArtifactError,

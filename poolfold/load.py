@@ -16,11 +16,11 @@ from poolfold.sessions import Opening, Session, targets
 from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
 from poolfold.sessions.ort_providers import CPU, PROVIDERS
 from poolfold.sessions.targets import Runs, Target, find_target
+from poolfold.sessions.threads import MOST_THREADS, default_threads
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
 TOKENIZER_NAME = "tokenizer.json"
-_MOST_THREADS = 1024
 
 
 class Runnable(NamedTuple):
@@ -84,7 +84,7 @@ def load(
         strategy: one of the artifact's; None for the one the checkpoint was trained with, or else the first.
         target: the runtime.
         dtype: one of the artifact's; None for fp32, or else the first.
-        threads: threads of one run; None leaves it to the runtime.
+        threads: threads of one run; None for POOLFOLD_THREADS, or else the cores that this process may use.
         spinning: whether ONNX Runtime's threads busy-wait between the operators of a run: faster one text at a time,
             dearer beside other work.
         provider: what ONNX Runtime computes with: `cpu`, `cuda`, `tensorrt` or `tensorrt-rtx`.
@@ -198,9 +198,11 @@ def _faster_below(manifest: Manifest, target: Target, path: str) -> float:
 def _check_arguments(target: str, threads: int | None, provider: str, gpu: int) -> Target:
     """The target of a name; refuses what no artifact could make right."""
     record = find_target(target)
-    if threads is not None and (not isinstance(threads, int) or not 1 <= threads <= _MOST_THREADS):
+    if threads is None:
+        default_threads()
+    elif not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
         raise InputError(
-            f"threads is {threads!r}; expected 1 to {_MOST_THREADS}, or None for the runtime's own choice."
+            f"threads is {threads!r}; expected 1 to {MOST_THREADS}, or None for the cores that this process may use."
         )
     if provider not in PROVIDERS:
         raise InputError(f"unknown provider {provider!r}; expected one of {', '.join(PROVIDERS)}.")

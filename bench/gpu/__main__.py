@@ -24,12 +24,13 @@ from bench.systems import COMPILED, CPU, CUDA, RTX, STRATEGIES, Entry, Setting, 
 from bench.turns import begun, in_turns, memory_result, system_results
 from bench.work import size_of
 from exporter.host.child_process import OwnProcess
-from exporter.host.environment import busy_share, cores, environment
+from exporter.host.environment import busy_share, environment
 from exporter.measure.interleave import PAUSE_S
 from exporter.measure.process import in_words
 from exporter.model.checkpoint.read import read_spec
 from exporter.spec.model import Source
 from poolfold.errors import CheckFailed, PoolfoldError
+from poolfold.sessions.threads import default_threads
 
 _RESULTS = Path("bench/results")
 _NAMED = {"minilm": models.minilm, "bert-base": models.bert_base}
@@ -73,7 +74,7 @@ class Run:
 
     def __init__(self, given: argparse.Namespace, card: Mapping[str, Any], folder: Path) -> None:
         self._given, self._folder, self._start = given, folder, time.monotonic()
-        self._setting, self._threads = CUDA if given.device == "cuda" else CPU, cores()
+        self._setting, self._threads = CUDA if given.device == "cuda" else CPU, default_threads()
         self._results = Results(
             command=shlex.join(["python", "-m", "bench.gpu", *sys.argv[1:]]),
             device=given.device,

@@ -23,11 +23,12 @@ from bench.results import ModelResult, Results, read, write
 from bench.systems import DTYPES, OURS, STRATEGIES, name, ours_on_processor, peers_on_processor, products
 from bench.turns import Say, begun, in_turns, memory_result
 from bench.work import size_of
-from exporter.host.environment import busy_share, cores, environment
+from exporter.host.environment import busy_share, environment
 from exporter.measure.interleave import PAUSE_S
 from exporter.measure.process import weigh
 from exporter.model.checkpoint.read import read_spec
 from exporter.spec.model import Source
+from poolfold.sessions.threads import default_threads
 
 BEGIN, END = "<!-- what `make bench` measured: begin -->", "<!-- what `make bench` measured: end -->"
 _RESULTS, _README = Path("bench/results"), Path("README.md")
@@ -79,7 +80,7 @@ def _cell(model: ModelResult, verdict: Verdict) -> str:
 
 def _measure(given: argparse.Namespace) -> Results:
     here: dict[str, Any] = environment()
-    start, busy, threads = time.monotonic(), busy_share(), given.threads or cores()
+    start, busy, threads = time.monotonic(), busy_share(), given.threads or default_threads()
     venv = None if given.quick else given.peer_venv
     named = [models.given(folder, given.build, _SECONDS) for folder in given.model]
     chosen = named or [models.minilm(given.build), models.bert_base(given.build)]

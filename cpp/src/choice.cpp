@@ -4,11 +4,10 @@
 
 #include "poolfold/errors.hpp"
 #include "quote.hpp"
+#include "threads.hpp"
 
 namespace poolfold {
 namespace {
-
-constexpr int kMostThreads = 1024;
 
 bool holds(const std::vector<std::string>& items, const std::string& item) {
   return std::find(items.begin(), items.end(), item) != items.end();
@@ -23,9 +22,10 @@ void add(std::vector<std::string>& items, const std::string& item) {
 void check_options(const Options& options) {
   if (!holds(kTargets, options.target))
     throw InputError("unknown target " + quote(options.target) + "; expected one of " + join(kTargets) + ".");
+  if (!options.threads) default_threads();  // refuses a malformed POOLFOLD_THREADS
   if (options.threads && (*options.threads < 1 || *options.threads > kMostThreads))
     throw InputError("threads is " + std::to_string(*options.threads) + "; expected 1 to " +
-                     std::to_string(kMostThreads) + ", or std::nullopt for the runtime's own choice.");
+                     std::to_string(kMostThreads) + ", or std::nullopt for the cores that this process may use.");
 }
 
 std::string choose(const std::string& directory, const std::string& what, const std::optional<std::string>& asked,

@@ -5,6 +5,8 @@
 
 #include <optional>
 
+#include "threads.hpp"
+
 namespace poolfold {
 
 // Fusions of ONNX Runtime whose CPU kernels take longer than the operators that they replace.
@@ -13,7 +15,7 @@ inline constexpr const char* kSlowerFusions = "BiasGeluFusion;MatmulTransposeFus
 inline Ort::SessionOptions ort_options(std::optional<int> threads, bool spinning) {
   Ort::SessionOptions options;
   options.SetLogSeverityLevel(ORT_LOGGING_LEVEL_ERROR);
-  options.SetIntraOpNumThreads(threads.value_or(0));
+  options.SetIntraOpNumThreads(threads ? *threads : default_threads());
   options.AddConfigEntry("optimization.disable_specified_optimizers", kSlowerFusions);
   options.AddConfigEntry("session.intra_op.allow_spinning", spinning ? "1" : "0");
   // By default threads busy-wait for about 40 ms after a run, which slows the next run of another session.

@@ -5,6 +5,7 @@
 #include <onnxruntime_cxx_api.h>
 
 #include <array>
+#include <cstdlib>
 #include <set>
 #include <vector>
 
@@ -27,6 +28,9 @@ Ort::Env& environment() {
                               " is older than the headers that poolfold was built with (API version " +
                               std::to_string(ORT_API_VERSION) + "). Install a newer libonnxruntime.");
     Ort::InitApi(api);
+    // Before the first environment: onnxruntime 1.32 otherwise writes an id of the device into the home directory, and
+    // looks up the name of a server that it sends events to. Who wants that sets the variable to 0.
+    setenv("ORT_DISABLE_TELEMETRY", "1", 0);
     return Ort::Env(ORT_LOGGING_LEVEL_ERROR, "poolfold");
   }();
   return env;

@@ -6,6 +6,7 @@
 #include <poolfold/poolfold.hpp>
 
 #include "quote.hpp"
+#include "threads.hpp"
 
 namespace {
 
@@ -25,6 +26,8 @@ class Driver {
       poolfold::verify(question.at("directory").get<std::string>());
       return json::object();
     }
+    if (what == "cores") return {{"cores", poolfold::usable_cores(question.at("root").get<std::string>())}};
+    if (what == "threads") return {{"threads", poolfold::default_threads()}};
     if (what == "load") return load(question);
     if (what == "rows") return vectors(encoder_->embed(question.at("ids").get<Rows>(), question.at("batch_size")));
     return batch(question);

@@ -83,7 +83,11 @@ DTYPES = click.Choice([dtype.value for dtype in DType])
 texts = click.option("--texts", type=FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8: checked too.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
-threads = click.option("--threads", type=click.IntRange(1, 1024), help="Threads of a session.  [default: one a core]")
+threads = click.option(
+    "--threads",
+    type=click.IntRange(1, 1024),
+    help="Threads of a session.  [default: POOLFOLD_THREADS, or the cores allowed]",
+)
 provider = click.option(
     "--provider",
     type=click.Choice(PROVIDERS),

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 
 from exporter.comparison.entries import Entry
-from exporter.host.environment import cores
 from exporter.measure.interleave import measure
 from exporter.measure.process import weigh
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System, artifact_system
 from exporter.measure.workloads import Workload, filled, ordinary_ids
+from poolfold.sessions.threads import default_threads
 
 _LENGTHS = (16, 64, 128, 256, 512)
 _ALONE = (16, 128, 512)
@@ -75,7 +75,7 @@ def measure_cost(
         entries: what is compared.
         dtypes: precisions.
         beside: systems without poolfold; the first is what others' times are divided into. May be empty.
-        threads: of every system alike; None for one a core.
+        threads: of every system alike; None for `default_threads`.
         budget_s: about how long the timed part may take.
         progress: called with (done, in all, what is measured).
     """
@@ -89,7 +89,7 @@ def measure_cost(
     memory: dict[str, Mapping[int, float]] = {}
     for done, system in enumerate(systems):
         progress(done, len(systems), f"memory of {system.name}")
-        added_bytes = dict(zip(lengths, weigh(system, batches, threads or cores()), strict=True))
+        added_bytes = dict(zip(lengths, weigh(system, batches, threads or default_threads()), strict=True))
         memory[system.name] = {
             length: round(added / 2**20, 1) for length, added in added_bytes.items() if added is not None
         }

@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 
 from poolfold.sessions import targets
+from poolfold.sessions.threads import usable_cores
 
 _DISTRIBUTIONS = ("poolfold", "torch", "transformers", "onnx", "onnx-ir", "onnxscript")
 _ALSO = ("tokenizers", "numpy")
@@ -22,26 +23,18 @@ def environment() -> dict[str, str | int | dict[str, str]]:
     """What a reader needs to judge a number or to repeat it; ready for JSON.
 
     Returns:
-        `python`, `platform`, `cpu` (model name), `cores` (see `cores`), `logical_cpus`, `memory_bytes` (physical), and
-        `versions`: distribution name -> version, of those that are installed.
+        `python`, `platform`, `cpu` (model name), `cores` (see `usable_cores`), `logical_cpus`, `memory_bytes`
+        (physical), and `versions`: distribution name -> version, of those that are installed.
     """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpu_model(),
-        "cores": cores(),
+        "cores": usable_cores(),
         "logical_cpus": psutil.cpu_count() or 1,
         "memory_bytes": psutil.virtual_memory().total,
         "versions": _versions(),
     }
-
-
-def cores() -> int:
-    """Cores this process may keep busy: physical ones, within its CPU affinity and its cgroup's quota; at least 1."""
-    limits: list[int | None] = [psutil.cpu_count(logical=False), psutil.cpu_count(), _cgroup_cpus()]
-    if hasattr(os, "sched_getaffinity"):  # Linux alone has it
-        limits.append(len(os.sched_getaffinity(0)))
-    return max(1, min(limit for limit in limits if limit is not None))
 
 
 def load_average() -> float | None:
@@ -52,15 +45,6 @@ def load_average() -> float | None:
 def busy_share(seconds: float = 1.0) -> float:
     """The share of all processors that others keep busy, watched for a while in which this process does nothing."""
     return float(psutil.cpu_percent(interval=seconds)) / 100
-
-
-def _cgroup_cpus(cpu_max: Path = Path("/sys/fs/cgroup/cpu.max")) -> int | None:
-    """Whole cores in the quota of a container (cgroup v2), at least 1; None without a quota."""
-    try:
-        quota, period = cpu_max.read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else max(1, int(quota) // int(period))
 
 
 def _cpu_model() -> str:

@@ -48,7 +48,7 @@ def measure_artifact(
         spec: the checkpoint that it came from.
         targets: only what runs on these; None for all.
         budget_s: about how long the timed part may take.
-        threads: of every system alike; None for one a core.
+        threads: of every system alike; None for `default_threads`.
         provider: what ONNX Runtime computes the graphs with.
     """
     systems: list[System] = []

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from typing import TypeVar
 
-from exporter.host.environment import cores, environment, load_average
+from exporter.host.environment import environment, load_average
 from exporter.measure import report, schedule
 from exporter.measure.process import LOAD_LIMIT_S, Worker
 from exporter.measure.protocol import Ran, Run
@@ -20,6 +20,7 @@ from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
 from exporter.measure.workloads import Workload
 from poolfold.errors import InputError
+from poolfold.sessions.threads import default_threads
 
 PAUSE_S = 0.1
 """Before each window. The previous system's threads may still spin: onnxruntime's did for 40 to 50 ms after a call."""
@@ -50,7 +51,7 @@ def measure(
     Args:
         systems: what to measure, the baselines among them.
         workloads: what to measure on, smallest first.
-        threads: of an operator, in every system alike; None for `environment.cores()`.
+        threads: of an operator, in every system alike; None for `default_threads()`.
         budget_s: seconds for the timed windows together. Passed where even the fewest rounds take longer.
         progress: told before each step. A terminal's bar that it feeds should not redraw often: it would be measured.
         leave_out: leave out a workload whose fewest rounds would alone pass the budget; the report says so.
@@ -62,7 +63,7 @@ def measure(
     _check(systems, workloads)
     start = time.monotonic()
     load_before = load_average()
-    threads = threads or cores()
+    threads = threads or default_threads()
     with ExitStack() as stack:
         places = _places(systems)
         # The first system of each place stands for it.

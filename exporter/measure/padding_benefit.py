@@ -41,7 +41,7 @@ def measure_benefit(
     Args:
         directory: the artifact, sealed.
         manifest: what it holds.
-        threads: of a session; None for one a core.
+        threads: of a session; None for `default_threads`.
         progress: called with (done, in all, what is measured).
 
     Returns:

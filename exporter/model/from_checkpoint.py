@@ -14,6 +14,7 @@ from exporter.spec.model import DType, ModelSpec
 from exporter.spec.reference import EncoderGraph
 from graphs.encoder.cleanup import cleanup
 from graphs.pooling.head import Head
+from poolfold.sessions.threads import default_threads
 
 
 class CheckpointModel:
@@ -24,13 +25,12 @@ class CheckpointModel:
 
         Args:
             spec: what the checkpoint says it is.
-            threads: of PyTorch; None leaves it to PyTorch.
+            threads: of PyTorch; None for `default_threads`.
 
         Raises:
             CheckpointError: weights that are damaged, or not finite.
         """
-        if threads is not None:
-            torch.set_num_threads(threads)
+        torch.set_num_threads(threads or default_threads())
         self._spec = spec
         check_weights(spec.transformer, allow_pickle=spec.trust.allow_pickle)
 

@@ -22,7 +22,7 @@ class OnnxFileModel:
 
         Args:
             spec: what the model is; `spec.source.graph` is there.
-            threads: of ONNX Runtime; None for one a core.
+            threads: of ONNX Runtime; None for `default_threads`.
         """
         assert spec.source.graph is not None
         self._spec, self._graph, self._threads = spec, spec.source.graph, threads

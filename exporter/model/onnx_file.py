@@ -16,6 +16,7 @@ from graphs.ir.names import ATTENTION_MASK, INPUT_IDS, POSITION_IDS, TOKEN_TYPE_
 from graphs.pooling.head import Head, apply_head
 from graphs.pooling.strategy import Strategy, pool
 from poolfold.errors import CheckpointError, first_line
+from poolfold.sessions.threads import default_threads
 
 _LOG_NOTHING = 4
 """What fails is raised too."""
@@ -33,7 +34,7 @@ class GraphReference:
             hidden: its output with the token vectors.
             head: what follows the pooling.
             width: how many values a token vector must have.
-            threads: of the session; None for one a core.
+            threads: of the session; None for `default_threads`.
 
         Raises:
             CheckpointError: ONNX Runtime cannot load it.
@@ -43,7 +44,7 @@ class GraphReference:
         self._path, self._hidden, self._head, self._width = path, hidden, head, width
         options = ort.SessionOptions()
         options.log_severity_level = _LOG_NOTHING
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads or default_threads()
         try:
             self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # its errors have no base class of their own

@@ -73,7 +73,7 @@ def check_candidates(
         manifest: what it holds.
         listed: of its `candidates`.
         scratch: a directory for rehearsals; None for the system's own.
-        threads: of the session; None for one a core.
+        threads: of the session; None for `default_threads`.
         provider: ONNX Runtime's, as `candidates` were listed for.
         progress: called with (checks done, checks in all, what is being checked).
     """

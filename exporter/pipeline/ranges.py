@@ -18,6 +18,7 @@ from graphs.files.weights import load_graph
 from graphs.ir.names import ATTENTION_MASK, INPUT_IDS
 from graphs.precision.ranges import ProbeRangesPass
 from poolfold.errors import CheckpointError, first_line
+from poolfold.sessions.threads import default_threads
 
 FP16_MAX = 65504.0
 
@@ -51,7 +52,7 @@ def measure_ranges(encoder: Path, batches: Sequence[Batch], threads: int | None)
     Args:
         encoder: a clean fp32 graph; the probed one is written beside it, and reads the same weights file.
         batches: what to run it on.
-        threads: of the session; None for one a core.
+        threads: of the session; None for `default_threads`.
 
     Raises:
         CheckpointError: ONNX Runtime loaded the encoder and cannot compute it.
@@ -63,7 +64,7 @@ def measure_ranges(encoder: Path, batches: Sequence[Batch], threads: int | None)
     ir.save(probed, path)
     options = ort.SessionOptions()
     options.log_severity_level = 3
-    options.intra_op_num_threads = threads or 0
+    options.intra_op_num_threads = threads or default_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     largest = np.full(len(probe.tensors), -1.0)

@@ -7,6 +7,7 @@ by_padding      two forms of a graph in one session; each batch runs on the fast
 profiles        splits a batch into shapes that an engine accepts
 graph_inputs    names of inputs and output; the inputs for a batch
 targets         one record a target, and the list of them
+threads         how many threads a run takes where the caller does not say
 user_cache      files kept between processes
 """
 
@@ -44,7 +45,7 @@ class Opening:
     directory, manifest: a verified artifact.
     path: the graph or engine in it.
     dtype: the precision to compute in.
-    threads: of one run; None leaves it to the runtime.
+    threads: of one run; None for `default_threads`.
     spinning: whether ONNX Runtime's threads busy-wait between the operators of a run.
     provider: what ONNX Runtime computes with.
     gpu: the number of the NVIDIA GPU.

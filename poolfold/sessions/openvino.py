@@ -21,6 +21,7 @@ import numpy.typing as npt
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
 from poolfold.sessions import CLOSED, Opening
 from poolfold.sessions.graph_inputs import SENTENCE_EMBEDDING, TOKEN_TYPE_IDS, make_inputs, require_names
+from poolfold.sessions.threads import default_threads
 
 DEVICE = "CPU"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -84,7 +85,7 @@ def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None
     Args:
         path: the .onnx file, fp32; its external data lies beside it.
         dtype: one of PRECISIONS.
-        threads: threads of one run; None leaves it to OpenVINO, which takes the physical cores.
+        threads: threads of one run; None for `default_threads`.
 
     Returns:
         The graph as read, an `openvino.Model`, and as compiled, an `openvino.CompiledModel`.
@@ -101,7 +102,7 @@ def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None
         "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
-        **({} if threads is None else {"INFERENCE_NUM_THREADS": threads}),
+        "INFERENCE_NUM_THREADS": threads or default_threads(),
     }
     core = openvino.Core()
     try:

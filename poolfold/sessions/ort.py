@@ -19,6 +19,7 @@ from poolfold.sessions.graph_inputs import (
 )
 from poolfold.sessions.ort_providers import CPU, Provider, add_provider, choose_profile, require_used
 from poolfold.sessions.profiles import cut, split_batch
+from poolfold.sessions.threads import default_threads
 from poolfold.sessions.user_cache import cache_path
 
 _LOG_ERRORS_ONLY = 3
@@ -37,7 +38,7 @@ class OnnxRuntimeSession:
 
         Args:
             path: the .onnx file; its external data lies beside it.
-            threads: threads of one run; None leaves it to ONNX Runtime, which takes the physical cores.
+            threads: threads of one run; None for `default_threads`.
             spinning: whether threads busy-wait between the operators of a run: faster, but takes CPU time from others.
             provider: the execution provider; None for the CPU.
 
@@ -55,7 +56,7 @@ class OnnxRuntimeSession:
 
         options = onnxruntime.SessionOptions()
         options.log_severity_level = _LOG_ERRORS_ONLY
-        options.intra_op_num_threads = threads or 0
+        options.intra_op_num_threads = threads or default_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
         # By default threads busy-wait for about 40 ms after a run, which slows the next run of another session.
         options.add_session_config_entry("session.force_spinning_stop", "1")

@@ -19,7 +19,7 @@ collect_ignore_glob = [] if "POOLFOLD_CPP_BUILD" in os.environ else ["test_*.py"
 
 
 PYTHON_TO_CPP = {
-    ", or None for the runtime's own choice.": ", or std::nullopt for the runtime's own choice.",
+    ", or None for the cores that this process may use.": ", or std::nullopt for the cores that this process may use.",
     " Truncate it, or pass texts to encode, which truncates them.": " Truncate it.",
 }
 """What only a Python caller can do, in Python's messages -> what a C++ caller can do, in C++'s."""

@@ -16,7 +16,8 @@ struct Options {
   std::string target = "onnxruntime";
   // A dtype of the artifact; by default fp32, or else the first.
   std::optional<std::string> dtype;
-  // Threads of one run in ONNX Runtime, 1 to 1024; by default ONNX Runtime uses the physical cores.
+  // Threads of one run in ONNX Runtime, 1 to 1024; by default POOLFOLD_THREADS, or else the cores that this process may
+  // use: those of its CPU affinity, within the quota of its cgroups.
   std::optional<int> threads;
   // Whether ONNX Runtime's threads busy-wait between the operators of a run: faster, but takes CPU time from others.
   bool spinning = true;
