@@ -27,10 +27,13 @@ _SHOWN = 5
 class Encoder:
     """A loaded model. Safe to share between threads. To free its weights, call `close` or use a `with` statement.
 
+    Pickled, it is the directory that it was loaded from and how; a process that unpickles it loads it again.
+
     strategy, dtype, target: what `load` chose.
     dim: length of a vector.
     model: the checkpoint's description in the manifest.
     output: what the graph gives, and which rows are refused.
+    again: loads it again; None for one that was not made by `load`, which cannot be pickled.
     """
 
     session: Session = field(repr=False)
@@ -41,6 +44,7 @@ class Encoder:
     dim: int = field(kw_only=True)
     model: Model = field(kw_only=True, repr=False)
     output: Output = field(default=EMBEDDING, kw_only=True, repr=False)
+    again: Callable[[], Encoder] | None = field(default=None, kw_only=True, repr=False)
 
     @property
     def max_seq_length(self) -> int:
@@ -141,6 +145,16 @@ class Encoder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Callable[[], Encoder], tuple[()]]:
+        """For pickle, copy, and what hashes a pickle. No weights are in it.
+
+        Raises:
+            TypeError: it was not made by `load`.
+        """
+        if self.again is None:
+            raise TypeError("this Encoder was not made by poolfold.load, so it cannot be pickled; pass its directory.")
+        return self.again, ()
 
 
 def _refused(rows: npt.NDArray[np.intp], reason: str, names: list[str]) -> CheckFailed:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from dataclasses import replace
+from functools import lru_cache, partial
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import msgspec
 
@@ -98,17 +99,62 @@ def load(
     # Before the hashes: those of a large artifact take seconds.
     _check_arguments(target, threads, provider, gpu)
     directory = Path(directory)
-    return open_encoder(
+    asked = _Asked(strategy, target, dtype, threads, spinning, provider, gpu)
+    return _open_again(directory, verify(directory), asked)
+
+
+class _Asked(NamedTuple):
+    """The arguments of `load` but the directory."""
+
+    strategy: str | None
+    target: str
+    dtype: str | None
+    threads: int | None
+    spinning: bool
+    provider: str
+    gpu: int
+
+
+def _open_again(directory: Path, manifest: Manifest, asked: _Asked) -> Encoder:
+    """An encoder that can be pickled, of a verified artifact."""
+    encoder = open_encoder(
         directory,
-        verify(directory),
-        strategy,
-        target,
-        dtype,
-        threads=threads,
-        spinning=spinning,
-        provider=provider,
-        gpu=gpu,
+        manifest,
+        asked.strategy,
+        asked.target,
+        asked.dtype,
+        threads=asked.threads,
+        spinning=asked.spinning,
+        provider=asked.provider,
+        gpu=asked.gpu,
     )
+    again = partial(_load_again, str(directory.resolve()), _identity(manifest), tuple(asked))
+    return replace(encoder, again=again)
+
+
+def _load_again(directory: str, identity: str, asked: tuple[Any, ...]) -> Encoder:
+    """The encoder of a pickle; its artifact must lie where it lay, with the files that it had.
+
+    Raises:
+        ArtifactError: as `load`, and where there is no artifact, or another one.
+    """
+    if not Path(directory).is_dir():
+        raise ArtifactError(
+            f"{directory} is not on this machine; an Encoder was pickled that was loaded from it. Put the artifact "
+            "there, or pass the directory's name instead of the Encoder and load it where it is used."
+        )
+    manifest = verify(directory)
+    if _identity(manifest) != identity:
+        raise ArtifactError(
+            f"{directory} holds another artifact than the one that an Encoder was loaded from and pickled. "
+            "Load it again, and pickle that."
+        )
+    return _open_again(Path(directory), manifest, _Asked(*asked))
+
+
+def _identity(manifest: Manifest) -> str:
+    """A name for the content of all files of an artifact."""
+    return manifest.digest(*(file.path for file in manifest.files))
 
 
 def open_encoder(
