@@ -256,28 +256,28 @@ FAULTS = (
     # Loading and embedding.
     Fault(
         "prompt behind the text",
-        "poolfold/tokenise.py",
+        "poolfold/tokenise/tokenizer.py",
         "prompt + text for text",
         "text + prompt for text",
         f"{_TOKENISE} {_ENCODER}",
     ),
     Fault(
         "truncated one token early",
-        "poolfold/tokenise.py",
+        "poolfold/tokenise/tokenizer.py",
         "enable_truncation(text.max_seq_length,",
         "enable_truncation(text.max_seq_length - 1,",
         _TOKENISE,
     ),
     Fault(
         "truncated on the wrong side",
-        "poolfold/tokenise.py",
+        "poolfold/tokenise/tokenizer.py",
         "direction=text.truncation_side",
         'direction="right"',
         _TOKENISE,
     ),
     Fault(
         "padded on the wrong side",
-        "poolfold/tokenise.py",
+        "poolfold/tokenise/tokenizer.py",
         'if side == "left" else',
         'if side != "left" else',
         _TOKENISE,

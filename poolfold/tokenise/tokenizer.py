@@ -1,4 +1,4 @@
-"""Texts to `input_ids` and `attention_mask`, with the checkpoint's own tokeniser.
+"""Texts to rows of ids, and rows to a padded batch.
 
 Reads the content of tokenizer.json and the manifest's `Text`. Independent of graphs, sessions and files.
 """
@@ -12,7 +12,10 @@ import numpy.typing as npt
 
 from poolfold.errors import InputError
 from poolfold.manifest import Text
+from poolfold.tokenise.beginning import beginning, may_cut
 
+# Characters a token, of which a text is first given: few texts have more, and for those it is done again.
+_CHARACTERS = 16
 # A tokeniser's result takes far more memory than the ids, so texts are tokenised in pieces.
 _TEXTS_AT_ONCE = 1024
 
@@ -57,6 +60,7 @@ class Tokenizer:
             )
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(text.max_seq_length, direction=text.truncation_side)
+        self._may_cut = text.truncation_side == "right" and may_cut(tokenizer_json)
 
     def ids(self, texts: Sequence[str], prompt: str = "") -> list[list[int]]:
         """Token ids of each text, `prompt` put before it; lists of different lengths, `max_seq_length` at most.
@@ -67,7 +71,7 @@ class Tokenizer:
         rows: list[list[int]] = []
         for start in range(0, len(texts), _TEXTS_AT_ONCE):
             piece = [prompt + text for text in texts[start : start + _TEXTS_AT_ONCE]]
-            rows.extend(self._encode(piece, start))
+            rows.extend(self._of_beginnings(piece, start) if self._may_cut else self._encode(piece, start))
         for index, row in enumerate(rows):
             if row and max(row) >= self.vocab_size:
                 raise InputError(
@@ -75,6 +79,20 @@ class Tokenizer:
                     "embedding table. The tokeniser belongs to another checkpoint; use this model's own."
                 )
         return rows
+
+    def _of_beginnings(self, texts: list[str], start: int) -> Iterator[list[int]]:
+        """As `_encode`, without the part of a text that no id comes from: a text of 10 MB would take a gigabyte."""
+        most = self.text.max_seq_length
+        length = most * _CHARACTERS
+        cut = [text if len(text) <= length else beginning(text, length) for text in texts]
+        for index, row in enumerate(self._encode(cut, start)):
+            reached = length
+            # Fewer ids than are kept: the next tokens lie behind the cut.
+            while len(row) < most and len(cut[index]) < len(texts[index]):
+                reached *= 4
+                cut[index] = beginning(texts[index], reached)
+                (row,) = self._encode([cut[index]], start + index)
+            yield row
 
     def _encode(self, texts: list[str], start: int) -> Iterator[list[int]]:
         """Encode texts, the first of which is the caller's text `start`."""
