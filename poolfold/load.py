@@ -11,6 +11,7 @@ import msgspec
 
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError
+from poolfold.hub import find_artifact
 from poolfold.manifest import MANIFEST_NAME, Manifest, Text
 from poolfold.sessions import Opening, Session, targets
 from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
@@ -79,13 +80,14 @@ def load(
     gpu: int = 0,
     mmap: bool = True,
     verify: bool = True,
+    revision: str | None = None,
 ) -> Encoder:
     """Load an artifact, after a check of every file in it.
 
     The bytes that were checked are the bytes that are used, wherever files or links lead meanwhile.
 
     Args:
-        directory: what `poolfold export` wrote.
+        directory: what `poolfold export` wrote; or a hub id, `owner/name`, where there is no such directory.
         strategy: one of the artifact's; None for the one the checkpoint was trained with, or else the first.
         target: the runtime.
         dtype: one of the artifact's; None for fp32, or else the first.
@@ -97,6 +99,7 @@ def load(
         mmap: map the weights, so that processes share them; a call after somebody wrote to the file raises
             ArtifactError. False reads the checked bytes into this process's memory.
         verify: False for an artifact that was checked already: no file is hashed.
+        revision: branch, tag or commit of a hub id.
 
     Raises:
         InputError: a strategy, dtype, target or provider that is not there, or fewer threads than one.
@@ -104,7 +107,7 @@ def load(
         TargetUnavailable: the target cannot run here.
     """
     record = _check_arguments(target, threads, provider, gpu)
-    directory = Path(directory)
+    directory = find_artifact(directory, revision)
     manifest = read_checked(directory)
     # Before the hashes: those of a large artifact take seconds.
     choice = _choose_graphs(directory, manifest, record, strategy, dtype)

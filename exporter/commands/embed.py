@@ -27,7 +27,7 @@ from poolfold.sessions.user_cache import write_whole
         "poolfold embed artifacts/minilm --strategy cls --dtype fp16 -i texts.txt -o vectors.npy",
     )
 )
-@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@flags.artifact
 @click.option(
     "-i", "--input", "source", type=flags.FOLDER, required=True, metavar="FILE", help="Texts, one a line, UTF-8."
 )

@@ -13,7 +13,7 @@ from poolfold.verify.unlisted import list_others
 
 
 @click.command(epilog=flags.examples("poolfold verify artifacts/minilm", "poolfold verify artifacts/minilm --json"))
-@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@flags.artifact
 @flags.as_json
 def verify(*, directory: Path, as_json: bool) -> None:
     """Check every file of DIR against its manifest."""

@@ -14,6 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Self
 
 from poolfold.errors import ArtifactError
+from poolfold.hub import find_artifact
 from poolfold.manifest import MANIFEST_NAME, File, Manifest, loads
 from poolfold.verify.files import NotRegularError, OpenFile
 from poolfold.verify.unlisted import list_others
@@ -25,14 +26,18 @@ _READERS = 4
 """Threads that hash: one file each, the largest first."""
 
 
-def verify(directory: str | Path) -> Manifest:
+def verify(directory: str | Path, *, revision: str | None = None) -> Manifest:
     """Check a whole artifact and return its manifest.
+
+    Args:
+        directory: the artifact, or its hub id.
+        revision: branch, tag or commit of a hub id.
 
     Raises:
         ArtifactError: the directory is not an artifact, cannot be read, or differs from its manifest; the message
             lists up to ten problems.
     """
-    directory = Path(directory)
+    directory = find_artifact(directory, revision)
     manifest = read_checked(directory)
     open_files(directory, manifest)
     return manifest
