@@ -1,4 +1,4 @@
-"""An artifact directory to an `Encoder`: verify every file, choose strategy and dtype, open the target's session."""
+"""An artifact directory to an `Encoder`: choose strategy and dtype, verify every file, open the target's session."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ import msgspec
 
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError
-from poolfold.manifest import Manifest, Text
+from poolfold.hub import find_artifact
+from poolfold.manifest import MANIFEST_NAME, Manifest, Text
 from poolfold.sessions import Opening, Session, targets
 from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
 from poolfold.sessions.ort_providers import CPU, PROVIDERS
 from poolfold.sessions.targets import Runs, Target, find_target
 from poolfold.sessions.threads import MOST_THREADS, default_threads
 from poolfold.tokenise import Tokenizer
-from poolfold.verify import verify
+from poolfold.verify import open_files, read_checked
+from poolfold.verify.files import OpenFile, open_file
 
 TOKENIZER_NAME = "tokenizer.json"
 
@@ -77,11 +79,16 @@ def load(
     spinning: bool = True,
     provider: str = CPU,
     gpu: int = 0,
+    mmap: bool = True,
+    verify: bool = True,
+    revision: str | None = None,
 ) -> Encoder:
     """Load an artifact, after a check of every file in it.
 
+    The bytes that were checked are the bytes that are used, wherever files or links lead meanwhile.
+
     Args:
-        directory: what `poolfold export` wrote.
+        directory: what `poolfold export` wrote; or a hub id, `owner/name`, where there is no such directory.
         strategy: one of the artifact's; None for the one the checkpoint was trained with, or else the first.
         target: the runtime.
         dtype: one of the artifact's; None for fp32, or else the first.
@@ -90,22 +97,25 @@ def load(
             dearer beside other work.
         provider: what ONNX Runtime computes with: `cpu`, `cuda`, `tensorrt` or `tensorrt-rtx`.
         gpu: the number of the NVIDIA GPU, counted from 0, for engines and for every provider but `cpu`.
+        mmap: map the weights, so that processes share them; a call after somebody wrote to the file raises
+            ArtifactError. False reads the checked bytes into this process's memory.
+        verify: False for an artifact that was checked already: no file is hashed.
+        revision: branch, tag or commit of a hub id.
 
     Raises:
         InputError: a strategy, dtype, target or provider that is not there, or fewer threads than one.
         ArtifactError: the directory differs from its manifest, or has nothing for the target.
         TargetUnavailable: the target cannot run here.
     """
-    # Before the hashes: those of a large artifact take seconds.
-    _check_arguments(target, threads, provider, gpu)
-    directory = Path(directory)
-    asked = _Asked(strategy, target, dtype, threads, spinning, provider, gpu)
-    return _open_again(directory, verify(directory), asked)
+    return _load(
+        _Asked(directory, strategy, target, dtype, threads, spinning, provider, gpu, mmap, verify, revision), None
+    )
 
 
 class _Asked(NamedTuple):
-    """The arguments of `load` but the directory."""
+    """The arguments of `load`."""
 
+    directory: str | Path
     strategy: str | None
     target: str
     dtype: str | None
@@ -113,48 +123,69 @@ class _Asked(NamedTuple):
     spinning: bool
     provider: str
     gpu: int
+    mmap: bool
+    verify: bool
+    revision: str | None
 
 
-def _open_again(directory: Path, manifest: Manifest, asked: _Asked) -> Encoder:
-    """An encoder that can be pickled, of a verified artifact."""
-    encoder = open_encoder(
+def _load(asked: _Asked, identity: str | None) -> Encoder:
+    """As `load`. identity: what the artifact's must be, where it was loaded before."""
+    record = _check_arguments(asked.target, asked.threads, asked.provider, asked.gpu)
+    directory = find_artifact(asked.directory, asked.revision)
+    manifest = read_checked(directory)
+    content = manifest.digest(*(file.path for file in manifest.files))
+    if identity not in (None, content):
+        raise ArtifactError(
+            f"{directory} holds another artifact than the one that an Encoder was loaded from and pickled. "
+            "Load it again, and pickle that."
+        )
+    # Before the hashes: those of a large artifact take seconds.
+    choice = _choose_graphs(directory, manifest, record, asked.strategy, asked.dtype)
+    keep = {TOKENIZER_NAME, *choice.forms.values()}
+    for engine in manifest.engines:
+        keep |= {engine.graph} if engine.path in keep and engine.stripped else set()
+    weights = {g.weights for g in manifest.graphs if g.weights and keep & set(g.forms.values())}
+    if asked.verify:
+        files = open_files(directory, manifest, read=keep if asked.mmap else keep | weights, mapped=weights)
+    else:
+        files = {path: open_file(directory / path) for path in keep | weights}
+        for path, file in files.items():
+            if path in keep or not asked.mmap:
+                file.read()
+    encoder = _open_encoder(
         directory,
         manifest,
-        asked.strategy,
-        asked.target,
-        asked.dtype,
+        choice,
+        record,
+        lambda path: _checked(files, directory, path),
         threads=asked.threads,
         spinning=asked.spinning,
         provider=asked.provider,
         gpu=asked.gpu,
     )
-    again = partial(_load_again, str(directory.resolve()), _identity(manifest), tuple(asked))
-    return replace(encoder, again=again)
+    # Another process has another working directory; and of the hub's model, the commit that was loaded here.
+    of_hub = directory != Path(asked.directory)
+    again = (
+        asked._replace(directory=str(asked.directory), revision=directory.name)
+        if of_hub
+        else asked._replace(directory=str(directory.resolve()))
+    )
+    return replace(encoder, again=partial(_load_again, tuple(again), content))
 
 
-def _load_again(directory: str, identity: str, asked: tuple[Any, ...]) -> Encoder:
+def _load_again(asked: tuple[Any, ...], identity: str) -> Encoder:
     """The encoder of a pickle; its artifact must lie where it lay, with the files that it had.
 
     Raises:
         ArtifactError: as `load`, and where there is no artifact, or another one.
     """
-    if not Path(directory).is_dir():
+    again = _Asked(*asked)
+    if again.revision is None and not Path(again.directory).is_dir():
         raise ArtifactError(
-            f"{directory} is not on this machine; an Encoder was pickled that was loaded from it. Put the artifact "
-            "there, or pass the directory's name instead of the Encoder and load it where it is used."
+            f"{again.directory} is not on this machine; an Encoder was pickled that was loaded from it. Put the "
+            "artifact there, or pass the directory's name instead of the Encoder and load it where it is used."
         )
-    manifest = verify(directory)
-    if _identity(manifest) != identity:
-        raise ArtifactError(
-            f"{directory} holds another artifact than the one that an Encoder was loaded from and pickled. "
-            "Load it again, and pickle that."
-        )
-    return _open_again(Path(directory), manifest, _Asked(*asked))
-
-
-def _identity(manifest: Manifest) -> str:
-    """A name for the content of all files of an artifact."""
-    return manifest.digest(*(file.path for file in manifest.files))
+    return _load(again, identity)
 
 
 def open_encoder(
@@ -176,28 +207,83 @@ def open_encoder(
     graph the first two on the CPU, of an engine plain and packed.
     """
     record = _check_arguments(target, threads, provider, gpu)
+    choice = _choose_graphs(directory, manifest, record, strategy, dtype)
+    return _open_encoder(
+        directory,
+        manifest,
+        choice,
+        record,
+        open_file,
+        threads=threads,
+        spinning=spinning,
+        provider=provider,
+        gpu=gpu,
+        form=form,
+    )
+
+
+class _Choice(NamedTuple):
+    """What of an artifact is to run. forms: form -> path, of a graph or an engine."""
+
+    strategy: str
+    dtype: str
+    forms: Mapping[str, str]
+
+
+def _choose_graphs(
+    directory: Path, manifest: Manifest, record: Target, strategy: str | None, dtype: str | None
+) -> _Choice:
+    """The forms of a strategy and a dtype, those asked for or else the defaults."""
     trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
     strategy = _choose(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
     entries = [entry for entry in _entries(manifest, record) if entry.strategy == strategy]
     if record.runs is not Runs.GRAPH and not entries:
         _refuse_missing(directory, manifest, strategy, record)
-    kind = "dtype" if record.runs is Runs.GRAPH else f"{target} dtype"
+    kind = "dtype" if record.runs is Runs.GRAPH else f"{record.name} dtype"
     dtypes = list(dict.fromkeys(entry.dtype for entry in entries))
     dtype = _choose(directory, f"{kind} (for strategy {strategy})", dtype, dtypes, "fp32")
-    forms = {entry.form: entry.path for entry in entries if entry.dtype == dtype}
+    return _Choice(strategy, dtype, {entry.form: entry.path for entry in entries if entry.dtype == dtype})
+
+
+def _open_encoder(
+    directory: Path,
+    manifest: Manifest,
+    choice: _Choice,
+    record: Target,
+    open_file: Callable[[Path], OpenFile],
+    *,
+    threads: int | None,
+    spinning: bool,
+    provider: str,
+    gpu: int,
+    form: str | None = None,
+) -> Encoder:
+    """Open what was chosen, of files that `open_file` gives."""
+    strategy, dtype, forms = choice
 
     def open_path(path: str) -> Session:
-        return record.open(Opening(directory, manifest, path, dtype, threads, spinning, provider, gpu))
+        return record.open(Opening(directory, manifest, path, dtype, threads, spinning, provider, gpu, open_file))
 
     return Encoder(
         _open_forms(directory, manifest, record, forms, form if provider == CPU else form or "plain", open_path),
-        read_tokenizer(directory, manifest),
+        read_tokenizer(directory, manifest, open_file),
         strategy=strategy,
         dtype=dtype,
-        target=target,
+        target=record.name,
         dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
         model=manifest.model,
     )
+
+
+def _checked(files: Mapping[str, OpenFile], directory: Path, path: Path) -> OpenFile:
+    """A file that was opened for the check."""
+    relative = path.relative_to(directory).as_posix() if path.is_relative_to(directory) else str(path)
+    if relative not in files:
+        raise ArtifactError(
+            f"{directory} has a graph whose weights lie in {relative!r}, and its {MANIFEST_NAME} names another file or "
+            "none. Export the model again."
+        )
+    return files[relative]
 
 
 def _open_forms(
@@ -270,13 +356,27 @@ def _choose(directory: Path, what: str, asked: str | None, has: list[str], prefe
     return asked
 
 
-def read_tokenizer(directory: Path, manifest: Manifest) -> Tokenizer:
-    """The artifact's tokeniser. Several encoders of one artifact share it: it never changes."""
+def read_tokenizer(directory: Path, manifest: Manifest, open_file: Callable[[Path], OpenFile] = open_file) -> Tokenizer:
+    """The artifact's tokeniser. Several encoders of one artifact share it: it never changes.
+
+    Raises:
+        ArtifactError: there is none, or it cannot be used.
+    """
     # Only a listed file has been checked.
     if all(entry.path != TOKENIZER_NAME for entry in manifest.files):
         raise ArtifactError(f"{directory} has no {TOKENIZER_NAME}. Export the model again.")
-    content = (directory / TOKENIZER_NAME).read_text(encoding="utf-8")
-    return _parsed(content, msgspec.json.encode(manifest.model.text), manifest.model.vocab_size)
+    path = directory / TOKENIZER_NAME
+    try:
+        content = str(open_file(path).data, "utf-8")
+        return _parsed(content, msgspec.json.encode(manifest.model.text), manifest.model.vocab_size)
+    except UnicodeDecodeError as error:
+        raise ArtifactError(f"{path} is not UTF-8 ({error.reason}). Export the model again.") from None
+    except InputError as error:
+        raise ArtifactError(f"{path} cannot be used: {error}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # of the tokenizers package, and no Exception
+            raise
+        raise ArtifactError(f"{path} makes the library tokenizers fail: {error}. Export the model again.") from None
 
 
 @lru_cache(maxsize=4)

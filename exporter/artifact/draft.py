@@ -14,6 +14,9 @@ from exporter.host.environment import environment
 from poolfold import manifest as m
 from poolfold.verify import describe
 
+_NOT_LISTED = (m.MANIFEST_NAME, "README.md")
+"""A model card is no part of the artifact: people edit it."""
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -34,13 +37,14 @@ class Draft:
     environment: Mapping[str, Any] | None = None
 
     def seal(self) -> tuple[Draft, m.Manifest]:
-        """Describe every file in the directory and write its manifest, so that it can be loaded as it now is.
+        """Describe every file in the directory but a model card, and write the manifest, so that it can be loaded.
 
         Returns:
             The draft, which now knows every hash; the manifest.
         """
-        paths = sorted(p for p in self.directory.rglob("*") if p.is_file() and p != self.directory / m.MANIFEST_NAME)
+        paths = sorted(path for path in self.directory.rglob("*") if path.is_file())
         names = [(path, path.relative_to(self.directory).as_posix()) for path in paths]
+        names = [(path, name) for path, name in names if name not in _NOT_LISTED]
         manifest = m.Manifest(
             schema_version=m.SCHEMA_VERSION,
             poolfold_version=version("poolfold"),

@@ -20,7 +20,7 @@ from poolfold.manifest import read_manifest
 @click.command(
     epilog=flags.examples("poolfold bench artifacts/minilm", "poolfold bench artifacts/minilm --threads 1 --seconds 30")
 )
-@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@flags.artifact
 @click.option("--target", type=flags.TARGETS, help="Measure what runs on this target.")
 @flags.provider
 @click.option("--seconds", type=click.IntRange(min=1), help="About how long to measure.")

@@ -22,7 +22,7 @@ from exporter.host.text_file import read_texts
         "poolfold build artifacts/minilm --target tensorrt --buckets auto --texts mine.txt -o artifacts/minilm-l4",
     )
 )
-@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@flags.artifact
 @click.option("--target", "targets", type=flags.ENGINES, multiple=True, required=True, help="Repeat for both.")
 @click.option("-o", "--output", type=flags.FOLDER, metavar="DIR", help="Where the result goes.  [default: over DIR]")
 @click.option("--strategy", "strategies", multiple=True, metavar="S", help="Of DIR's. Repeat.  [default: all]")

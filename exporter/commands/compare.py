@@ -64,7 +64,7 @@ if TYPE_CHECKING:
 )
 @click.option("--seconds", type=click.IntRange(min=1), help="About how long to time.")
 @click.option("--skip-cost", is_flag=True, help="Leave out speed and memory.")
-@click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
+@flags.revision
 @flags.threads
 @flags.pickle
 @flags.remote

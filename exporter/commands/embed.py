@@ -28,7 +28,7 @@ from poolfold.sessions.user_cache import write_whole
         "poolfold embed artifacts/minilm --strategy cls -i reviews.csv --column review -o vectors.npy",
     )
 )
-@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@flags.artifact
 @click.option(
     "-i",
     "--input",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ import click
 
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
+from poolfold.errors import InputError
+from poolfold.hub import find_artifact
 from poolfold.sessions import targets
 from poolfold.sessions.ort_providers import PROVIDERS
 
@@ -71,6 +74,9 @@ def defaults_of(function: Callable[..., object]) -> Callable[[click.Command], cl
     return apply
 
 
+revision = click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
+
+
 def examples(*lines: str) -> str:
     """The last part of a help page."""
     return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
@@ -95,6 +101,21 @@ provider = click.option(
 )
 pickle = click.option("--allow-pickle", is_flag=True, help="Load pickled weights (*.bin): only from who you trust.")
 remote = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
+
+
+def artifact(command: Callable[..., None]) -> Callable[..., None]:
+    """The argument DIR, a directory or a hub id, and its revision; the command gets the directory."""
+
+    @click.argument("directory", type=FOLDER, metavar="DIR")
+    @revision
+    @functools.wraps(command)
+    def run(directory: Path, revision: str | None, **options: Any) -> None:
+        place = find_artifact(directory, revision)
+        if place != directory and options.get("output", "") is None:
+            raise InputError(f"{directory} is a hub id, so that there is no place for the result. Name one with -o.")
+        command(directory=place, **options)
+
+    return run
 
 
 def building(command: Callable[..., None]) -> Callable[..., None]:

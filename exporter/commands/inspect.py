@@ -14,7 +14,7 @@ from exporter.commands.artifact_table import print_engines, print_graphs, print_
 from exporter.host.console import Console
 from exporter.spec.origin import Trust
 from poolfold.errors import InputError
-from poolfold.manifest import MANIFEST_NAME
+from poolfold.hub import artifact_or_none
 from poolfold.verify import verify
 
 
@@ -24,7 +24,7 @@ from poolfold.verify import verify
     ),
 )
 @click.argument("subject", metavar="MODEL|DIR|FILE.onnx")
-@click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
+@flags.revision
 @flags.pickle
 @flags.remote
 @flags.as_json
@@ -34,7 +34,8 @@ def inspect(*, subject: str, revision: str | None, allow_pickle: bool, trust_rem
     path = Path(subject)
     if path.is_file() or (path.suffix == ".onnx" and not path.is_dir()):
         _graph(path, console)
-    elif (path / MANIFEST_NAME).is_file():
+    elif (artifact := artifact_or_none(subject, revision)) is not None:
+        path = artifact
         manifest = verify(path)
         print_table(manifest, path, console)
         print_graphs(manifest, console)

@@ -18,7 +18,7 @@ from poolfold.verify import verify
 @click.command(
     epilog=flags.examples("poolfold report artifacts/minilm", "poolfold report artifacts/minilm -o public/minilm")
 )
-@click.argument("directory", metavar="DIR", type=flags.FOLDER)
+@flags.artifact
 @click.option("-o", "--output", type=flags.FOLDER, metavar="FOLDER", help="[default: DIR-report, beside DIR]")
 @flags.as_json
 @flags.quiet

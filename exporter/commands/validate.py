@@ -24,7 +24,7 @@ from poolfold.manifest import read_manifest
         "poolfold validate artifacts/minilm", "poolfold validate artifacts/minilm --texts mine.txt --json"
     )
 )
-@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@flags.artifact
 @click.option("--target", type=flags.TARGETS, help="Check what runs on this target.")
 @flags.provider
 @flags.texts

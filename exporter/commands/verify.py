@@ -9,15 +9,21 @@ import click
 from exporter.commands import flags
 from exporter.host.console import Console
 from poolfold.verify import verify as verify_artifact
+from poolfold.verify.unlisted import list_others
 
 
 @click.command(epilog=flags.examples("poolfold verify artifacts/minilm", "poolfold verify artifacts/minilm --json"))
-@click.argument("directory", type=flags.FOLDER, metavar="DIR")
+@flags.artifact
 @flags.as_json
 def verify(*, directory: Path, as_json: bool) -> None:
     """Check every file of DIR against its manifest."""
     manifest = verify_artifact(directory)
     size = sum(file.bytes for file in manifest.files)
+    others = list_others(directory, manifest).apart
     console = Console(as_json=as_json)
     console.line(f"{directory}: {len(manifest.files)} files, {size / 2**20:.1f} MiB, all as the manifest says")
-    console.json({"directory": str(directory), "files": len(manifest.files), "bytes": size, "intact": True})
+    if others:
+        console.line(f"Not part of the artifact, and not read: {', '.join(map(repr, others))}")
+    console.json(
+        {"directory": str(directory), "files": len(manifest.files), "bytes": size, "intact": True, "others": others}
+    )

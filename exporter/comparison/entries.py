@@ -21,7 +21,8 @@ from exporter.spec.options import ExportOptions
 from exporter.spec.origin import Trust
 from graphs.pooling.strategy import strategy_name
 from poolfold.errors import InputError, PoolfoldError
-from poolfold.manifest import MANIFEST_NAME, Manifest
+from poolfold.hub import artifact_or_none
+from poolfold.manifest import Manifest
 from poolfold.verify import verify
 
 STRATEGIES = ("cls", "mean", "max")
@@ -125,8 +126,8 @@ def _entries(
     needs_trained: bool = False,
 ) -> list[Entry]:
     """The strategies of one model: `pooling`, the usual ones where that is empty, its trained one where it is None."""
-    given = Path(model).expanduser()
-    if (given / MANIFEST_NAME).is_file():
+    given = artifact_or_none(model, options.revision if model == options.model else None)
+    if given is not None:
         artifact, manifest = given, verify(given)
         has = [strategy.name for strategy in manifest.strategies]
         trained = manifest.model.trained_strategy

@@ -24,6 +24,7 @@ from poolfold.load import read_tokenizer
 from poolfold.manifest import Engine, Graph, Manifest, Profile
 from poolfold.sessions.targets import find_target
 from poolfold.verify import verify
+from poolfold.verify.unlisted import list_others
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,11 @@ def build_into(request: BuildRequest, console: Console) -> Manifest:
     if not same:
         require_apart(request.output, [request.directory])
     manifest = verify(request.directory)
+    if same and (others := list_others(request.directory, manifest).apart):
+        raise InputError(
+            f"{request.directory} holds what is not part of the artifact and would be lost: "
+            f"{', '.join(map(repr, others))}. Write the result elsewhere with -o."
+        )
     graphs = choose_graphs(manifest, request)
     profiles = _profiles(request, manifest)
     orders = [
@@ -136,7 +142,7 @@ def _copy(source: Path, destination: Path, manifest: Manifest, *, link: bool) ->
         path.parent.mkdir(parents=True, exist_ok=True)
         if link:
             with contextlib.suppress(OSError):
-                os.link(source / entry.path, path)
+                os.link((source / entry.path).resolve(), path)
         if not path.exists():
             shutil.copyfile(source / entry.path, path)
 

@@ -5,6 +5,7 @@ openvino        OpenVINO on the CPU
 tensorrt/       engines of TensorRT and TensorRT-RTX
 by_padding      two forms of a graph in one session; each batch runs on the faster one
 profiles        splits a batch into shapes that an engine accepts
+external_data   the tensors of a graph that lie in another file
 graph_inputs    names of inputs and output; the inputs for a batch
 targets         one record a target, and the list of them
 threads         how many threads a run takes where the caller does not say
@@ -13,6 +14,7 @@ user_cache      files kept between processes
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.manifest import Manifest
+from poolfold.verify.files import OpenFile
 
 CLOSED = "the encoder is closed; load the artifact again to go on"
 """Message of the InputError that `run` raises after `close`."""
@@ -49,6 +52,7 @@ class Opening:
     spinning: whether ONNX Runtime's threads busy-wait between the operators of a run.
     provider: what ONNX Runtime computes with.
     gpu: the number of the NVIDIA GPU.
+    open_file: gives a file of the artifact, by its path; those that were checked, as they were opened for it.
     """
 
     directory: Path
@@ -59,3 +63,4 @@ class Opening:
     spinning: bool
     provider: str
     gpu: int
+    open_file: Callable[[Path], OpenFile]

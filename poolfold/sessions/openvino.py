@@ -10,7 +10,7 @@ from __future__ import annotations
 import importlib
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
 from poolfold.sessions import CLOSED, Opening
+from poolfold.sessions.external_data import external_tensors, open_weights, with_addresses
 from poolfold.sessions.graph_inputs import SENTENCE_EMBEDDING, TOKEN_TYPE_IDS, make_inputs, require_names
 from poolfold.sessions.threads import default_threads
+from poolfold.verify.files import OpenFile, open_file
 
 DEVICE = "CPU"
 PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
@@ -79,11 +81,14 @@ def require_precision(dtype: str) -> None:
         )
 
 
-def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None) -> tuple[Any, Any]:
+def compile_graph(
+    path: Path, *, dtype: str = "fp32", threads: int | None = None, content: bytes | None = None
+) -> tuple[Any, Any]:
     """Read a graph and compile it for this CPU in exactly the requested precision.
 
     Args:
         path: the .onnx file, fp32; its external data lies beside it.
+        content: the graph, where it is not to be read from the path.
         dtype: one of PRECISIONS.
         threads: threads of one run; None for `default_threads`.
 
@@ -106,7 +111,7 @@ def compile_graph(path: Path, *, dtype: str = "fp32", threads: int | None = None
     }
     core = openvino.Core()
     try:
-        model = core.read_model(path)
+        model = core.read_model(path if content is None else content)
         compiled = core.compile_model(model, DEVICE, asked)
     except RuntimeError as error:  # it raises nothing narrower
         # The last line is the reason; the lines before it are locations in OpenVINO's source.
@@ -130,14 +135,38 @@ class OpenVinoSession:
     Concurrent runs share the session's threads, so they wait for each other inside OpenVINO.
     """
 
-    def __init__(self, path: Path, *, dtype: str = "fp32", threads: int | None = None) -> None:
-        """Compile a graph; arguments as `compile_graph`.
+    def __init__(
+        self,
+        path: Path,
+        *,
+        dtype: str = "fp32",
+        threads: int | None = None,
+        open_file: Callable[[Path], OpenFile] = open_file,
+    ) -> None:
+        """Compile a graph; arguments as `compile_graph`, and `open_file` as `OnnxRuntimeSession`.
 
         Raises:
             ArtifactError: as `compile_graph`, or the inputs or the output have other names.
             TargetUnavailable: as `compile_graph`.
         """
-        _, compiled = compile_graph(path, dtype=dtype, threads=threads)
+        graph = open_file(path)
+        tensors = external_tensors(memoryview(graph.data))
+        files = open_weights(path, tensors, open_file)
+        content = None
+        # OpenVINO maps the weights itself, but refuses a link that leads out of the graph's folder. What is given in
+        # memory it copies.
+        by_path = all(
+            file.is_mapped and file.path.resolve() == path.parent.resolve() / location
+            for location, file in files.items()
+        )
+        if not by_path:
+            data = {tensor.name: tensor.of(path, files[tensor.location]) for tensor in tensors}
+            content = with_addresses(memoryview(graph.data), {name: array.ctypes.data for name, array in data.items()})
+        _, compiled = compile_graph(path, dtype=dtype, threads=threads, content=content)
+        for file in (graph, *files.values()):
+            file.require_unchanged(there=by_path)
+            file.release()
+        self._files = tuple(files.values()) if by_path else ()
         self._inputs = {port.any_name for port in compiled.inputs}
         outputs = {name for port in compiled.outputs for name in port.names}
         require_names(path, self._inputs, outputs, optional=(TOKEN_TYPE_IDS,))
@@ -149,6 +178,7 @@ class OpenVinoSession:
 
         Raises:
             InputError: the session is closed.
+            ArtifactError: the file with its weights was written to.
         """
         # A local reference, so that `close` in another thread frees nothing that is in use.
         held = self._open
@@ -156,6 +186,7 @@ class OpenVinoSession:
             raise InputError(CLOSED)
         compiled, idle = held
         feeds = make_inputs(self._inputs, input_ids, attention_mask)
+        self._require_unchanged()
         try:
             request = idle.pop()
         except IndexError:
@@ -163,7 +194,13 @@ class OpenVinoSession:
         # Copies: a view of the output would change with the request's next run.
         vectors: npt.NDArray[np.float32] = request.infer(feeds, share_outputs=False)[SENTENCE_EMBEDDING]
         idle.append(request)
+        self._require_unchanged()
         return vectors
+
+    def _require_unchanged(self) -> None:
+        """Raise ArtifactError if a file whose mapping is used was written to."""
+        for file in self._files:
+            file.require_unchanged()
 
     def close(self) -> None:
         """Free the graph and its weights once no run uses them. Closing twice does nothing."""
@@ -176,4 +213,5 @@ def open_graph(opening: Opening) -> OpenVinoSession:
     Raises:
         PoolfoldError: as `OpenVinoSession`.
     """
-    return OpenVinoSession(opening.directory / opening.path, dtype=opening.dtype, threads=opening.threads)
+    path = opening.directory / opening.path
+    return OpenVinoSession(path, dtype=opening.dtype, threads=opening.threads, open_file=opening.open_file)

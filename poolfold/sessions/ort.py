@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +12,7 @@ import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
 from poolfold.sessions import CLOSED, Opening
+from poolfold.sessions.external_data import ExternalTensor, external_tensors, open_weights
 from poolfold.sessions.graph_inputs import (
     SENTENCE_EMBEDDING,
     TOKEN_POSITIONS,
@@ -21,8 +24,24 @@ from poolfold.sessions.ort_providers import CPU, Provider, add_provider, choose_
 from poolfold.sessions.profiles import cut, split_batch
 from poolfold.sessions.threads import default_threads
 from poolfold.sessions.user_cache import cache_path
+from poolfold.verify.files import OpenFile, open_file
 
 _LOG_ERRORS_ONLY = 3
+_DTYPES = {
+    1: "float32",
+    2: "uint8",
+    3: "int8",
+    4: "uint16",
+    5: "int16",
+    6: "int32",
+    7: "int64",
+    9: "bool",
+    10: "float16",
+    11: "float64",
+    12: "uint32",
+    13: "uint64",
+}
+"""ONNX's number of a dtype -> numpy's. Strings and the dtypes that numpy lacks are left out."""
 _SLOWER_FUSIONS = ("BiasGeluFusion", "MatmulTransposeFusion", "SkipLayerNormFusion")
 """Fusions of ONNX Runtime whose CPU kernels take longer than the operators that they replace: by 5 to 11 % of a full
 batch of MiniLM (bench/session_options.py). They are disabled; a model without these operators is not affected."""
@@ -32,7 +51,13 @@ class OnnxRuntimeSession:
     """An ONNX graph with its weights in memory. Safe to share between threads, as ONNX Runtime's sessions are."""
 
     def __init__(
-        self, path: Path, *, threads: int | None = None, spinning: bool = True, provider: Provider | None = None
+        self,
+        path: Path,
+        *,
+        threads: int | None = None,
+        spinning: bool = True,
+        provider: Provider | None = None,
+        open_file: Callable[[Path], OpenFile] = open_file,
     ) -> None:
         """Load a graph.
 
@@ -41,6 +66,7 @@ class OnnxRuntimeSession:
             threads: threads of one run; None for `default_threads`.
             spinning: whether threads busy-wait between the operators of a run: faster, but takes CPU time from others.
             provider: the execution provider; None for the CPU.
+            open_file: opens the graph and the files with its weights, or gives those that were opened and checked.
 
         Raises:
             ArtifactError: ONNX Runtime cannot load the graph, or its inputs or output have other names.
@@ -67,6 +93,13 @@ class OnnxRuntimeSession:
             providers: list[Any] = ["CPUExecutionProvider"]
         else:
             providers = add_provider(onnxruntime, options, provider)
+        graph = open_file(path)
+        tensors = external_tensors(memoryview(graph.data))
+        files = open_weights(path, tensors, open_file)
+        # A GPU's provider reads the weights by itself, from the path; on the CPU they are used where they are mapped.
+        on_cpu = provider is None
+        source = bytes(graph.data) if on_cpu else path
+        weights = _add_weights(onnxruntime, options, path, tensors, files) if on_cpu else []
         # ONNX Runtime's errors have no common base class.
         errors = (
             state.EPFail,
@@ -81,7 +114,7 @@ class OnnxRuntimeSession:
         )
         try:
             # With enable_fallback, a batch on which the provider fails would run again on the CPU.
-            session = onnxruntime.InferenceSession(path, options, providers=providers, enable_fallback=0)
+            session = onnxruntime.InferenceSession(source, options, providers=providers, enable_fallback=0)
         except errors as error:
             if provider is not None:
                 raise TargetUnavailable(
@@ -92,6 +125,9 @@ class OnnxRuntimeSession:
                 f"{path} cannot be loaded by onnxruntime {onnxruntime.__version__}: {error}. "
                 "Upgrade onnxruntime, or export the model again."
             ) from error
+        for file in (graph, *files.values()):
+            file.require_unchanged(there=not on_cpu)
+            file.release()
         if provider is not None:
             require_used(onnxruntime, session, provider, path)
         self._inputs = {value.name for value in session.get_inputs()}
@@ -101,7 +137,9 @@ class OnnxRuntimeSession:
         # TensorRT would build again, for minutes, for a shape outside its profile.
         self._profiles = () if provider is None or provider.name == "cuda" else (provider.profile,)
         self._on_gpu = provider is not None
-        self._session: Any = session
+        self._files = tuple(file for file in files.values() if file.is_mapped and on_cpu)
+        # The weights must live as long as a run that uses them.
+        self._open: tuple[Any, object] | None = (session, weights)
 
     def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
         """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim].
@@ -110,13 +148,15 @@ class OnnxRuntimeSession:
 
         Raises:
             InputError: the session is closed, or a row is longer than TensorRT's profile allows.
-            ArtifactError: ONNX Runtime loaded the graph and cannot compute it.
+            ArtifactError: ONNX Runtime loaded the graph and cannot compute it, or the file with its weights was
+                written to.
             TargetUnavailable: the provider's GPU fails, or has too little memory.
         """
         # A local reference, so that `close` in another thread frees nothing that is in use.
-        session = self._session
-        if session is None:
+        held = self._open
+        if held is None:
             raise InputError(CLOSED)
+        session = held[0]
         if not self._profiles:
             return self._run(session, input_ids, attention_mask)
         pieces = split_batch(self._profiles, *input_ids.shape).pieces
@@ -127,6 +167,8 @@ class OnnxRuntimeSession:
         self, session: Any, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float32]:
         feeds = make_inputs(self._inputs, input_ids, attention_mask)
+        # Before: reading behind the end of a file that was cut kills the process. After: no vector of other weights.
+        self._require_unchanged()
         try:
             vectors: npt.NDArray[np.float32] = session.run([SENTENCE_EMBEDDING], feeds)[0]
         except self._errors as error:
@@ -139,11 +181,49 @@ class OnnxRuntimeSession:
                 f"{self._path} cannot be run by onnxruntime on input_ids {list(input_ids.shape)}: {first_line(error)}. "
                 "Upgrade onnxruntime, or take another model: its graph has parts that do not fit each other."
             ) from error
+        self._require_unchanged()
         return vectors
+
+    def _require_unchanged(self) -> None:
+        """Raise ArtifactError if a file whose mapping is used was written to."""
+        for file in self._files:
+            file.require_unchanged()
 
     def close(self) -> None:
         """Free the graph and its weights once no run uses them. Closing twice does nothing."""
-        self._session = None
+        self._open = None
+
+
+def _add_weights(
+    ort: Any, options: Any, path: Path, tensors: tuple[ExternalTensor, ...], files: dict[str, OpenFile]
+) -> list[Any]:
+    """Give a session its external weights where they lie in memory, and return what must live as long as it.
+
+    Args:
+        ort: the module `onnxruntime`.
+        options: the session's options.
+        path: the graph, for messages.
+        tensors: its external tensors.
+        files: the open files, by location.
+    """
+    values: dict[str, Any] = {}
+    for tensor in tensors:
+        content = tensor.of(path, files[tensor.location])
+        if tensor.dtype not in _DTYPES:  # numpy has no such dtype, so that ONNX Runtime must read, and copy, the file
+            names, contents = list(files), [np.frombuffer(file.data, np.uint8) for file in files.values()]
+            options.add_external_initializers_from_files_in_memory(names, contents, [c.size for c in contents])
+            return contents
+        dtype = np.dtype(_DTYPES[tensor.dtype])
+        if content.size != math.prod(tensor.dims) * dtype.itemsize:
+            raise ArtifactError(
+                f"{path} gives the tensor {tensor.name!r} {content.size} bytes; expected {dtype} {list(tensor.dims)}. "
+                "Export the model again."
+            )
+        values[tensor.name] = ort.OrtValue.ortvalue_from_numpy(content.view(dtype).reshape(tensor.dims))
+    options.add_external_initializers(list(values), list(values.values()))
+    for name, value in values.items():
+        options.add_initializer(name, value)  # the session then uses the memory itself, and not a copy
+    return list(values.values())
 
 
 def open_graph(opening: Opening) -> OnnxRuntimeSession:
@@ -154,7 +234,9 @@ def open_graph(opening: Opening) -> OnnxRuntimeSession:
     """
     path = opening.directory / opening.path
     provider = None if opening.provider == CPU else _provider(opening)
-    return OnnxRuntimeSession(path, threads=opening.threads, spinning=opening.spinning, provider=provider)
+    return OnnxRuntimeSession(
+        path, threads=opening.threads, spinning=opening.spinning, provider=provider, open_file=opening.open_file
+    )
 
 
 def _provider(opening: Opening) -> Provider:

@@ -118,7 +118,7 @@ def test_a_missing_engine_says_how_to_build_one(tmp_path: Path):
 
 def test_a_damaged_artifact_is_not_loaded(tmp_path: Path):
     write_artifact(tmp_path / "DIR")
-    (tmp_path / "DIR/extra").touch()
+    (tmp_path / "DIR/onnx/old.onnx").touch()
     with pytest.raises(ArtifactError, match="extra"):
         poolfold.load(tmp_path / "DIR")
 

@@ -1,6 +1,8 @@
 import hashlib
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -9,6 +11,7 @@ import pytest
 from poolfold.errors import ArtifactError
 from poolfold.manifest import MANIFEST_NAME, File, Manifest
 from poolfold.verify import describe, verify
+from poolfold.verify.unlisted import list_others
 from tests.artifacts import rewrite_manifest, write_artifact
 
 Artifact = tuple[Path, Manifest]
@@ -61,8 +64,22 @@ def test_any_missing_file_is_found(artifact: Artifact):
     verify(directory)
 
 
-@pytest.mark.parametrize("extra", ["new.txt", ".hidden", "onnx/manifest.json", "deep/er/file", "a\\b"])
-def test_an_extra_file_is_found(artifact: Artifact, extra: str):
+@pytest.mark.parametrize(
+    "extra",
+    [
+        *(
+            "onnx/model.onnx",
+            "onnx/model.onnx_data",
+            "onnx/model.onnx_data_1",
+            "onnx/weights_fp16.bin",
+            "onnx/a/b.ONNX",
+        ),
+        *("engines/tensorrt/mean_fp16.engine", "openvino/openvino_model.xml", "openvino/openvino_model.bin"),
+        *("model.onnx", "vocab.txt", "vocab.json", "merges.txt", "tokenizer.model", "sentencepiece.bpe.model"),
+        *("tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "modules.json", "config.json"),
+    ],
+)
+def test_what_could_be_taken_for_a_part_is_found(artifact: Artifact, extra: str):
     directory, _ = artifact
     (directory / extra).parent.mkdir(parents=True, exist_ok=True)
     (directory / extra).touch()
@@ -71,30 +88,68 @@ def test_an_extra_file_is_found(artifact: Artifact, extra: str):
     assert f"{extra!r}: an extra file" in str(caught.value)
 
 
-@pytest.mark.parametrize("extra", ["empty", "engines/none/at/all"])
-def test_an_empty_directory_is_found(artifact: Artifact, extra: str):
-    directory, _ = artifact
-    (directory / extra).mkdir(parents=True)
-    with pytest.raises(ArtifactError, match=f"'{extra}': an empty directory"):
-        verify(directory)
+OTHERS = {
+    **dict.fromkeys([".git/config", ".git/objects/ab/model.onnx"], ".git/"),
+    **dict.fromkeys([".gitattributes", ".gitignore", "README.md", "LICENSE", ".DS_Store", "a\\b", "notes.txt"]),
+    ".cache/huggingface/download/onnx/mean_fp32.onnx.metadata": ".cache/",
+    "lost+found/": "lost+found/",
+    "engines/none/at/": "engines/none/at/",
+    "onnx/._mean_fp32.onnx": None,
+    "onnx/.cache/x.onnx": "onnx/.cache/",
+    "onnx/manifest.json": None,
+    "1_Pooling/config.json": "1_Pooling/",
+}
+"""What lies beside an artifact where people keep artifacts -> its name in a list; None for the same name."""
 
 
-def test_a_symbolic_link_is_found_though_its_content_is_right(artifact: Artifact):
-    directory, _ = artifact
-    outside = shutil.copy(directory / "tokenizer.json", directory.parent)
+def test_what_cannot_be_taken_for_a_part_is_listed_and_not_read(artifact: Artifact):
+    directory, manifest = artifact
+    for name in OTHERS:
+        path = directory / name
+        (path if name.endswith("/") else path.parent).mkdir(parents=True, exist_ok=True)
+        if not name.endswith("/"):
+            path.symlink_to("/nowhere")  # which cannot be read
+    os.mkfifo(directory / "pipe")
+    assert verify(directory) == manifest
+    apart, mistakable = list_others(directory, manifest)
+    # A folder without a file holds nothing that could be named.
+    expected = {listed or name for name, listed in OTHERS.items()} - {"engines/none/at/"} | {"pipe"}
+    assert (set(apart), mistakable) == (expected, ())
+
+
+def test_links_to_the_right_bytes_pass_and_to_others_do_not(artifact: Artifact):
+    directory, manifest = artifact
+    blobs = directory.parent / "blobs"
+    blobs.mkdir()
+    for path in [*(file.path for file in manifest.files), MANIFEST_NAME]:
+        blob = blobs / hashlib.sha256(path.encode()).hexdigest()
+        (directory / path).rename(blob)
+        (directory / path).symlink_to(os.path.relpath(blob, (directory / path).parent))
+    assert verify(directory) == manifest
     (directory / "tokenizer.json").unlink()
-    (directory / "tokenizer.json").symlink_to(outside)
-    with pytest.raises(ArtifactError, match=r"'tokenizer\.json': a symbolic link"):
+    (directory / "tokenizer.json").symlink_to("onnx/cls_fp32.onnx")
+    with pytest.raises(ArtifactError, match=r"'tokenizer\.json': \d+ bytes, expected"):
+        verify(directory)
+    (directory / "tokenizer.json").unlink()
+    (directory / "tokenizer.json").symlink_to("gone")
+    with pytest.raises(ArtifactError, match=r"'tokenizer\.json': missing"):
         verify(directory)
 
 
 @pytest.mark.parametrize("name", ["onnx", MANIFEST_NAME])
-def test_a_linked_directory_or_manifest_is_found(artifact: Artifact, name: str):
-    directory, _ = artifact
+def test_a_linked_directory_or_manifest_passes(artifact: Artifact, name: str):
+    directory, manifest = artifact
     (directory / name).rename(directory.parent / "outside")
     (directory / name).symlink_to(directory.parent / "outside")
-    with pytest.raises(ArtifactError, match=f"'{name}': a symbolic link"):
+    assert verify(directory) == manifest
+    (directory / "onnx/old.onnx").touch()
+    with pytest.raises(ArtifactError, match=r"'onnx/old\.onnx': an extra file"):
         verify(directory)
+
+
+def test_a_string_names_a_directory(artifact: Artifact):
+    directory, manifest = artifact
+    assert verify(str(directory)) == manifest
 
 
 def test_an_artifact_behind_a_link_passes(artifact: Artifact):
@@ -104,12 +159,12 @@ def test_an_artifact_behind_a_link_passes(artifact: Artifact):
     assert verify(current) == manifest
 
 
-@pytest.mark.parametrize("name", ["pipe", MANIFEST_NAME])
+@pytest.mark.parametrize("name", ["tokenizer.json", MANIFEST_NAME])
 def test_a_pipe_is_found_and_not_waited_for(artifact: Artifact, name: str):
     directory, _ = artifact
-    (directory / name).unlink(missing_ok=True)
+    (directory / name).unlink()
     os.mkfifo(directory / name)
-    with pytest.raises(ArtifactError, match=f"{name}.*(neither a file|not a regular file)"):
+    with pytest.raises(ArtifactError, match=f"{name}.*not a regular file"):
         verify(directory)
 
 
@@ -164,7 +219,7 @@ def test_all_problems_are_told_and_a_long_list_is_cut(artifact: Artifact):
     directory, _ = artifact
     (directory / "tokenizer.json").unlink()
     for index in range(14):
-        (directory / f"extra{index:02}").touch()
+        (directory / f"extra{index:02}.onnx").touch()
     with pytest.raises(ArtifactError, match="missing") as caught:
         verify(directory)
     assert str(caught.value).count("an extra file") == 9
@@ -193,18 +248,43 @@ def test_a_directory_that_cannot_be_read_is_an_artifact_error(tmp_path: Path, ki
         verify(directory)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-@pytest.mark.parametrize("name", [".", "onnx", MANIFEST_NAME, "tokenizer.json"])
-def test_what_cannot_be_read_is_an_artifact_error(tmp_path: Path, name: str):
-    write_artifact(tmp_path / "DIR")
-    path = tmp_path / "DIR" / name
-    mode = path.stat().st_mode
-    path.chmod(0)
+@pytest.fixture
+def ordinary_user() -> Iterator[Path]:
+    """A folder that a user without privileges reads; the test runs as one, since root reads everything."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o755)
+    me = os.geteuid()
     try:
-        with pytest.raises(ArtifactError, match="cannot be read"):
-            verify(tmp_path / "DIR")
+        yield folder
     finally:
-        path.chmod(mode)
+        if os.geteuid() != me:
+            os.seteuid(me)
+        shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("name", ["onnx", MANIFEST_NAME, "tokenizer.json"])
+def test_what_may_not_be_read_is_told_from_what_is_damaged(ordinary_user: Path, name: str):
+    directory = ordinary_user / "DIR"
+    write_artifact(directory)
+    (directory / "lost+found").mkdir(mode=0)
+    (directory / name).chmod(0)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    with pytest.raises(ArtifactError, match=r"(?s)cannot be read.*Permission denied") as caught:
+        verify(directory)
+    assert "differs" not in str(caught.value).replace("\n", " ")
+    assert "ermissions" in str(caught.value)
+
+
+def test_a_folder_that_nobody_may_read_is_no_part(ordinary_user: Path):
+    directory = ordinary_user / "DIR"
+    manifest = write_artifact(directory)
+    (directory / "lost+found").mkdir(mode=0)
+    (directory / "engines").mkdir(mode=0)
+    if os.geteuid() == 0:
+        os.seteuid(65534)
+    assert verify(directory) == manifest
+    assert list_others(directory, manifest).apart == ("engines/", "lost+found/")
 
 
 def test_a_future_schema_is_refused(artifact: Artifact):

@@ -7,21 +7,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import huggingface_hub
-from huggingface_hub.errors import (
-    GatedRepoError,
-    HfHubHTTPError,
-    HFValidationError,
-    LocalEntryNotFoundError,
-    OfflineModeIsEnabled,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-
 from exporter.model.checkpoint.graph_source import resolve_graph
 from exporter.spec.model import Source
 from exporter.spec.origin import NO_TRUST, ONNX_FILE, Trust, origin_of
 from poolfold.errors import CheckpointError, InputError
+from poolfold.hub import download
 
 _FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLED = ("*pytorch_model*.bin",)
@@ -55,37 +45,6 @@ def resolve_source(model: str, revision: str | None = None, trust: Trust = NO_TR
         raise CheckpointError(
             f"{model} is a file; expected an .onnx file, or the folder of a checkpoint, such as the one it lies in."
         )
-    return _download(model, revision, (*_FILES, *_PICKLED * trust.allow_pickle, *_CODE * trust.trust_remote_code))
-
-
-def _download(model: str, revision: str | None, files: tuple[str, ...]) -> Source:
-    """Download a model of the hub, or take it from the local cache, where the hub cannot be reached."""
-    at = f"{model} at revision {revision!r}" if revision else model
-    try:
-        snapshot = huggingface_hub.snapshot_download(
-            model, revision=revision, allow_patterns=list(files), ignore_patterns=list(_OTHER_FORMATS)
-        )
-    except HFValidationError:
-        raise CheckpointError(
-            f"{model} is neither a folder nor a hub id. Expected a folder that exists, or `organisation/name`."
-        ) from None
-    except GatedRepoError:
-        raise CheckpointError(
-            f"{at} is gated. Accept its terms on its page at huggingface.co, then run `hf auth login`."
-        ) from None
-    except RepositoryNotFoundError:
-        raise CheckpointError(
-            f"{model} is not a folder here, and the hub has no such public model. "
-            "Check the name; for a private model run `hf auth login`."
-        ) from None
-    except RevisionNotFoundError:
-        raise CheckpointError(f"{model} has no revision {revision!r}. Give a branch, a tag or a commit.") from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        raise CheckpointError(
-            f"{at} is not a folder here, not in the local cache, and the hub cannot be reached. "
-            "Give a folder, or connect (and unset HF_HUB_OFFLINE)."
-        ) from None
-    except (HfHubHTTPError, OSError) as error:
-        raise CheckpointError(f"{at} could not be downloaded: {error}. Try again, or give a folder.") from error
-    folder = Path(snapshot)
-    return Source(name=model, folder=folder, revision=folder.name)
+    files = (*_FILES, *_PICKLED * trust.allow_pickle, *_CODE * trust.trust_remote_code)
+    snapshot = download(model, revision, files, ignore=_OTHER_FORMATS, error=CheckpointError)
+    return Source(name=model, folder=snapshot, revision=snapshot.name)

@@ -5,16 +5,19 @@ Independent of batches. Not run on a GPU; tested up to the checks.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from poolfold.errors import ArtifactError, TargetUnavailable
 from poolfold.manifest import Engine, Range
+from poolfold.sessions.external_data import external_tensors, open_weights
 from poolfold.sessions.graph_inputs import ATTENTION_MASK, INPUT_IDS, SENTENCE_EMBEDDING, TOKEN_POSITIONS
 from poolfold.sessions.tensorrt.checks import check_plan, find_place, how_to_build, make_runtime
 from poolfold.sessions.tensorrt.gpu import Gpu, load_cuda, succeed
 from poolfold.sessions.tensorrt.library import log, reason
+from poolfold.verify.files import OpenFile, open_file
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +51,14 @@ def input_names(record: Engine) -> tuple[str, ...]:
     return (INPUT_IDS, ATTENTION_MASK, TOKEN_POSITIONS) if record.form == "packed" else (INPUT_IDS, ATTENTION_MASK)
 
 
-def load_engine(directory: Path, record: Engine, gpu: int) -> Loaded:
+def load_engine(directory: Path, record: Engine, gpu: int, open_file: Callable[[Path], OpenFile] = open_file) -> Loaded:
     """Load an engine of an artifact.
 
     Args:
         directory: the artifact.
         record: the engine's record in its manifest.
         gpu: the GPU's number.
+        open_file: opens the engine, or gives the one that was opened and checked.
 
     Raises:
         TargetUnavailable: no GPU, driver or library on this machine, or the engine does not fit them.
@@ -69,19 +73,20 @@ def load_engine(directory: Path, record: Engine, gpu: int) -> Loaded:
     succeed(cuda, cuda.cudaSetDevice(device.ordinal))
     succeed(cuda, cuda.cudaFree(0))  # creates the CUDA context, without which the library loads no engine
     runtime = make_runtime(trt)
-    engine = deserialise(trt, runtime, path, record)
+    plan = open_file(path)
+    engine = deserialise(trt, runtime, path, record, bytes(plan.data))
+    plan.require_unchanged()
     if record.stripped:
-        _refit(trt, engine, directory / record.graph)
+        _refit(trt, engine, directory / record.graph, open_file)
     return Loaded(path, record, device, trt, cuda, runtime, engine, _check(path, record, trt, engine))
 
 
-def deserialise(trt: Any, runtime: Any, path: Path, record: Engine) -> Any:
-    """The library's engine from a file.
+def deserialise(trt: Any, runtime: Any, path: Path, record: Engine, plan: bytes) -> Any:
+    """The library's engine from a file's content.
 
     Raises:
         TargetUnavailable: the library refuses it; the message quotes the library's reason.
     """
-    plan = path.read_bytes()
     why = check_plan(trt, runtime, plan)
     if why is None:
         engine = runtime.deserialize_cuda_engine(plan)
@@ -93,8 +98,10 @@ def deserialise(trt: Any, runtime: Any, path: Path, record: Engine) -> Any:
     )
 
 
-def _refit(trt: Any, engine: Any, graph: Path) -> None:
+def _refit(trt: Any, engine: Any, graph: Path, open_file: Callable[[Path], OpenFile]) -> None:
     """Put the graph's weights into an engine that was built without them."""
+    opened = open_file(graph)
+    weights = open_weights(graph, external_tensors(memoryview(opened.data)), open_file)
     refitter = trt.Refitter(engine, log(trt))
     parser = trt.OnnxParserRefitter(refitter, log(trt))
     if not parser.refit_from_file(str(graph)) or not refitter.refit_cuda_engine():
@@ -102,6 +109,8 @@ def _refit(trt: Any, engine: Any, graph: Path) -> None:
             f"{graph} does not give the weights that the engine built from it lacks: {reason(trt)}. "
             "Build the engine again."
         )
+    for file in (opened, *weights.values()):
+        file.require_unchanged(there=True)  # the library read it by its name
 
 
 def _check(path: Path, record: Engine, trt: Any, engine: Any) -> int:

@@ -6,6 +6,7 @@ Tested: the refusal of an engine on a machine without a GPU. Not run on a GPU.
 from __future__ import annotations
 
 import weakref
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from poolfold.sessions.tensorrt.context import RuntimeCache
 from poolfold.sessions.tensorrt.engine import load_engine
 from poolfold.sessions.tensorrt.lane import EngineLane
 from poolfold.sessions.tensorrt.lanes import Lanes
+from poolfold.verify.files import OpenFile, open_file
 
 MOST_LANES = 4
 """The most batches that run at once. Each lane allocates the engine's working memory; more lanes are not faster."""
@@ -28,7 +30,15 @@ MOST_LANES = 4
 class EngineSession:
     """An engine in a GPU's memory. Safe to share between threads: each run uses a separate stream and context."""
 
-    def __init__(self, directory: Path, record: Engine, *, gpu: int, digest: str) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        record: Engine,
+        *,
+        gpu: int,
+        digest: str,
+        open_file: Callable[[Path], OpenFile] = open_file,
+    ) -> None:
         """Load an engine.
 
         Args:
@@ -36,12 +46,13 @@ class EngineSession:
             record: the engine's record in the manifest.
             gpu: the GPU's number.
             digest: SHA-256 of the engine's file.
+            open_file: as `load_engine`.
 
         Raises:
             TargetUnavailable: no GPU, driver or library on this machine, or the engine does not fit them.
             ArtifactError: the engine is not what its record says.
         """
-        loaded = load_engine(directory, record, gpu)
+        loaded = load_engine(directory, record, gpu, open_file)
         self._profiles = record.profiles
         self._inputs = loaded.inputs
         self._dim = loaded.dim
@@ -93,4 +104,4 @@ def open_engine(opening: Opening) -> EngineSession:
     """
     record = next(engine for engine in opening.manifest.engines if engine.path == opening.path)
     digest = opening.manifest.digest(opening.path)
-    return EngineSession(opening.directory, record, gpu=opening.gpu, digest=digest)
+    return EngineSession(opening.directory, record, gpu=opening.gpu, digest=digest, open_file=opening.open_file)

@@ -17,7 +17,13 @@ def test_an_intact_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     size = sum(path.stat().st_size for path in paths)
     assert run_command(["verify", str(tmp_path / "a"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found == {"directory": str(tmp_path / "a"), "files": len(manifest.files), "bytes": size, "intact": True}
+    assert found == {
+        "directory": str(tmp_path / "a"),
+        "files": len(manifest.files),
+        "bytes": size,
+        "intact": True,
+        "others": [],
+    }
     assert len(paths) == len(manifest.files)
     assert run_command(["verify", str(tmp_path / "a")]) == 0
     said = f"{tmp_path / 'a'}: {len(paths)} files, 0.0 MiB, all as the manifest says\n"

@@ -167,4 +167,5 @@ def test_work_left_to_the_cpu_is_found_by_its_operators(tmp_path: Path) -> None:
 def test_a_session_on_the_cpu_never_tries_again_by_itself(tmp_path: Path) -> None:
     write_artifact(tmp_path / "DIR")
     session = OnnxRuntimeSession(tmp_path / "DIR/onnx/mean_fp32.onnx")
-    assert session._session._enable_fallback is False
+    assert session._open is not None
+    assert session._open[0]._enable_fallback is False

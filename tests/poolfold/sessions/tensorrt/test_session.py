@@ -100,14 +100,13 @@ def test_the_library_itself_says_that_a_real_engine_cannot_be_loaded(engines: Pa
     assert why is not None
     assert "CUDA driver version is insufficient" in why
     with pytest.raises(TargetUnavailable, match=r"refused by tensorrt-rtx .*CUDA driver.*poolfold build DIR --target"):
-        deserialise(trt, runtime, engines / engine.path, engine)
+        deserialise(trt, runtime, engines / engine.path, engine, (engines / engine.path).read_bytes())
 
 
 @without_gpu
 def test_noise_is_refused_by_the_library_too(tmp_path: Path, engine: Engine) -> None:
-    (tmp_path / "noise.engine").write_bytes(b"no engine at all" * 100)
     with pytest.raises(TargetUnavailable, match=r"noise\.engine is refused by tensorrt-rtx"):
-        deserialise(trt, make_runtime(trt), tmp_path / "noise.engine", engine)
+        deserialise(trt, make_runtime(trt), tmp_path / "noise.engine", engine, b"no engine at all" * 100)
 
 
 @without_gpu

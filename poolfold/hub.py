@@ -1,0 +1,149 @@
+"""Models and artifacts of the Hugging Face hub, into its cache. Only this file knows huggingface_hub, the extra `hub`.
+
+The address of the hub, its cache, the token and whether there is a network are its own settings: HF_ENDPOINT, HF_HOME,
+HF_TOKEN, HF_HUB_OFFLINE.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from poolfold.errors import ArtifactError, InputError
+from poolfold.manifest import MANIFEST_NAME, read_manifest
+
+_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+
+
+def find_artifact(artifact: str | Path, revision: str | None = None) -> Path:
+    """The directory of an artifact. One that exists wins over a hub id.
+
+    Args:
+        artifact: a directory, or a hub id: `owner/name`.
+        revision: branch, tag or commit of a hub id.
+
+    Raises:
+        InputError: a revision of a directory.
+        ArtifactError: it is not here and cannot be downloaded, or the hub's model is no artifact.
+    """
+    here = os.path.lexists(artifact)
+    if not here and _ID.fullmatch(str(artifact)):
+        return _with_files(str(artifact), _download_manifest(str(artifact), revision))
+    if revision is not None:
+        raise InputError(
+            f"{artifact} is {'a directory' if here else 'no hub id'}, and revision {revision!r} was given. "
+            "Leave the revision out, or pass a hub id: owner/name."
+        )
+    return Path(artifact)
+
+
+def artifact_or_none(model: str, revision: str | None = None) -> Path | None:
+    """The directory of an artifact, as `find_artifact`; None where `model` is something else, or cannot be had.
+
+    Raises:
+        ArtifactError: the hub's model is an artifact, and its files cannot be downloaded.
+    """
+    if os.path.lexists(Path(model).expanduser()):
+        folder = Path(model).expanduser()
+        return folder if (folder / MANIFEST_NAME).is_file() else None
+    try:
+        folder = _download_manifest(model, revision)
+    except ArtifactError:
+        return None
+    return _with_files(model, folder)
+
+
+def _download_manifest(name: str, revision: str | None) -> Path:
+    """The snapshot of a model, with the manifest of an artifact in it."""
+    if not _ID.fullmatch(name):
+        raise ArtifactError(f"{name} is no hub id. Expected owner/name.")
+    with _errors(name, revision, ArtifactError):
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(name, MANIFEST_NAME, revision=revision)).parent
+
+
+def _with_files(name: str, folder: Path) -> Path:
+    """The snapshot with the files that its manifest lists; others are not downloaded."""
+    paths = [file.path for file in read_manifest(folder).files]
+    if not all((folder / path).exists() for path in paths):
+        # At the commit of the manifest, whatever was pushed meanwhile.
+        download(name, folder.name, [glob.escape(path) for path in paths], error=ArtifactError)
+    return folder
+
+
+def download(
+    name: str,
+    revision: str | None,
+    patterns: Sequence[str],
+    *,
+    ignore: Sequence[str] = (),
+    error: type[InputError],
+) -> Path:
+    """Download a model of the hub, or take it from the cache, where the hub cannot be reached.
+
+    Args:
+        name: the hub id.
+        revision: branch, tag or commit; None for the default branch.
+        patterns: which files, by shell patterns.
+        ignore: which of these not.
+        error: what to raise.
+
+    Returns:
+        A folder whose name is the commit.
+
+    Raises:
+        InputError: as `error`, what cannot be downloaded.
+    """
+    with _errors(name, revision, error):
+        from huggingface_hub import snapshot_download
+
+        return Path(
+            snapshot_download(name, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(ignore))
+        )
+
+
+@contextmanager
+def _errors(name: str, revision: str | None, error: type[InputError]) -> Iterator[None]:
+    """Tell in a user's words why a download failed."""
+    at = f"{name} at revision {revision!r}" if revision else name
+    try:
+        from huggingface_hub import errors as hub
+    except ImportError as reason:
+        raise error(
+            f"{name} is not a folder here; from the Hugging Face hub it needs huggingface_hub, which is not available "
+            f"({reason}). Give a folder, or install it: pip install 'poolfold[hub]'"
+        ) from None
+    try:
+        yield
+    except hub.HFValidationError:
+        raise error(
+            f"{name} is neither a folder nor a hub id. Expected a folder that exists, or `organisation/name`."
+        ) from None
+    except hub.GatedRepoError:
+        raise error(
+            f"{at} is gated. Accept its terms on its page at huggingface.co, then run `hf auth login`."
+        ) from None
+    except hub.RepositoryNotFoundError:
+        raise error(
+            f"{name} is not a folder here, and the hub has no such public model. "
+            "Check the name; for a private model run `hf auth login`."
+        ) from None
+    except hub.RevisionNotFoundError:
+        raise error(f"{name} has no revision {revision!r}. Give a branch, a tag or a commit.") from None
+    except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
+        raise error(
+            f"{at} is not a folder here, not in the local cache, and the hub cannot be reached. "
+            "Give a folder, or connect (and unset HF_HUB_OFFLINE)."
+        ) from None
+    except hub.EntryNotFoundError:
+        raise error(
+            f"{at} is not an artifact: it has no {MANIFEST_NAME} on the hub. Expected one that was pushed from a "
+            "directory of `poolfold export`."
+        ) from None
+    except (hub.HfHubHTTPError, OSError) as reason:
+        raise error(f"{at} could not be downloaded: {reason}. Try again, or give a folder.") from reason

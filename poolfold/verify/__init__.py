@@ -1,0 +1,195 @@
+"""Check every file of an artifact against its manifest: no file that it lists may be changed, missing or outside.
+
+Compares names, sizes and hashes. Independent of what the files contain.
+
+files      open a file once, so that the bytes that were hashed are the bytes that are used
+unlisted   what else lies in the directory: not part of the artifact, or to be mistaken for a part
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path, PurePosixPath
+from typing import Self
+
+from poolfold.errors import ArtifactError
+from poolfold.hub import find_artifact
+from poolfold.manifest import MANIFEST_NAME, File, Manifest, loads
+from poolfold.verify.files import NotRegularError, OpenFile
+from poolfold.verify.unlisted import list_others
+
+__all__ = ["describe", "open_files", "read_checked", "verify"]
+
+_SHOWN = 10
+_READERS = 4
+"""Threads that hash: one file each, the largest first."""
+
+
+def verify(directory: str | Path, *, revision: str | None = None) -> Manifest:
+    """Check a whole artifact and return its manifest.
+
+    Args:
+        directory: the artifact, or its hub id.
+        revision: branch, tag or commit of a hub id.
+
+    Raises:
+        ArtifactError: the directory is not an artifact, cannot be read, or differs from its manifest; the message
+            lists up to ten problems.
+    """
+    directory = find_artifact(directory, revision)
+    manifest = read_checked(directory)
+    open_files(directory, manifest)
+    return manifest
+
+
+def describe(directory: Path, path: Path) -> File:
+    """The manifest's entry for the file `path`, which lies below `directory`."""
+    file = OpenFile(path)
+    return File(path=path.relative_to(directory).as_posix(), bytes=file.size, sha256=file.hash())
+
+
+def read_checked(directory: Path) -> Manifest:
+    """Read the manifest, and check that its paths lie in the artifact.
+
+    Raises:
+        ArtifactError: it cannot be read, or is not a manifest; a path leads elsewhere.
+    """
+    path = directory / MANIFEST_NAME
+    try:
+        file = OpenFile(path)
+        file.read()
+    except (FileNotFoundError, NotADirectoryError):
+        raise ArtifactError(
+            f"{directory} is not an artifact: it has no {MANIFEST_NAME}. Expected a directory from `poolfold export`."
+        ) from None
+    except NotRegularError:
+        raise ArtifactError(
+            f"{path} is not a regular file. Fetch the artifact again, or export the model again."
+        ) from None
+    except OSError as error:
+        raise ArtifactError(f"{path} cannot be read: {error}. Check its permissions.") from None
+    manifest = loads(bytes(file.data), where=str(path))
+    problems = [*_check_paths(manifest), *_check_references(manifest)]
+    if problems:
+        raise _differs(directory, problems)
+    return manifest
+
+
+def open_files(
+    directory: Path,
+    manifest: Manifest,
+    read: Collection[str] = (),
+    mapped: Collection[str] = (),
+) -> Mapping[str, OpenFile]:
+    """Check every file that the manifest lists, and keep some of them open.
+
+    Args:
+        directory: the artifact.
+        manifest: its manifest, from `read_checked`.
+        read: paths to hold in memory, as they were hashed.
+        mapped: paths to keep open, for mapping.
+
+    Returns:
+        The files of `read` and `mapped`, by path.
+
+    Raises:
+        ArtifactError: a file differs from its entry or cannot be read, or another file could be mistaken for a part.
+    """
+    kept: dict[str, OpenFile] = {}
+
+    def check(entry: File) -> _Problem | None:
+        try:
+            file = OpenFile(directory / entry.path)
+            if file.size != entry.bytes:
+                return _Problem(f"{entry.path!r}: {file.size} bytes, expected {entry.bytes}")
+            if entry.path in mapped:
+                file.settle()
+            sha256 = file.hash(keep=entry.path in read)
+        except (FileNotFoundError, NotADirectoryError):
+            return _Problem(f"{entry.path!r}: missing")
+        except OSError as error:
+            unreadable = isinstance(error, PermissionError)
+            return _Problem(f"{entry.path!r}: cannot be read: {error.strerror}", unreadable=unreadable)
+        if sha256 != entry.sha256:
+            return _Problem(f"{entry.path!r}: changed: SHA-256 {sha256[:12]}..., expected {entry.sha256[:12]}...")
+        if entry.path in read or entry.path in mapped:
+            kept[entry.path] = file
+        return None
+
+    largest_first = sorted(manifest.files, key=lambda entry: entry.bytes, reverse=True)
+    with ThreadPoolExecutor(_READERS) as pool:
+        checked = dict(zip((entry.path for entry in largest_first), pool.map(check, largest_first), strict=True))
+    problems = [problem for entry in manifest.files if (problem := checked[entry.path]) is not None]
+    try:
+        others = list_others(directory, manifest)
+    except OSError as error:
+        raise ArtifactError(f"{directory} cannot be read: {error}. Check its permissions.") from None
+    problems += [
+        _Problem(f"{name!r}: an extra file, which the manifest does not list, and which could be taken for a part")
+        for name in others.mistakable
+    ]
+    if problems:
+        raise _differs(directory, problems)
+    return kept
+
+
+class _Problem(str):
+    """A line of the message. `unreadable`: nothing is known about the file's content."""
+
+    unreadable: bool
+
+    def __new__(cls, text: str, *, unreadable: bool = False) -> Self:
+        """Make a line."""
+        line = super().__new__(cls, text)
+        line.unreadable = unreadable
+        return line
+
+
+def _differs(directory: Path, problems: list[_Problem]) -> ArtifactError:
+    """The error for what is wrong with an artifact."""
+    shown = "\n".join(f"  - {problem}" for problem in problems[:_SHOWN])
+    more = f"\n  - and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
+    if all(problem.unreadable for problem in problems):
+        return ArtifactError(f"{directory} cannot be read:\n{shown}{more}\nCheck its permissions; nothing is damaged.")
+    return ArtifactError(
+        f"{directory} differs from its {MANIFEST_NAME}:\n{shown}{more}\n"
+        "Fetch the artifact again, or export the model again."
+    )
+
+
+def _check_paths(manifest: Manifest) -> Iterator[_Problem]:
+    """Each path that is listed must be plain and below the artifact, and listed once."""
+    listed: set[str] = set()
+    for entry in manifest.files:
+        if not _is_inside(entry.path):
+            yield _Problem(
+                f"{entry.path!r}: the manifest lists a path that is not plain and relative, below the artifact"
+            )
+        elif entry.path in listed:
+            yield _Problem(f"{entry.path!r}: listed twice")
+        listed.add(entry.path)
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path in the manifest means one file below the artifact on every system, and not the manifest."""
+    plain = PurePosixPath(path)
+    return (
+        str(plain) == path
+        and path not in ("", ".", MANIFEST_NAME)
+        and not plain.is_absolute()
+        and ".." not in plain.parts
+        # A backslash separates, and a colon names a drive or a stream, on Windows.
+        and not any(character in path for character in "\\:\0")
+    )
+
+
+def _check_references(manifest: Manifest) -> Iterator[_Problem]:
+    """Each file that a graph or an engine names must be listed, and so hashed."""
+    listed = {entry.path for entry in manifest.files}
+    named = {path for engine in manifest.engines for path in (engine.path, engine.graph)}
+    for graph in manifest.graphs:
+        free = None if graph.padding_free is None else graph.padding_free.path
+        named |= {path for path in (graph.path, graph.weights, graph.packed, free) if path is not None}
+    for path in sorted(named - listed):
+        yield _Problem(f"{path!r}: named by a graph or an engine, and not listed among the files")

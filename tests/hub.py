@@ -1,0 +1,84 @@
+"""A stand-in for the Hugging Face hub on 127.0.0.1: one model, at one commit, by the hub's HTTP interface."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from urllib.parse import unquote
+
+NAME, COMMIT = "our/model", "0123456789abcdef0123456789abcdef01234567"
+REVISIONS = ("main", "v1", COMMIT)
+
+
+@contextmanager
+def serve(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder as `our/model`.
+
+    Yields:
+        The address; the paths of all requests so far.
+    """
+    requests: list[str] = []
+
+    class Hub(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            requests.append(f"{self.command} {self.path}")
+            status, headers, body = _respond(folder, unquote(self.path.partition("?")[0]))
+            self.send_response(status)
+            for key, value in headers.items():
+                self.send_header(key, value)
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            if self.command == "GET":
+                self.wfile.write(body)
+
+        do_HEAD = do_GET  # noqa: N815 - the name http.server calls
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hub)
+    thread = Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", requests
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def _respond(folder: Path, path: str) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body for a path."""
+    if path.startswith(f"/api/models/{NAME}/"):
+        kind, _, revision = path.removeprefix(f"/api/models/{NAME}/").partition("/")
+        if revision.partition("/")[0] not in REVISIONS:
+            return 404, {"X-Error-Code": "RevisionNotFound"}, b""
+        files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
+        tree = [{"type": "file", "path": n, "size": p.stat().st_size, "oid": _tag(p)} for n, p in files.items()]
+        model = {"id": NAME, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+        return 200, {"Content-Type": "application/json"}, json.dumps(tree if kind == "tree" else model).encode()
+    if not path.startswith(f"/{NAME}/resolve/"):
+        return 404, {"X-Error-Code": "RepoNotFound"}, b""
+    revision, _, name = path.removeprefix(f"/{NAME}/resolve/").partition("/")
+    if revision not in REVISIONS:
+        return 404, {"X-Error-Code": "RevisionNotFound"}, b""
+    if not (folder / name).is_file():
+        return 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b""
+    return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{_tag(folder / name)}"'}, (folder / name).read_bytes()
+
+
+def environment(address: str, home: Path) -> dict[str, str]:
+    """The environment of a process that uses the hub at an address, with an empty cache in `home`."""
+    names = ("HF_TOKEN", "HF_HUB_OFFLINE", "HF_HUB_CACHE", "http_proxy", "HTTP_PROXY", "ALL_PROXY")
+    own = {"HF_ENDPOINT": address, "HF_HOME": str(home), "HF_HUB_DISABLE_TELEMETRY": "1", "HF_HUB_DISABLE_XET": "1"}
+    return {name: value for name, value in os.environ.items() if name not in names} | own
+
+
+def _tag(path: Path) -> str:
+    return hashlib.sha1(path.read_bytes(), usedforsecurity=False).hexdigest()
