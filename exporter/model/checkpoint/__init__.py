@@ -14,7 +14,8 @@ nomic_bert             the dialect of its own that one architecture has
 sequence_limit         how many tokens it takes
 tokenizer              tokenizer.json as the runtime will load it
 weight_files           which files hold weights, and their shapes
-weights                the files: whole, finite
+weight_names           their names beside the model's own: a common prefix; codes where floats belong
+weights                the files: whole, finite, their dtypes
 json_object            JSON files, with errors that name the file
 
 Importing the package imports no submodule.
