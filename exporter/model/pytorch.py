@@ -18,6 +18,7 @@ from tokenizers import Tokenizer
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedConfig
 
 from exporter.host.quiet import quiet_transformers
+from exporter.model.checkpoint.rope import plain_rope
 from exporter.model.checkpoint.transformer_config import ENCODERS, load_config
 from exporter.model.checkpoint.weight_files import weight_files
 from exporter.model.checkpoint.weight_names import common_prefix, projections, require_floats
@@ -40,6 +41,8 @@ def load_backbone(spec: ModelSpec) -> torch.nn.Module:
             on token types.
     """
     config = load_config(spec.transformer, trust_remote_code=spec.trust.trust_remote_code)
+    if (rope := plain_rope(config, spec.text.max_seq_length, spec.transformer)) is not None:
+        config.rope_parameters = rope
     dtypes = stored_dtypes(spec.transformer, allow_pickle=spec.trust.allow_pickle)
     backbone, report = _load(spec, config, prefix="")
     own = [name for name, _ in backbone.named_parameters()]

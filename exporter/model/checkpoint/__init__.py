@@ -12,6 +12,7 @@ transformer_settings   what sentence-transformers keeps beside the transformer: 
 transformer_config     the transformer's own configuration
 nomic_bert             the dialect of its own that one architecture has
 sequence_limit         how many tokens it takes
+rope                   rotary positions that follow the length: plain ones within it
 tokenizer              tokenizer.json as the runtime will load it
 weight_files           which files hold weights, and their shapes
 weight_names           their names beside the model's own: a common prefix; codes where floats belong
