@@ -35,6 +35,7 @@ def export(
     buckets: Sequence[int] | Literal["auto"] | None = None,
     texts: Sequence[str] = (),
     dimensions: int | None = None,
+    renormalize: bool = True,
     revision: str | None = None,
     force: bool = False,
     skip_latency: bool = False,
@@ -70,6 +71,8 @@ def export(
         buckets: rising lengths, one profile each, instead of `seq_len`; `auto` derives them from `texts`.
         texts: your own texts, checked besides poolfold's corpus.
         dimensions: keep the first so many values of a vector (Matryoshka); None keeps all.
+        renormalize: where a Normalize stands before the cut, bring what is left to unit length again; False gives the
+            bare cut, as sentence-transformers' `truncate_dim` does.
         revision: branch, tag or commit of a hub id.
         force: replace an artifact that is there, once everything has succeeded.
         skip_latency: leave out the latency and memory stage, which takes about a minute.
@@ -95,6 +98,7 @@ def export(
     from exporter.spec.model import read_dtypes
     from exporter.spec.options import ExportOptions, Shapes
     from exporter.spec.origin import Trust
+    from graphs.pooling.head import Cut
 
     build_options = BuildOptions(
         builder_level,
@@ -113,7 +117,7 @@ def export(
         shapes=Shapes(batch, seq_len, buckets if isinstance(buckets, str) or buckets is None else tuple(buckets)),
         build=build_options,
         texts=tuple(texts),
-        dimensions=dimensions,
+        cut=Cut(dimensions, renormalize),
         revision=revision,
         force=force,
         skip_latency=skip_latency,

@@ -50,6 +50,7 @@ class Model(_Record, frozen=True):
     """What the checkpoint says it is.
 
     `modules` lists what the graph computes, in order, for example transformer, pooling, dense, normalize, truncate.
+    `dimensions` is what a cut keeps of a vector, None without one; `renormalized` says that a normalisation follows it.
     `trained_strategy` is None where the checkpoint does not say how it was trained.
     `vocab_size` counts the rows of the embedding table: ids lie in [0, vocab_size).
     """
@@ -65,6 +66,7 @@ class Model(_Record, frozen=True):
     dimensions: int | None
     similarity: str
     text: Text
+    renormalized: bool = False
 
 
 class Strategy(_Record, frozen=True):

@@ -13,7 +13,7 @@ from exporter.spec.description import describe_model
 from exporter.spec.model import ModelSpec
 from exporter.spec.origin import ONNX_FILE, Trust, origin_of
 from exporter.spec.reference import OpenModel
-from graphs.pooling.head import Head
+from graphs.pooling.head import Cut, Head
 from graphs.pooling.strategy import Strategy, parse_strategy
 from poolfold.errors import CheckpointError
 from poolfold.manifest import Manifest
@@ -55,7 +55,7 @@ def find_baseline(manifest: Manifest, model: str | None, trust: Trust) -> Baseli
             f"{manifest.model.revision}. Export it again, or say with --model where the right one is."
         )
     strategies = tuple(parse_strategy(strategy.name) for strategy in manifest.strategies)
-    head = choose_head(spec, strategies, manifest.model.dimensions)
+    head = choose_head(spec, strategies, Cut(manifest.model.dimensions, manifest.model.renormalized))
     described, expected = describe_model(spec, head), manifest.model
     for field in ("model_type", "hidden_size", "num_layers", "vocab_size", "modules", "text"):
         if getattr(described, field) != getattr(expected, field):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exporter.spec.model import ModelSpec
-from graphs.pooling.head import Dense, Head, Truncate
+from graphs.pooling.head import Dense, Head, Truncate, cut_of
 from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold import manifest as m
 
@@ -13,7 +13,7 @@ from poolfold import manifest as m
 def describe_model(spec: ModelSpec, head: Head) -> m.Model:
     """The manifest's view of a checkpoint."""
     modules = ("transformer", "pooling", *(type(part).__name__.lower() for part in head))
-    dimensions = next((part.dimensions for part in head if isinstance(part, Truncate)), None)
+    cut = cut_of(head)
     return m.Model(
         source=spec.source.name,
         revision=spec.source.revision,
@@ -23,7 +23,8 @@ def describe_model(spec: ModelSpec, head: Head) -> m.Model:
         vocab_size=spec.vocab_size,
         trained_strategy=None if spec.trained is None else strategy_name(spec.trained),
         modules=modules,
-        dimensions=dimensions,
+        dimensions=cut.dimensions,
+        renormalized=cut.renormalize,
         similarity=spec.similarity,
         text=spec.text,
     )

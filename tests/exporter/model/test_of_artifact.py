@@ -11,7 +11,7 @@ import pytest
 
 from exporter.model.of_artifact import Baseline, find_baseline
 from exporter.spec.origin import NO_TRUST
-from graphs.pooling.head import Truncate
+from graphs.pooling.head import Normalize, Truncate
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckpointError
 from poolfold.manifest import Manifest, read_manifest
@@ -55,6 +55,8 @@ def test_a_folder_has_no_revision(manifest: Manifest, checkpoint: Path) -> None:
 def test_the_dimensions_of_the_artifact_are_cut_again(manifest: Manifest) -> None:
     modules = (*manifest.model.modules, "truncate")
     assert find(changed(manifest, dimensions=8, modules=modules)).head[-1] == Truncate(8)
+    again = changed(manifest, dimensions=8, renormalized=True, modules=(*modules, "normalize"))
+    assert find(again).head[-2:] == (Truncate(8), Normalize())
 
 
 @pytest.mark.parametrize(

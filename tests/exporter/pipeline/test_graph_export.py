@@ -22,6 +22,7 @@ from exporter.pipeline import recipes
 from exporter.spec.model import DType
 from graphs.files.weights import load_graph
 from graphs.pooling.fold_pooling import FoldPoolingPass
+from graphs.pooling.head import Cut
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckFailed
 from poolfold.verify import verify
@@ -136,8 +137,8 @@ def test_a_trained_head_and_dimensions_are_folded(tmp_path: Path) -> None:
     path = foreign_folder(
         tmp_path / "m", torchscript_encoder(opset=17), layout="hub", external=True, pooling="cls", dense=dense
     )
-    manifest = export_here(path, tmp_path / "out", dimensions=8, dtypes=BOTH)
-    assert manifest.model.modules == ("transformer", "pooling", "dense", "dense", "normalize", "truncate")
+    manifest = export_here(path, tmp_path / "out", cut=Cut(8), dtypes=BOTH)
+    assert manifest.model.modules == ("transformer", "pooling", "dense", "dense", "normalize", "truncate", "normalize")
     assert [(s.name, s.trained, s.dim) for s in manifest.strategies] == [("cls", True, 8)]
 
 
