@@ -223,7 +223,7 @@ def validate(
     A check that fails does not raise: it is the answer.
 
     >>> import exporter
-    >>> reports = exporter.validate("artifact", texts=["a text of mine"])
+    >>> reports = exporter.validate("artifact", model="checkpoint", texts=["a text of mine"])
     >>> all(report.passed for report in reports)
     True
 
@@ -232,7 +232,7 @@ def validate(
         target: check what runs on it.
         provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
         texts: your own texts, checked besides poolfold's corpus.
-        model: where the model is now; None for where it was exported from.
+        model: where the model is now; None for the hub id that the artifact has.
         threads: of a session; None for one a core.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.
@@ -268,7 +268,7 @@ def bench(
     """Measure latency, throughput and memory of an artifact against its model, interleaved: `poolfold bench`.
 
     >>> import exporter
-    >>> report = exporter.bench("artifact", seconds=1)
+    >>> report = exporter.bench("artifact", model="checkpoint", seconds=1)
     >>> sorted({system.runtime for system in report.systems})
     ['onnxruntime', 'pytorch']
 
@@ -277,7 +277,7 @@ def bench(
         target: measure what runs on it.
         provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
         seconds: about how long to measure.
-        model: where the model is now; None for where it was exported from.
+        model: where the model is now; None for the hub id that the artifact has.
         threads: of every system alike; None for one a core.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.

@@ -6,6 +6,7 @@ Needs no PyTorch: the weights are not read.
 from __future__ import annotations
 
 from exporter.host.console import Stage
+from exporter.model.checkpoint.content_hash import content_hash
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
 from exporter.parity.corpus import corpus
@@ -53,7 +54,7 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
                 f"{strategy_name(strategy)} is untrained: the checkpoint was trained with "
                 f"{strategy_name(spec.trained)}, and vectors of another pooling are usually worse."
             )
-    return Plan(spec, strategies, head, profiles, tokens)
+    return Plan(spec, content_hash(spec), strategies, head, profiles, tokens)
 
 
 def _about_cut(head: Head) -> str:

@@ -10,12 +10,12 @@ from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold import manifest as m
 
 
-def describe_model(spec: ModelSpec, head: Head) -> m.Model:
-    """The manifest's view of a checkpoint."""
+def describe_model(spec: ModelSpec, head: Head, source_sha256: str | None) -> m.Model:
+    """The manifest's view of a checkpoint, whose files have the hash `source_sha256`."""
     modules = ("transformer", "pooling", *(type(part).__name__.lower() for part in head))
     cut = cut_of(head)
     return m.Model(
-        source=spec.source.name,
+        source=spec.source.public_name,
         revision=spec.source.revision,
         model_type=spec.model_type,
         hidden_size=spec.hidden_size,
@@ -25,6 +25,7 @@ def describe_model(spec: ModelSpec, head: Head) -> m.Model:
         modules=modules,
         dimensions=cut.dimensions,
         renormalized=cut.renormalize,
+        source_sha256=source_sha256,
         similarity=spec.similarity,
         text=spec.text,
     )

@@ -17,6 +17,7 @@ tokenizer              tokenizer.json as the runtime will load it
 weight_files           which files hold weights, and their shapes
 weight_names           their names beside the model's own: a common prefix; codes where floats belong
 weights                the files: whole, finite, their dtypes
+content_hash           a name for all of that, by contents
 json_object            JSON files, with errors that name the file
 
 Importing the package imports no submodule.
