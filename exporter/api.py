@@ -35,6 +35,7 @@ def export(
     buckets: Sequence[int] | Literal["auto"] | None = None,
     texts: Sequence[str] = (),
     dimensions: int | None = None,
+    renormalize: bool = True,
     revision: str | None = None,
     force: bool = False,
     skip_latency: bool = False,
@@ -70,6 +71,8 @@ def export(
         buckets: rising lengths, one profile each, instead of `seq_len`; `auto` derives them from `texts`.
         texts: your own texts, checked besides poolfold's corpus.
         dimensions: keep the first so many values of a vector (Matryoshka); None keeps all.
+        renormalize: where a Normalize stands before the cut, bring what is left to unit length again; False gives the
+            bare cut, as sentence-transformers' `truncate_dim` does.
         revision: branch, tag or commit of a hub id.
         force: replace an artifact that is there, once everything has succeeded.
         skip_latency: leave out the latency and memory stage, which takes about a minute.
@@ -95,6 +98,7 @@ def export(
     from exporter.spec.model import read_dtypes
     from exporter.spec.options import ExportOptions, Shapes
     from exporter.spec.origin import Trust
+    from graphs.pooling.head import Cut
 
     build_options = BuildOptions(
         builder_level,
@@ -113,7 +117,7 @@ def export(
         shapes=Shapes(batch, seq_len, buckets if isinstance(buckets, str) or buckets is None else tuple(buckets)),
         build=build_options,
         texts=tuple(texts),
-        dimensions=dimensions,
+        cut=Cut(dimensions, renormalize),
         revision=revision,
         force=force,
         skip_latency=skip_latency,
@@ -219,7 +223,7 @@ def validate(
     A check that fails does not raise: it is the answer.
 
     >>> import exporter
-    >>> reports = exporter.validate("artifact", texts=["a text of mine"])
+    >>> reports = exporter.validate("artifact", model="checkpoint", texts=["a text of mine"])
     >>> all(report.passed for report in reports)
     True
 
@@ -228,7 +232,7 @@ def validate(
         target: check what runs on it.
         provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
         texts: your own texts, checked besides poolfold's corpus.
-        model: where the model is now; None for where it was exported from.
+        model: where the model is now; None for the hub id that the artifact has.
         threads: of a session; None for `default_threads`.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.
@@ -264,7 +268,7 @@ def bench(
     """Measure latency, throughput and memory of an artifact against its model, interleaved: `poolfold bench`.
 
     >>> import exporter
-    >>> report = exporter.bench("artifact", seconds=1)
+    >>> report = exporter.bench("artifact", model="checkpoint", seconds=1)
     >>> sorted({system.runtime for system in report.systems})
     ['onnxruntime', 'pytorch']
 
@@ -273,7 +277,7 @@ def bench(
         target: measure what runs on it.
         provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
         seconds: about how long to measure.
-        model: where the model is now; None for where it was exported from.
+        model: where the model is now; None for the hub id that the artifact has.
         threads: of every system alike; None for `default_threads`.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.

@@ -49,7 +49,10 @@ class Text(_Record, frozen=True):
 class Model(_Record, frozen=True):
     """What the checkpoint says it is.
 
+    `source` is a hub id, or the bare name of a folder or an ONNX file; `source_sha256` hashes the contents of the files
+    that were read there, None in artifacts of 0.2.0.
     `modules` lists what the graph computes, in order, for example transformer, pooling, dense, normalize, truncate.
+    `dimensions` is what a cut keeps of a vector, None without one; `renormalized` says that a normalisation follows it.
     `trained_strategy` is None where the checkpoint does not say how it was trained.
     `vocab_size` counts the rows of the embedding table: ids lie in [0, vocab_size).
     """
@@ -65,6 +68,8 @@ class Model(_Record, frozen=True):
     dimensions: int | None
     similarity: str
     text: Text
+    renormalized: bool = False
+    source_sha256: str | None = None
 
 
 class Strategy(_Record, frozen=True):

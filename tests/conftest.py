@@ -28,6 +28,7 @@ from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType, ModelSpec
 from exporter.spec.options import ExportOptions, Shapes
 from exporter.spec.origin import NO_TRUST
+from graphs.pooling.head import Cut
 from poolfold.manifest import Manifest
 from tests.architectures import ARCHITECTURES
 from tests.models import DenseLayer, tiny_checkpoint
@@ -98,7 +99,7 @@ def _options(model: Path | str, output: Path, changes: dict[str, Any]) -> Export
         "targets": ("onnxruntime",),
         "shapes": Shapes((1, 4, 8), None, None),
         "texts": (),
-        "dimensions": None,
+        "cut": Cut(),
         "revision": None,
         "force": False,
         "skip_latency": True,

@@ -28,9 +28,10 @@ COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if l
 
 
 @pytest.fixture
-def place(artifact: Path, tmp_path: Path) -> Path:
+def place(artifact: Path, checkpoint: Path, tmp_path: Path) -> Path:
     """A working directory with an artifact where the README has one. Only the model is another: a tiny one."""
     shutil.copytree(artifact, tmp_path / ARTIFACT)
+    shutil.copytree(checkpoint, tmp_path / "checkpoint")
     (tmp_path / "texts.txt").write_text("one text\nanother\n")
     shutil.copytree(ROOT / "tests" / "data", tmp_path / "tests" / "data")
     return tmp_path

@@ -47,7 +47,9 @@ void read(const Value& value, Model& model) {
                       {"modules", strings},
                       {"dimensions", an_optional_int},
                       {"similarity", into(model.similarity)},
-                      {"text", record<Text>(model.text, read)}});
+                      {"text", record<Text>(model.text, read)},
+                      {"renormalized", a_bool, false},
+                      {"source_sha256", an_optional_string, false}});
 }
 
 void read(const Value& value, Strategy& strategy) {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import re
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -49,7 +50,7 @@ class Draft:
             schema_version=m.SCHEMA_VERSION,
             poolfold_version=version("poolfold"),
             created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-            command=("poolfold", *sys.argv[1:]),
+            command=("poolfold", *(bare(argument, keep=self.model.source) for argument in sys.argv[1:])),
             model=self.model,
             strategies=self.strategies,
             graphs=self.graphs,
@@ -64,3 +65,14 @@ class Draft:
         # What a reader will get, which has plain strings where a stage put a member of an enumeration.
         manifest = m.loads(sealed)
         return replace(self, hashed={file.path: file for file in manifest.files}), manifest
+
+
+def bare(argument: str, *, keep: str) -> str:
+    """An argument of the command with a path cut to its last name, so that no artifact tells of the machine it is from.
+
+    `--option=path` keeps the option; `keep`, which may be a hub id, stays.
+    """
+    option, equals, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    if value != keep:
+        value = re.split(r"[/\\]", value.rstrip("/\\"))[-1]
+    return f"{option}{equals}{value}"

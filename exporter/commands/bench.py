@@ -12,19 +12,21 @@ from exporter import api
 from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.libraries import keep_out
-from exporter.spec.origin import BASELINES, origin_of
+from exporter.spec.origin import BASELINES, origin_of, source_of
 from poolfold.manifest import read_manifest
 
 
 @flags.defaults_of(api.bench)
 @click.command(
-    epilog=flags.examples("poolfold bench artifacts/minilm", "poolfold bench artifacts/minilm --threads 1 --seconds 30")
+    epilog=flags.examples(
+        "poolfold bench artifacts/minilm", "poolfold bench artifacts/mine --model ./checkpoint --seconds 30"
+    )
 )
 @flags.artifact
 @click.option("--target", type=flags.TARGETS, help="Measure what runs on this target.")
 @flags.provider
 @click.option("--seconds", type=click.IntRange(min=1), help="About how long to measure.")
-@click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
+@click.option("--model", metavar="MODEL", help="Where the model is now.  [default: the hub id that DIR has]")
 @flags.threads
 @flags.pickle
 @flags.remote
@@ -33,7 +35,7 @@ from poolfold.manifest import read_manifest
 def bench(directory: Path, model: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
     console = Console(as_json=as_json, quiet=quiet)
-    keep_out(*origin_of(model or read_manifest(directory).model.source).without)
+    keep_out(*origin_of(model or source_of(read_manifest(directory).model)).without)
     report = api.bench(directory, model=model, console=console, **options)
     for name, why in report.left_out.items():
         console.warn(f"{name} was left out: {why}. Give it more time with --seconds.")

@@ -43,6 +43,11 @@ from exporter.host.text_file import read_texts
 @flags.building
 @flags.texts
 @click.option("--dimensions", type=click.IntRange(min=1), metavar="N", help="Keep the first N values (Matryoshka).")
+@click.option(
+    "--renormalize/--no-renormalize",
+    help="Bring what --dimensions leaves of a unit vector to unit length again, or leave the bare cut, as "
+    "sentence-transformers' truncate_dim.",
+)
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
 @click.option("--skip-latency", is_flag=True, help="Leave out the latency and memory stage.")

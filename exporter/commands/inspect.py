@@ -98,7 +98,7 @@ def _checkpoint(subject: str, revision: str | None, trust: Trust, console: Conso
     from exporter.spec.description import describe_model, embedding_dim
 
     spec = read_spec(resolve_source(subject, revision, trust), trust)
-    model = describe_model(spec, spec.head)
+    model = describe_model(spec, spec.head, None)
     described: dict[str, Any] = msgspec.to_builtins(model)
     described["dim"] = embedding_dim(spec, spec.trained, spec.head) if spec.trained else None
     rows = {

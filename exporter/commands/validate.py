@@ -13,7 +13,7 @@ from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.libraries import keep_out
 from exporter.host.text_file import read_texts
-from exporter.spec.origin import origin_of
+from exporter.spec.origin import origin_of, source_of
 from poolfold.errors import CheckFailed
 from poolfold.manifest import read_manifest
 
@@ -21,14 +21,15 @@ from poolfold.manifest import read_manifest
 @flags.defaults_of(api.validate)
 @click.command(
     epilog=flags.examples(
-        "poolfold validate artifacts/minilm", "poolfold validate artifacts/minilm --texts mine.txt --json"
+        "poolfold validate artifacts/minilm",
+        "poolfold validate artifacts/mine --model ./checkpoint --texts mine.txt",
     )
 )
 @flags.artifact
 @click.option("--target", type=flags.TARGETS, help="Check what runs on this target.")
 @flags.provider
 @flags.texts
-@click.option("--model", metavar="MODEL", help="Where the model is now.  [default: where it was exported from]")
+@click.option("--model", metavar="MODEL", help="Where the model is now.  [default: the hub id that DIR has]")
 @flags.threads
 @flags.pickle
 @flags.remote
@@ -40,7 +41,7 @@ def validate(
     """Check what DIR runs on a target again: against the model it came from, through the loader that ships."""
     console = Console(as_json=as_json, quiet=quiet)
     own = read_texts(texts)
-    source = model or read_manifest(directory).model.source
+    source = model or source_of(read_manifest(directory).model)
     keep_out(*origin_of(source).without)
     reports = api.validate(directory, model=model, texts=own, console=console, **options)
     console.table(

@@ -68,7 +68,7 @@ def next_command(comparison: Comparison) -> str:
     if model.revision is not None and not Path(entry.model).exists():
         options.append(f"--revision {model.revision}")
     if model.dimensions is not None:
-        options.append(f"--dimensions {model.dimensions}")
+        options.append(f"--dimensions {model.dimensions}{'' if model.renormalized else ' --no-renormalize'}")
     return f"poolfold export {shlex.quote(entry.model)} -o DIR {' '.join(options)}"
 
 

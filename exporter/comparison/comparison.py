@@ -31,8 +31,9 @@ from exporter.host.console import Console, Stage
 from exporter.measure.systems import System, baseline_system
 from exporter.model.of_artifact import find_baseline
 from exporter.spec.origin import ONNX_FILE
+from graphs.pooling.head import Cut
 from graphs.pooling.strategy import parse_strategy
-from poolfold.errors import CheckpointError
+from poolfold.errors import InputError
 from poolfold.sessions.user_cache import write_whole
 
 _SCRATCH = ".token_embeddings_"
@@ -197,11 +198,14 @@ def _cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[st
 def _beside(options: CompareOptions, first: Entry, scratch: Path, stage: Stage) -> list[System]:
     """The first model without poolfold: as it is, and as a graph that ends in token embeddings."""
     try:
-        spec = find_baseline(first.manifest, None, options.trust).spec
-    except CheckpointError as error:
+        there = first.model if Path(first.model).exists() else None
+        spec = find_baseline(first.manifest, there, options.trust).spec
+    except InputError as error:
         stage.warn(f"what the model costs without poolfold is not measured: {error}")
         return []
-    baseline = baseline_system(spec, parse_strategy(first.strategy), first.manifest.model.dimensions)
+    model = first.manifest.model
+    cut = Cut(model.dimensions, model.renormalized)
+    baseline = baseline_system(spec, parse_strategy(first.strategy), cut)
     # One stands for all strategies: behind a transformer, which one is pooled by makes no difference to time.
     baseline = replace(baseline, name=f"{baseline.runtime} {baseline.dtype}")
     if spec.source.origin is ONNX_FILE:

@@ -19,6 +19,7 @@ from exporter.spec.choices import choose_strategies
 from exporter.spec.model import DType, ModelSpec
 from exporter.spec.options import ExportOptions
 from exporter.spec.origin import Trust
+from graphs.pooling.head import Cut
 from graphs.pooling.strategy import strategy_name
 from poolfold.errors import InputError, PoolfoldError
 from poolfold.hub import artifact_or_none
@@ -218,7 +219,7 @@ def _export(
             shapes=None,
             build=BuildOptions(),
             texts=(),
-            dimensions=None,
+            cut=Cut(),
             revision=revision,
             force=True,
             skip_latency=True,

@@ -11,6 +11,7 @@ from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System, artifact_system, baseline_system
 from exporter.measure.workloads import workloads
 from exporter.spec.model import ModelSpec
+from graphs.pooling.head import Cut
 from graphs.pooling.strategy import Strategy, parse_strategy
 from poolfold.load import runnables
 from poolfold.manifest import Latency, Manifest
@@ -54,7 +55,7 @@ def measure_artifact(
     systems: list[System] = []
     for strategy in manifest.strategies:
         modes: Strategy = parse_strategy(strategy.name)
-        baseline = baseline_system(spec, modes, manifest.model.dimensions)
+        baseline = baseline_system(spec, modes, Cut(manifest.model.dimensions, manifest.model.renormalized))
         systems.append(baseline)
         systems += [
             artifact_system(directory, modes, runs.dtype, runs.target, baseline.runtime, provider)

@@ -13,12 +13,19 @@ import numpy.typing as npt
 from exporter.measure.protocol import Embed
 from exporter.model.checkpoint.head import read_head
 from exporter.model.onnx_file import GraphReference
-from graphs.pooling.head import Truncate
+from graphs.pooling.head import Cut, cut_head
 from graphs.pooling.strategy import parse_strategy
 
 
 def load(
-    graph: str, hidden: str, width: int, folder: str, strategy: str, dimensions: int | None, threads: int
+    graph: str,
+    hidden: str,
+    width: int,
+    folder: str,
+    strategy: str,
+    dimensions: int | None,
+    renormalize: bool,
+    threads: int,
 ) -> Embed:
     """The reference's `embed` for one strategy, with `threads` threads inside an operator.
 
@@ -29,11 +36,10 @@ def load(
         folder: where the modules lie.
         strategy: its name.
         dimensions: keep only so many values of each vector; None keeps all.
+        renormalize: whether unit vectors have unit length again after the cut.
         threads: of the session.
     """
-    head = read_head(Path(folder))
-    if dimensions is not None:
-        head = (*head, Truncate(dimensions))
+    head = cut_head(read_head(Path(folder)), Cut(dimensions, renormalize))
     reference = GraphReference(Path(graph), hidden, head, width=width, threads=threads)
     modes = parse_strategy(strategy)
 

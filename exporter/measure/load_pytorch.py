@@ -17,7 +17,7 @@ from exporter.model.checkpoint.read import read_spec
 from exporter.model.pytorch import Reference, load_backbone
 from exporter.spec.model import Source
 from exporter.spec.origin import Trust
-from graphs.pooling.head import Truncate
+from graphs.pooling.head import Cut, cut_head
 from graphs.pooling.strategy import parse_strategy
 
 
@@ -29,6 +29,7 @@ def load(
     trust_remote_code: bool,
     strategy: str,
     dimensions: int | None,
+    renormalize: bool,
     threads: int,
 ) -> Embed:
     """The reference's `embed` for one strategy, with `threads` threads inside an operator.
@@ -41,13 +42,13 @@ def load(
         trust_remote_code: as the checkpoint was first read.
         strategy: its name.
         dimensions: keep only so many values of each vector; None keeps all.
+        renormalize: whether unit vectors have unit length again after the cut.
         threads: torch's intra-op threads.
     """
     torch.set_num_threads(threads)
     source = Source(name=name, folder=Path(folder), revision=revision)
     spec = read_spec(source, Trust(allow_pickle, trust_remote_code))
-    head = spec.head if dimensions is None else (*spec.head, Truncate(dimensions))
-    reference = Reference(load_backbone(spec), head)
+    reference = Reference(load_backbone(spec), cut_head(spec.head, Cut(dimensions, renormalize)))
     modes = parse_strategy(strategy)
 
     def embed(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:

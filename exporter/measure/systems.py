@@ -12,6 +12,7 @@ from pathlib import Path
 
 from exporter.spec.model import ModelSpec
 from exporter.spec.origin import CHECKPOINT
+from graphs.pooling.head import Cut
 from graphs.pooling.strategy import Strategy, strategy_name
 
 
@@ -39,14 +40,14 @@ class System:
     python: str = ""
 
 
-def baseline_system(spec: ModelSpec, strategy: Strategy, dimensions: int | None) -> System:
+def baseline_system(spec: ModelSpec, strategy: Strategy, cut: Cut) -> System:
     """The model itself in fp32, pooled by one strategy: what graphs made from it are compared with."""
     source, origin = spec.source, spec.source.origin
     name = f"{strategy_name(strategy)} fp32 {origin.baseline}"
     arguments: dict[str, object] = {
         "folder": str(source.folder),
         "strategy": strategy_name(strategy),
-        "dimensions": dimensions,
+        **asdict(cut),
     }
     if source.graph is None:
         arguments |= {"name": source.name, "revision": source.revision, **asdict(spec.trust)}

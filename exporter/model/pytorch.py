@@ -6,6 +6,7 @@ Knows the strategies and heads as values; knows no ONNX, no engine and no tokeni
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,8 +18,11 @@ from tokenizers import Tokenizer
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedConfig
 
 from exporter.host.quiet import quiet_transformers
+from exporter.model.checkpoint.rope import plain_rope
 from exporter.model.checkpoint.transformer_config import ENCODERS, load_config
 from exporter.model.checkpoint.weight_files import weight_files
+from exporter.model.checkpoint.weight_names import common_prefix, projections, require_floats
+from exporter.model.checkpoint.weights import stored_dtypes
 from exporter.spec.model import ModelSpec
 from graphs.pooling.head import Activation, Dense, Head, Normalize, Truncate
 from graphs.pooling.strategy import PoolingMode, Strategy
@@ -32,10 +36,29 @@ def load_backbone(spec: ModelSpec) -> torch.nn.Module:
     """Load the transformer: fp32, for inference, `sdpa` attention where the model has it, no pooling layer.
 
     Raises:
-        CheckpointError: transformers cannot load it, a weight is missing or misshapen, the file holds weights inside
-            the model's modules that this transformers would ignore, or a vector depends on token types.
+        CheckpointError: transformers cannot load it, a weight is missing, misshapen or quantised, a projection follows,
+            the file holds weights inside the model's modules that this transformers would ignore, or a vector depends
+            on token types.
     """
     config = load_config(spec.transformer, trust_remote_code=spec.trust.trust_remote_code)
+    if (rope := plain_rope(config, spec.text.max_seq_length, spec.transformer)) is not None:
+        config.rope_parameters = rope
+    dtypes = stored_dtypes(spec.transformer, allow_pickle=spec.trust.allow_pickle)
+    backbone, report = _load(spec, config, prefix="")
+    own = [name for name, _ in backbone.named_parameters()]
+    require_floats(spec.transformer, dtypes, set(own))
+    if report["missing_keys"] and (prefix := common_prefix(spec.transformer, dtypes, set(own))):
+        backbone, report = _load(spec, config, prefix=prefix)
+    _check_report(backbone, report, spec)
+    backbone.config.use_cache = False
+    backbone.eval().requires_grad_(False)
+    if spec.token_types:
+        _check_token_types(backbone, spec)
+    return backbone  # type: ignore[no-any-return]
+
+
+def _load(spec: ModelSpec, config: PreTrainedConfig, *, prefix: str) -> tuple[Any, dict[str, Any]]:
+    """The transformer, and transformers' report on its weights, whose names begin with `prefix`."""
     files = weight_files(spec.transformer, allow_pickle=spec.trust.allow_pickle)
     encoder = ENCODERS.get(config.model_type)
     model_class: Any = AutoModel if encoder is None else getattr(transformers, encoder)
@@ -50,18 +73,14 @@ def load_backbone(spec: ModelSpec) -> torch.nn.Module:
                 local_files_only=True,
                 ignore_mismatched_sizes=True,  # they come back in the report, and are refused by name
                 output_loading_info=True,
+                key_mapping={f"^{re.escape(prefix)}": ""} if prefix else None,
                 **_options(config, remote=spec.trust.trust_remote_code),
             )
     except (OSError, ValueError, RuntimeError, TypeError, ImportError, AttributeError, KeyError) as error:
         raise CheckpointError(
             f"{spec.transformer}: transformers cannot load this {spec.model_type}: {error}"
         ) from error
-    _check_report(backbone, report, spec)
-    backbone.config.use_cache = False
-    backbone.eval().requires_grad_(False)
-    if spec.token_types:
-        _check_token_types(backbone, spec)
-    return backbone  # type: ignore[no-any-return]
+    return backbone, report
 
 
 def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, strategy: Strategy) -> torch.Tensor:
@@ -167,6 +186,12 @@ def _check_report(backbone: torch.nn.Module, report: dict[str, Any], spec: Model
         raise CheckpointError(
             f"{spec.transformer} has {len(report['mismatched_keys'])} weights of another shape than its config.json "
             f"says, such as {name}: {list(stored)} instead of {list(expected)}. Take both from the same checkpoint."
+        )
+    if projected := projections(report["unexpected_keys"]):
+        raise CheckpointError(
+            f"{spec.transformer} ends in a projection ({', '.join(projected[:3])}), which a {spec.model_type} of "
+            "transformers alone does not compute. Save the model by sentence-transformers, the projection as a Dense "
+            "module behind the pooling, and export that folder."
         )
     ignored = sorted(name for name in report["unexpected_keys"] if _lies_inside(name, backbone))
     if ignored:

@@ -26,7 +26,7 @@ class CheckRequest:
 
     directory: the artifact.
     target, provider: what it is to run on.
-    model: where the model is now; None for where it was exported from.
+    model: where the model is now; None for the hub id that the artifact has.
     """
 
     directory: Path

@@ -83,7 +83,7 @@ def describe(directory: Path, work: Work) -> Draft:
     plan = work.captured.plan
     write_model_files(directory, plan.spec)
     strategies = describe_strategies(plan.spec, plan.strategies, plan.head)
-    return Draft(directory, describe_model(plan.spec, plan.head), strategies)
+    return Draft(directory, describe_model(plan.spec, plan.head, plan.source_sha256), strategies)
 
 
 def measure_tensor_ranges(draft: Draft, work: Work) -> dict[str, float]:

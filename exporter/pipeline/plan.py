@@ -15,9 +15,10 @@ from poolfold.manifest import Profile
 
 @dataclass(frozen=True)
 class Plan:
-    """The options, held against the checkpoint."""
+    """The options, held against the checkpoint, whose files have the hash `source_sha256`."""
 
     spec: ModelSpec
+    source_sha256: str
     strategies: tuple[Strategy, ...]
     head: Head
     profiles: tuple[Profile, ...]

@@ -6,6 +6,7 @@ Needs no PyTorch: the weights are not read.
 from __future__ import annotations
 
 from exporter.host.console import Stage
+from exporter.model.checkpoint.content_hash import content_hash
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
 from exporter.parity.corpus import corpus
@@ -14,6 +15,7 @@ from exporter.pipeline.plan import Plan
 from exporter.spec.choices import choose_head, choose_strategies
 from exporter.spec.options import ExportOptions
 from exporter.spec.profiles import choose_profiles
+from graphs.pooling.head import Head, Normalize, Truncate, cut_of
 from graphs.pooling.strategy import strategy_name
 from poolfold.tokenise import Tokenizer
 
@@ -27,7 +29,7 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     source = resolve_source(options.model, options.revision, options.trust)
     spec = read_spec(source, options.trust)
     strategies = choose_strategies(spec, options.pooling)
-    head = choose_head(spec, strategies, options.dimensions)
+    head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
     tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
     by_text = dict(zip(tokens.texts, tokens.rows, strict=True))
@@ -38,12 +40,25 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     trained = "pooling not said" if spec.trained is None else f"trained with {strategy_name(spec.trained)}"
     stage.outcome = (
         f"{source.name}{revision}: {spec.model_type}, {spec.num_layers} layers, {trained}, "
-        f"up to {spec.text.max_seq_length} tokens"
+        f"up to {spec.text.max_seq_length} tokens{_about_cut(head)}"
     )
+    if options.cut.dimensions is None and [type(part) for part in head[-2:]] == [Normalize, Truncate]:
+        kept = cut_of(head).dimensions
+        stage.warn(
+            f"the checkpoint cuts its unit vectors to {kept} values (truncate_dim), and normalises "
+            f"them no more, as sentence-transformers. --dimensions {kept} does."
+        )
     for strategy in strategies:
         if spec.trained is not None and strategy != spec.trained:
             stage.warn(
                 f"{strategy_name(strategy)} is untrained: the checkpoint was trained with "
                 f"{strategy_name(spec.trained)}, and vectors of another pooling are usually worse."
             )
-    return Plan(spec, strategies, head, profiles, tokens)
+    return Plan(spec, content_hash(spec), strategies, head, profiles, tokens)
+
+
+def _about_cut(head: Head) -> str:
+    cut = cut_of(head)
+    if cut.dimensions is None:
+        return ""
+    return f", cut to {cut.dimensions} values{' and normalised again' if cut.renormalize else ''}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from exporter.spec.description import embedding_dim
 from exporter.spec.model import DType, ModelSpec
-from graphs.pooling.head import Dense, Head, Truncate
+from graphs.pooling.head import Cut, Dense, Head, cut_head
 from graphs.pooling.strategy import PoolingMode, Strategy, parse_strategy, strategy_name
 from poolfold.errors import CheckpointError, InputError
 from poolfold.sessions import targets
@@ -51,18 +51,21 @@ def _require_head_fits(spec: ModelSpec, strategy: Strategy) -> None:
         )
 
 
-def choose_head(spec: ModelSpec, strategies: Sequence[Strategy], dimensions: int | None) -> Head:
-    """The checkpoint's head, cut to `--dimensions` after everything else, as sentence-transformers does.
+def choose_head(spec: ModelSpec, strategies: Sequence[Strategy], cut: Cut) -> Head:
+    """The checkpoint's head, cut to `--dimensions` after everything else.
+
+    Behind a Normalize what is left is normalised again, as those who train Matryoshka models mean it. A cut that the
+    checkpoint itself asks for (`truncate_dim`) stays as sentence-transformers does it: its vectors are the reference.
 
     Raises:
         InputError: more dimensions than the vectors have.
     """
-    if dimensions is None:
+    if cut.dimensions is None:
         return spec.head
     least = min(embedding_dim(spec, strategy, spec.head) for strategy in strategies)
-    if dimensions > least:
-        raise InputError(f"--dimensions {dimensions} is more than the {least} values that a vector has.")
-    return (*spec.head, Truncate(dimensions))
+    if cut.dimensions > least:
+        raise InputError(f"--dimensions {cut.dimensions} is more than the {least} values that a vector has.")
+    return cut_head(spec.head, cut)
 
 
 def target_dtypes(names: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str, tuple[DType, ...]]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from exporter.spec.model import ModelSpec
-from graphs.pooling.head import Dense, Head, Truncate
+from graphs.pooling.head import Dense, Head, Truncate, cut_of
 from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold import manifest as m
 
 
-def describe_model(spec: ModelSpec, head: Head) -> m.Model:
-    """The manifest's view of a checkpoint."""
+def describe_model(spec: ModelSpec, head: Head, source_sha256: str | None) -> m.Model:
+    """The manifest's view of a checkpoint, whose files have the hash `source_sha256`."""
     modules = ("transformer", "pooling", *(type(part).__name__.lower() for part in head))
-    dimensions = next((part.dimensions for part in head if isinstance(part, Truncate)), None)
+    cut = cut_of(head)
     return m.Model(
-        source=spec.source.name,
+        source=spec.source.public_name,
         revision=spec.source.revision,
         model_type=spec.model_type,
         hidden_size=spec.hidden_size,
@@ -23,7 +23,9 @@ def describe_model(spec: ModelSpec, head: Head) -> m.Model:
         vocab_size=spec.vocab_size,
         trained_strategy=None if spec.trained is None else strategy_name(spec.trained),
         modules=modules,
-        dimensions=dimensions,
+        dimensions=cut.dimensions,
+        renormalized=cut.renormalize,
+        source_sha256=source_sha256,
         similarity=spec.similarity,
         text=spec.text,
     )

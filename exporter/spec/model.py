@@ -84,6 +84,12 @@ class Source:
     graph: GraphFile | None = None
 
     @property
+    def public_name(self) -> str:
+        """What an artifact may tell of it: the hub id, or the bare name of the folder or the file, without the path."""
+        is_of_hub = self.graph is None and self.revision is not None
+        return self.name if is_of_hub else Path(self.name).name
+
+    @property
     def origin(self) -> Origin:
         """What kind of model it is."""
         return CHECKPOINT if self.graph is None else ONNX_FILE

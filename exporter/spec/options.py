@@ -8,6 +8,7 @@ from pathlib import Path
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType
 from exporter.spec.origin import Trust
+from graphs.pooling.head import Cut
 
 Triple = tuple[int, int, int]
 """Least, usual and largest."""
@@ -32,6 +33,7 @@ class ExportOptions:
     """The parameters of `exporter.export`, whose signature has the defaults.
 
     texts: the user's own, checked besides poolfold's corpus.
+    cut: `--dimensions`, and whether what is left is normalised again.
     shapes: of engines; None where none is built.
     """
 
@@ -43,7 +45,7 @@ class ExportOptions:
     shapes: Shapes | None
     build: BuildOptions
     texts: tuple[str, ...]
-    dimensions: int | None
+    cut: Cut
     revision: str | None
     force: bool
     skip_latency: bool

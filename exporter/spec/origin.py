@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from poolfold.errors import InputError
+from poolfold.manifest import Model
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -66,3 +69,18 @@ def origin_of(model: str) -> Origin:
     """What a user's MODEL means, whether it is there or not."""
     path = Path(model).expanduser()
     return ONNX_FILE if path.suffix.lower() == ".onnx" and not path.is_dir() else CHECKPOINT
+
+
+def source_of(model: Model) -> str:
+    """Where the manifest says that the model is: a hub id, or the path that artifacts of 0.2.0 have.
+
+    Raises:
+        InputError: it has the bare name of a folder or a file, which may lie anywhere.
+    """
+    is_of_hub = model.revision is not None and origin_of(model.source) is not ONNX_FILE
+    if is_of_hub or Path(model.source).is_absolute():
+        return model.source
+    raise InputError(
+        f"The model that the artifact came from is needed for comparison: {model.source}, which is no hub id. Say "
+        "where it is with --model."
+    )

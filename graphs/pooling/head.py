@@ -51,13 +51,39 @@ class Normalize:
 
 @dataclass(frozen=True)
 class Truncate:
-    """Keep the first `dimensions` values, as sentence-transformers' `truncate_dim` does: no norm follows."""
+    """Keep the first `dimensions` values, as sentence-transformers' `truncate_dim` does."""
 
     dimensions: int
 
 
 Head = tuple[Dense | Normalize | Truncate, ...]
 """The modules after the pooling, in order."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """How many values of a vector are kept, None for all, and whether a vector that had unit length gets it again."""
+
+    dimensions: int | None = None
+    renormalize: bool = True
+
+
+def cut_head(head: Head, cut: Cut) -> Head:
+    """The head with a cut as its last; one that was there is replaced. Only behind a Normalize is there one again."""
+    if cut.dimensions is None:
+        return head
+    whole = head
+    while whole and isinstance(whole[-1], Truncate):
+        whole = whole[:-1]
+    normalised = bool(whole) and isinstance(whole[-1], Normalize)
+    return (*whole, Truncate(cut.dimensions), *((Normalize(),) if normalised and cut.renormalize else ()))
+
+
+def cut_of(head: Head) -> Cut:
+    """The cut of a head that `cut_head` gave, or that a checkpoint has."""
+    places = [place for place, part in enumerate(head) if isinstance(part, Truncate)]
+    dimensions = next((part.dimensions for part in head if isinstance(part, Truncate)), None)
+    return Cut(dimensions, renormalize=bool(places) and any(isinstance(p, Normalize) for p in head[places[0] :]))
 
 
 def apply_head(pooled: npt.NDArray[np.floating], head: Head) -> npt.NDArray[np.float32]:

@@ -12,9 +12,12 @@ transformer_settings   what sentence-transformers keeps beside the transformer: 
 transformer_config     the transformer's own configuration
 nomic_bert             the dialect of its own that one architecture has
 sequence_limit         how many tokens it takes
+rope                   rotary positions that follow the length: plain ones within it
 tokenizer              tokenizer.json as the runtime will load it
 weight_files           which files hold weights, and their shapes
-weights                the files: whole, finite
+weight_names           their names beside the model's own: a common prefix; codes where floats belong
+weights                the files: whole, finite, their dtypes
+content_hash           a name for all of that, by contents
 json_object            JSON files, with errors that name the file
 
 Importing the package imports no submodule.

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from exporter.model.checkpoint.json_object import read_object
 from exporter.model.checkpoint.modules_json import check_names
 from exporter.model.checkpoint.weight_files import read_small_tensors, weight_files
+from exporter.model.checkpoint.weight_names import require_floats
 from graphs.pooling.head import Activation, Dense
 from poolfold.errors import CheckpointError
 
@@ -85,9 +86,11 @@ def _weights(folder: Path, *, allow_pickle: bool) -> dict[str, npt.NDArray[np.fl
 
 def _unpickled(folder: Path, path: Path) -> dict[str, npt.NDArray[np.float32]]:
     # PyTorch alone reads its pickles; all else here works without it.
-    from exporter.model.checkpoint.weights import check_weights, read_tensors
+    from exporter.model.checkpoint.weights import check_weights, read_tensors, stored_dtypes
 
     check_weights(folder, allow_pickle=True)
+    dtypes = stored_dtypes(folder, allow_pickle=True)
+    require_floats(folder, dtypes, dtypes)
     return {name: tensor.float().numpy() for name, tensor in read_tensors(path)}
 
 

@@ -15,6 +15,7 @@ from exporter.model.checkpoint.head import read_head
 from exporter.model.checkpoint.library_config import LibraryConfig, read_library_config
 from exporter.model.checkpoint.modules_json import read_modules
 from exporter.model.checkpoint.pooling_config import PoolingConfig, read_pooling
+from exporter.model.checkpoint.rope import plain_rope
 from exporter.model.checkpoint.sequence_limit import max_seq_length
 from exporter.model.checkpoint.tokenizer import read_tokenizer
 from exporter.model.checkpoint.transformer_config import hidden_size, load_config, size
@@ -75,6 +76,8 @@ def read_spec(source: Source, trust: Trust = NO_TRUST) -> ModelSpec:
     tokenizer = read_tokenizer(
         transformer, vocab_size=vocab_size, lower_case=settings.do_lower_case, trust_remote_code=trust.trust_remote_code
     )
+    limit = max_seq_length(config, shapes, settings.max_seq_length, tokenizer.limit)
+    plain_rope(config, limit, transformer)
     return ModelSpec(
         source=source,
         transformer=transformer.resolve(),
@@ -85,7 +88,7 @@ def read_spec(source: Source, trust: Trust = NO_TRUST) -> ModelSpec:
         trained=trained,
         head=head,
         text=Text(
-            max_seq_length=max_seq_length(config, shapes, settings.max_seq_length, tokenizer.limit),
+            max_seq_length=limit,
             padding_side=tokenizer.padding_side,
             truncation_side=tokenizer.truncation_side,
             pad_token_id=tokenizer.pad_token_id,

@@ -30,7 +30,8 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
 
     Raises:
         CheckpointError: it is missing or malformed, needs remote code that is not allowed, is an adapter's, a
-            quantised model's or an encoder-decoder's, or asks for what transformers does not compute.
+            quantised model's, an encoder-decoder's or one with a projection behind it, or asks for what transformers
+            does not compute.
     """
     if (folder / "adapter_config.json").is_file():
         raise CheckpointError(
@@ -60,6 +61,12 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
         raise CheckpointError(
             f"{path} is an encoder-decoder ({model_type}), which is not supported; expected an encoder, a decoder, or "
             f"one of {', '.join(ENCODERS)}, whose encoder is taken."
+        )
+    if projected := [name for name in config.architectures or () if "WithProjection" in name]:
+        raise CheckpointError(
+            f"{path} is a {projected[0]}: its vectors come from a projection behind the pooling, which a "
+            f"{model_type} alone does not compute. Save the model by sentence-transformers, the projection as a Dense "
+            "module, with config.json's architectures set to the model without it, and export that folder."
         )
     if getattr(config, "quantization_config", None):
         raise CheckpointError(f"{path} is a quantised model. Export the checkpoint it was quantised from.")

@@ -63,6 +63,26 @@ def tensor_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
+def header_dtypes(path: Path) -> dict[str, str]:
+    """The dtype of each tensor of a safetensors file by name, as PyTorch calls it.
+
+    Raises:
+        CheckpointError: the file is truncated or corrupt.
+    """
+    try:
+        with safetensors.safe_open(path, framework="np") as file:
+            return {name: _dtype_name(file.get_slice(name).get_dtype()) for name in file.keys()}  # noqa: SIM118
+    except (safetensors.SafetensorError, OSError) as error:
+        raise corrupt(path, error) from error
+
+
+def _dtype_name(code: str) -> str:
+    """`int8` of safetensors' `I8`, `float8_e4m3` of `F8_E4M3`."""
+    kinds = {"BF": "bfloat", "F": "float", "I": "int", "U": "uint", "C": "complex"}
+    kind = next((kind for kind in kinds if code.startswith(kind) and code[len(kind)].isdigit()), None)
+    return code.lower() if kind is None else kinds[kind] + code.removeprefix(kind).lower()
+
+
 def read_small_tensors(path: Path) -> dict[str, npt.NDArray[np.float32]]:
     """All tensors of a safetensors file by name, float32; for a layer, not for a model.
 

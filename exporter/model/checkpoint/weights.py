@@ -1,4 +1,4 @@
-"""Check the weights of a checkpoint: whole files, finite values.
+"""Check the weights of a checkpoint: whole files, finite values; tell in which dtypes they are stored.
 
 Reads one tensor at a time from memory-mapped files, so the check needs little memory. Knows no architecture.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 
-from exporter.model.checkpoint.weight_files import corrupt, require_finite, weight_files
+from exporter.model.checkpoint.weight_files import corrupt, header_dtypes, require_finite, weight_files
 
 _CHUNK = 1 << 22
 """Values looked at together, where a dtype must be widened first."""
@@ -28,6 +28,21 @@ def check_weights(folder: Path, *, allow_pickle: bool = False) -> None:
         for name, tensor in read_tensors(path):
             if not _is_finite(tensor):
                 require_finite(path, name, int((~torch.isfinite(tensor.float())).sum()), tensor.numel())
+
+
+def stored_dtypes(folder: Path, *, allow_pickle: bool = False) -> dict[str, str]:
+    """The dtype of every stored tensor by name, as PyTorch calls it; of safetensors the headers alone are read.
+
+    Raises:
+        CheckpointError: as `weight_files`; a file is truncated or corrupt.
+    """
+    dtypes: dict[str, str] = {}
+    for path in weight_files(folder, allow_pickle=allow_pickle):
+        if path.suffix == ".safetensors":
+            dtypes |= header_dtypes(path)
+        else:
+            dtypes |= {name: str(tensor.dtype).removeprefix("torch.") for name, tensor in read_tensors(path)}
+    return dtypes
 
 
 def read_tensors(path: Path) -> Iterator[tuple[str, torch.Tensor]]:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from exporter.artifact import layout
-from exporter.artifact.draft import Draft
+from exporter.artifact.draft import Draft, bare
 from exporter.spec import description
 from exporter.spec.model import DType, ModelSpec
 from graphs.pooling.head import Truncate
@@ -45,10 +45,10 @@ def test_the_length_of_a_vector(spec: ModelSpec, dense_checkpoint: Path) -> None
 
 def test_what_the_manifest_says_of_a_model_and_its_strategies(spec: ModelSpec) -> None:
     head = (*spec.head, Truncate(8))
-    model = description.describe_model(spec, head)
+    model = description.describe_model(spec, head, None)
     assert model.modules == ("transformer", "pooling", "normalize", "truncate")
     assert (model.dimensions, model.trained_strategy, model.revision) == (8, "mean", None)
-    assert description.describe_model(replace(spec, trained=None), spec.head).trained_strategy is None
+    assert description.describe_model(replace(spec, trained=None), spec.head, None).trained_strategy is None
     assert [(s.name, s.trained, s.dim) for s in description.describe_strategies(spec, (BOTH, MEAN), head)] == [
         ("cls+mean", False, 8),
         ("mean", True, 8),
@@ -56,15 +56,17 @@ def test_what_the_manifest_says_of_a_model_and_its_strategies(spec: ModelSpec) -
 
 
 def test_a_manifest_describes_every_file(spec: ModelSpec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, "argv", ["/somewhere/bin/poolfold", "export", "a b", "-o", "out"])
+    monkeypatch.setattr(
+        sys, "argv", ["/home/me/bin/poolfold", "export", "/home/me/a b/", "-o", "../out", "--texts=C:\\me\\t.txt"]
+    )
     layout.write_model_files(tmp_path, spec)
     layout.write_report(tmp_path, "ranges", {"a": 1.5})
-    draft, first = Draft(tmp_path, description.describe_model(spec, spec.head), ()).seal()
+    draft, first = Draft(tmp_path, description.describe_model(spec, spec.head, None), ()).seal()
     assert [f.path for f in first.files] == [
         "config.json", "reports/ranges.json", "tokenizer.json", "tokenizer_config.json",
     ]  # fmt: skip
     assert json.loads((tmp_path / "reports" / "ranges.json").read_text()) == {"a": 1.5}
-    assert first.command == ("poolfold", "export", "a b", "-o", "out")
+    assert first.command == ("poolfold", "export", "a b", "-o", "out", "--texts=t.txt")
     # Written anew it describes itself no more than before.
     _, again = draft.seal()
     assert verify(tmp_path).files == again.files == first.files
@@ -72,8 +74,14 @@ def test_a_manifest_describes_every_file(spec: ModelSpec, tmp_path: Path, monkey
 
 def test_a_known_hash_is_taken_on_trust_and_verified_later(spec: ModelSpec, tmp_path: Path) -> None:
     layout.write_model_files(tmp_path, spec)
-    draft, _ = Draft(tmp_path, description.describe_model(spec, spec.head), ()).seal()
+    draft, _ = Draft(tmp_path, description.describe_model(spec, spec.head, None), ()).seal()
     (tmp_path / "config.json").write_text("{}")
     draft.seal()
     with pytest.raises(ArtifactError, match=r"config\.json"):
         verify(tmp_path)
+
+
+def test_a_hub_id_stays_in_the_command() -> None:
+    assert bare("owner/name", keep="owner/name") == "owner/name"
+    assert bare("owner/name", keep="other/name") == "name"
+    assert bare("--max=1,2", keep="x") == "--max=1,2"

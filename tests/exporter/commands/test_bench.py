@@ -20,9 +20,16 @@ from tests.openvino_here import DTYPES
 PYTORCH, OURS = "mean fp32 pytorch", "mean fp32 onnxruntime"
 
 
-def test_ratios_against_pytorch(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_ratios_against_pytorch(
+    artifact: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     copy_with_one_graph(artifact, tmp_path / "a")
-    assert run_command(["bench", str(tmp_path / "a"), "--seconds", "1", "--threads", "1", "--json"]) == 0
+    assert (
+        run_command(
+            ["bench", str(tmp_path / "a"), "--model", str(checkpoint), "--seconds", "1", "--threads", "1", "--json"]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     found = json.loads(out)
     assert (found["directory"], found["threads"], found["budget_s"]) == (str(tmp_path / "a"), 1, 1)
@@ -40,8 +47,22 @@ def test_ratios_against_pytorch(artifact: Path, tmp_path: Path, capsys: pytest.C
     assert f"bench      2 systems, {len(workloads)} workloads, 1 threads" in err
 
 
-def test_a_target_is_measured_by_itself(openvino_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    arguments = ["bench", str(openvino_artifact), "--target", "openvino", "--seconds", "1", "--threads", "1", "--json"]
+def test_a_target_is_measured_by_itself(
+    openvino_artifact: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = [
+        "bench",
+        str(openvino_artifact),
+        "--model",
+        str(checkpoint),
+        "--target",
+        "openvino",
+        "--seconds",
+        "1",
+        "--threads",
+        "1",
+        "--json",
+    ]
     assert run_command(arguments) == 0
     found = json.loads(capsys.readouterr().out)
     assert [(s["name"], s["runtime"]) for s in found["systems"]] == [
@@ -71,10 +92,10 @@ def report() -> LatencyReport:
 
 
 def test_the_table_has_a_row_for_each_system_and_workload(
-    artifact: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    artifact: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(check_artifact, "measure_artifact", lambda *_, **__: report())
-    assert run_command(["bench", str(artifact), "--quiet"]) == 0
+    assert run_command(["bench", str(artifact), "--model", str(checkpoint), "--quiet"]) == 0
     out, err = capsys.readouterr()
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if "mean fp32" in line]
     assert rows == [

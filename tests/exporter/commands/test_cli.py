@@ -32,7 +32,7 @@ COMMANDS = (
 )  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
-    "export": {"--pooling", "--dtype", "--target", "--threads", *BUILDING},
+    "export": {"--pooling", "--renormalize", "--dtype", "--target", "--threads", *BUILDING},
     "build": {"--output", "--strategy", "--dtype", *BUILDING},
     "validate": {"--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},

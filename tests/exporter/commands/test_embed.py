@@ -36,7 +36,8 @@ if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
 embed.callback(
     directory=Path("absent"), source=Path(os.devnull), output=Path(sys.argv[1]), strategy=None, target="onnxruntime",
-    column=None, provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None, as_json=False, quiet=False)
+    column=None, revision=None, provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None,
+    as_json=False, quiet=False)
 """
 
 

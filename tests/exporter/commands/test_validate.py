@@ -26,8 +26,10 @@ EXECUTORS = [
 ]
 
 
-def test_every_graph_passes_as_it_did_when_it_was_exported(artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["validate", str(artifact), "--json", "--threads", "1"]) == 0
+def test_every_graph_passes_as_it_did_when_it_was_exported(
+    artifact: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(["validate", str(artifact), "--model", str(checkpoint), "--json", "--threads", "1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert set(found) == {"directory", "passed", "parity"}
     assert (found["directory"], found["passed"]) == (str(artifact), True)
@@ -40,10 +42,17 @@ def test_every_graph_passes_as_it_did_when_it_was_exported(artifact: Path, capsy
         }
 
 
-def test_the_users_texts_are_checked_too(artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_users_texts_are_checked_too(
+    artifact: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     manifest = copy_with_one_graph(artifact, tmp_path / "a")
     (tmp_path / "texts.txt").write_text("my own text\n\nand another\n")
-    assert run_command(["validate", str(tmp_path / "a"), "--texts", str(tmp_path / "texts.txt")]) == 0
+    assert (
+        run_command(
+            ["validate", str(tmp_path / "a"), "--model", str(checkpoint), "--texts", str(tmp_path / "texts.txt")]
+        )
+        == 0
+    )
     out, err = capsys.readouterr()
     assert f"reference  {manifest.parity[0].texts + 3} texts in PyTorch fp32" in err
     assert "validate   1 candidates, 0 failed" in err
@@ -52,8 +61,25 @@ def test_the_users_texts_are_checked_too(artifact: Path, tmp_path: Path, capsys:
     assert ["mean", "fp32", "onnxruntime", "cpu", "cosine"] in [row[:5] for row in rows]
 
 
-def test_a_target_is_checked_by_itself(openvino_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["validate", str(openvino_artifact), "--target", "openvino", "--json", "--threads", "1"]) == 0
+def test_a_target_is_checked_by_itself(
+    openvino_artifact: Path, checkpoint: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert (
+        run_command(
+            [
+                "validate",
+                str(openvino_artifact),
+                "--model",
+                str(checkpoint),
+                "--target",
+                "openvino",
+                "--json",
+                "--threads",
+                "1",
+            ]
+        )
+        == 0
+    )
     found = json.loads(capsys.readouterr().out)["parity"]
     assert [(r["strategy"], r["dtype"], r["executor"]) for r in found] == [
         (name, dtype, f"openvino cpu{form}")
@@ -66,14 +92,17 @@ def test_a_target_is_checked_by_itself(openvino_artifact: Path, capsys: pytest.C
 
 
 def test_a_wrong_pooling_fails_in_openvino_in_every_precision(
-    openvino_artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    openvino_artifact: Path, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "a"
     shutil.copytree(openvino_artifact, copy)
     shutil.copyfile(copy / "onnx" / "cls_fp32.onnx", copy / "onnx" / "mean_fp32.onnx")
     manifest = read_manifest(copy)
     rewrite_manifest(copy, manifest, files=relist(copy, manifest, "onnx/mean_fp32.onnx"))
-    assert run_command(["validate", str(copy), "--target", "openvino", "--json", "--quiet"]) == 1
+    assert (
+        run_command(["validate", str(copy), "--model", str(checkpoint), "--target", "openvino", "--json", "--quiet"])
+        == 1
+    )
     out, err = capsys.readouterr()
     assert {(r["strategy"], r["dtype"], r["executor"]) for r in json.loads(out)["parity"] if not r["passed"]} == {
         ("mean", dtype, "openvino cpu") for dtype in DTYPES

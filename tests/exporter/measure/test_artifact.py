@@ -19,6 +19,7 @@ from exporter.pipeline.export_model import ExportOptions, export_model
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType, Source
 from exporter.spec.origin import NO_TRUST
+from graphs.pooling.head import Cut
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckFailed
 from tests.conftest import TARGETS
@@ -39,7 +40,7 @@ def exported(tmp_path_factory):
         targets=("onnxruntime",),
         shapes=None,
         texts=(),
-        dimensions=None,
+        cut=Cut(),
         revision=None,
         force=False,
         skip_latency=True,
@@ -54,7 +55,7 @@ def exported(tmp_path_factory):
 def test_graphs_of_an_artifact_are_measured_beside_pytorch(exported):
     spec, artifact = exported
     systems = [
-        baseline_system(spec, MEAN, dimensions=None),
+        baseline_system(spec, MEAN, Cut()),
         artifact_system(artifact, MEAN, "fp32"),
         artifact_system(artifact, MEAN, "fp16"),
     ]
@@ -95,8 +96,8 @@ def test_each_runtime_is_measured_in_a_process_that_holds_no_other(openvino_arti
 
 def test_both_sides_compute_the_same_vectors(exported):
     spec, artifact = exported
-    reference = baseline_system(spec, MEAN, dimensions=None)
-    short = baseline_system(spec, MEAN, dimensions=8)
+    reference = baseline_system(spec, MEAN, Cut())
+    short = baseline_system(spec, MEAN, Cut(8, renormalize=False))
     graph = artifact_system(artifact, MEAN, "fp32")
     loads = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)
     (ragged,) = next(w.batches for w in loads if "ragged" in w.name)

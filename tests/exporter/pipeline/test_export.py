@@ -17,6 +17,7 @@ from exporter.pipeline import make_artifact as stages
 from exporter.pipeline import recipes
 from exporter.spec.model import DType
 from graphs.pooling.fold_pooling import FoldPoolingPass
+from graphs.pooling.head import Cut
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckFailed, CheckpointError, InputError
 from poolfold.verify import verify
@@ -68,12 +69,21 @@ def test_dense_layers_are_folded_in_both_precisions(dense_checkpoint: Path, tmp_
             assert smallest_cosine(vectors, expected) >= (1 - 1e-6 if dtype == "fp32" else 0.999)
 
 
-def test_dimensions_cut_behind_the_normalisation_as_sentence_transformers_does(
-    checkpoint: Path, tmp_path: Path
-) -> None:
-    manifest = export_here(checkpoint, tmp_path / "out", dimensions=8)
+def test_a_cut_behind_the_normalisation_is_normalised_again(checkpoint: Path, tmp_path: Path) -> None:
+    manifest = export_here(checkpoint, tmp_path / "out", cut=Cut(8), dtypes=BOTH)
+    assert manifest.model.modules[-3:] == ("normalize", "truncate", "normalize")
+    assert (manifest.model.dimensions, manifest.model.renormalized) == (8, True)
+    raw = oracle(checkpoint, "mean", TEXTS, truncate_dim=8)
+    vectors = poolfold.load(tmp_path / "out").encode(TEXTS, prompt="")
+    np.testing.assert_allclose(vectors, raw / np.linalg.norm(raw, axis=1, keepdims=True), atol=2e-6)
+    half = poolfold.load(tmp_path / "out", dtype="fp16").encode(TEXTS, prompt="")
+    np.testing.assert_allclose(np.linalg.norm(half, axis=1), 1, atol=1e-6)
+
+
+def test_the_bare_cut_is_what_sentence_transformers_gives(checkpoint: Path, tmp_path: Path) -> None:
+    manifest = export_here(checkpoint, tmp_path / "out", cut=Cut(8, renormalize=False))
     assert manifest.model.modules[-2:] == ("normalize", "truncate")
-    assert manifest.model.dimensions == 8
+    assert (manifest.model.dimensions, manifest.model.renormalized) == (8, False)
     vectors = poolfold.load(tmp_path / "out").encode(TEXTS, prompt="")
     np.testing.assert_allclose(vectors, oracle(checkpoint, "mean", TEXTS, truncate_dim=8), atol=2e-6)
     assert np.linalg.norm(vectors, axis=1).max() < 0.999

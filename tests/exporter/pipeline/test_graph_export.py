@@ -22,6 +22,7 @@ from exporter.pipeline import recipes
 from exporter.spec.model import DType
 from graphs.files.weights import load_graph
 from graphs.pooling.fold_pooling import FoldPoolingPass
+from graphs.pooling.head import Cut
 from graphs.pooling.strategy import parse_strategy
 from poolfold.errors import CheckFailed
 from poolfold.verify import verify
@@ -79,7 +80,7 @@ def test_every_strategy_of_a_torchscript_graph(foreign: Path, tmp_path: Path) ->
     names = (*EVERY_MODE, "max+cls")
     manifest = export_here(foreign, tmp_path / "out", pooling=names, dtypes=BOTH)
     assert verify(tmp_path / "out") == manifest
-    assert manifest.model.source == str(foreign)
+    assert manifest.model.source == foreign.name
     assert re.fullmatch(r"sha256:[0-9a-f]{64}", manifest.model.revision or "")
     assert manifest.model.trained_strategy is None
     assert {graph.opset for graph in manifest.graphs} == {23}
@@ -136,8 +137,8 @@ def test_a_trained_head_and_dimensions_are_folded(tmp_path: Path) -> None:
     path = foreign_folder(
         tmp_path / "m", torchscript_encoder(opset=17), layout="hub", external=True, pooling="cls", dense=dense
     )
-    manifest = export_here(path, tmp_path / "out", dimensions=8, dtypes=BOTH)
-    assert manifest.model.modules == ("transformer", "pooling", "dense", "dense", "normalize", "truncate")
+    manifest = export_here(path, tmp_path / "out", cut=Cut(8), dtypes=BOTH)
+    assert manifest.model.modules == ("transformer", "pooling", "dense", "dense", "normalize", "truncate", "normalize")
     assert [(s.name, s.trained, s.dim) for s in manifest.strategies] == [("cls", True, 8)]
 
 
@@ -150,8 +151,8 @@ def test_the_same_file_gives_the_same_bytes(foreign: Path, made: Path, tmp_path:
 def test_pytorch_is_never_imported(foreign: Path, tmp_path: Path, poisoned: Callable[..., str]) -> None:
     output = tmp_path / "out"
     poisoned("export", foreign, "-o", output, "--pooling", "mean", "--dtype", "fp16", "--skip-latency")
-    poisoned("validate", output)
-    assert "original graph" in poisoned("bench", output, "--seconds", "1")
+    poisoned("validate", output, "--model", foreign)
+    assert "original graph" in poisoned("bench", output, "--model", foreign, "--seconds", "1")
     with pytest.raises(AssertionError, match="PyTorch was imported"):  # the control
         poisoned("export", tiny_checkpoint(tmp_path / "checkpoint"), "-o", tmp_path / "other", "--skip-latency")
 
@@ -214,15 +215,15 @@ def test_a_graph_that_lets_padding_in_is_refused(tmp_path: Path, capsys: pytest.
 def test_validate_holds_it_against_the_file(
     foreign: Path, made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_command(["validate", str(made), "--json"]) == 0
+    assert run_command(["validate", str(made), "--model", str(foreign), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {(r["strategy"], r["reference"], r["passed"]) for r in found["parity"]} == {
         ("mean", "model.onnx", True),
         ("cls", "model.onnx", True),
     }
     other = foreign_folder(tmp_path / "m", torchscript_encoder(dtype=INT32, inputs=FOUR, seed=1))
-    assert run_command(["validate", str(made), "--model", str(other)]) == 1
-    assert "does not give model.onnx's vectors" in capsys.readouterr().err
+    assert run_command(["validate", str(made), "--model", str(other)]) == 2
+    assert "is not the model that the artifact came from: its files have the SHA-256" in capsys.readouterr().err
     assert run_command(["validate", str(made), "--model", str(tmp_path / "gone.onnx")]) == 2
     assert "is needed for comparison" in capsys.readouterr().err
 
@@ -232,9 +233,9 @@ def test_a_file_that_has_changed_since_is_not_compared_with(tmp_path: Path, caps
     export_here(path, tmp_path / "out", pooling=("mean",))
     ir.save(torchscript_encoder(layers=1, seed=1), path)
     assert run_command(["validate", str(tmp_path / "out")]) == 2
-    assert "has changed since the artifact was made from it: it is sha256:" in capsys.readouterr().err
-    assert run_command(["validate", str(tmp_path / "out"), "--model", str(path)]) == 1
-    assert "does not give model.onnx's vectors" in capsys.readouterr().err
+    assert "model.onnx, which is no hub id. Say where it is with --model" in capsys.readouterr().err
+    assert run_command(["validate", str(tmp_path / "out"), "--model", str(path)]) == 2
+    assert "is not the model that the artifact came from: its files have the SHA-256" in capsys.readouterr().err
 
 
 def test_an_artifact_of_a_checkpoint_can_be_held_against_a_file(
@@ -248,8 +249,8 @@ def test_an_artifact_of_a_checkpoint_can_be_held_against_a_file(
     assert run_command(["validate", str(tmp_path / "out"), "--model", str(path)]) == 0, capsys.readouterr().err
 
 
-def test_latency_is_measured_beside_the_file(made: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_command(["bench", str(made), "--seconds", "1", "--json", "--threads", "1"]) == 0
+def test_latency_is_measured_beside_the_file(foreign: Path, made: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command(["bench", str(made), "--model", str(foreign), "--seconds", "1", "--json", "--threads", "1"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert [(s["name"], s["runtime"]) for s in found["systems"]] == [
         ("mean fp32 original graph", "original graph"),

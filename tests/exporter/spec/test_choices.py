@@ -9,7 +9,7 @@ import pytest
 
 from exporter.spec.choices import choose_head, choose_strategies, target_dtypes
 from exporter.spec.model import DType, ModelSpec
-from graphs.pooling.head import Truncate
+from graphs.pooling.head import Cut, Normalize, Truncate
 from graphs.pooling.strategy import PoolingMode, parse_strategy
 from poolfold.errors import CheckpointError, InputError
 from tests.exporter.model.reading import spec_of
@@ -56,17 +56,18 @@ def test_a_dense_layer_takes_as_many_values_as_it_was_trained_on(dense: ModelSpe
 
 
 def test_dimensions_cut_behind_everything_else(spec: ModelSpec, dense: ModelSpec) -> None:
-    assert choose_head(spec, [MEAN], None) == spec.head
-    assert choose_head(dense, [MEAN], 24) == (*dense.head, Truncate(24))
+    assert choose_head(spec, [MEAN], Cut()) == spec.head
+    assert choose_head(dense, [MEAN], Cut(24)) == (*dense.head, Truncate(24), Normalize())
+    assert choose_head(dense, [MEAN], Cut(24, renormalize=False)) == (*dense.head, Truncate(24))
     with pytest.raises(InputError, match=r"--dimensions 25 is more than the 24"):
-        choose_head(dense, [MEAN], 25)
+        choose_head(dense, [MEAN], Cut(25))
 
 
 def test_the_shortest_vectors_limit_the_dimensions(spec: ModelSpec) -> None:
     both = (*CLS, *MEAN)
-    assert choose_head(spec, [both], 64) == (*spec.head, Truncate(64))
+    assert choose_head(spec, [both], Cut(64)) == (*spec.head, Truncate(64), Normalize())
     with pytest.raises(InputError, match=r"--dimensions 64 is more than the 32"):
-        choose_head(spec, [both, MEAN], 64)
+        choose_head(spec, [both, MEAN], Cut(64))
 
 
 def test_each_target_takes_the_precisions_that_it_has() -> None:

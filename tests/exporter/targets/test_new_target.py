@@ -23,7 +23,7 @@ model, out = sys.argv[1:]
 assert run_command(["targets"]) == 0
 assert run_command(["export", model, "-o", out, "--target", "onnxruntime", "--target", "stand-in", "--skip-latency",
                     "--threads", "1", "-q"]) == 0
-assert run_command(["validate", out, "--target", "stand-in", "--threads", "1"]) == 0
+assert run_command(["validate", out, "--model", model, "--target", "stand-in", "--threads", "1"]) == 0
 try:
     exporter.export(model, out + "-fp16", targets=["stand-in"], dtypes=["fp16"])
 except poolfold.InputError as error:

@@ -8,7 +8,17 @@ import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from graphs.pooling.head import Activation, Dense, Normalize, Truncate, apply_head
+from graphs.pooling.head import (
+    Activation,
+    Cut,
+    Dense,
+    Head,
+    Normalize,
+    Truncate,
+    apply_head,
+    cut_head,
+    cut_of,
+)
 
 WEIGHT = np.array([[1, 2], [0, -1]], np.float32)
 BIAS = np.array([0.5, 1], np.float32)
@@ -80,3 +90,19 @@ def test_it_equals_torch(activation, seed, scale):
     expected = torch.nn.functional.normalize(getattr(torch.nn, name)()(linear), dim=1)
     got = apply_head(vectors, (Dense(weight, bias, activation), Normalize()))
     np.testing.assert_allclose(got, expected.numpy(), rtol=1e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize(
+    ("head", "cut", "expected"),
+    [
+        ((Normalize(),), Cut(8), (Normalize(), Truncate(8), Normalize())),
+        ((Normalize(),), Cut(8, renormalize=False), (Normalize(), Truncate(8))),
+        ((), Cut(8), (Truncate(8),)),
+        ((Normalize(), Truncate(16)), Cut(8), (Normalize(), Truncate(8), Normalize())),
+        ((Normalize(), Truncate(16)), Cut(16, renormalize=False), (Normalize(), Truncate(16))),
+        ((Normalize(), Truncate(16)), Cut(), (Normalize(), Truncate(16))),
+    ],
+)
+def test_a_cut_replaces_the_one_that_was_there_and_is_read_again(head: Head, cut: Cut, expected: Head) -> None:
+    assert cut_head(head, cut) == expected
+    assert cut_head(head, cut_of(expected)) == expected
