@@ -199,7 +199,7 @@ def test_texts_that_are_not_utf8_are_named_by_line(
 @pytest.mark.parametrize("command", ["verify", "embed", "inspect", "validate", "bench"])
 @pytest.mark.parametrize("damage", ["changed byte", "manifest byte", "extra file", "missing file", "escape", "future"])
 def test_an_artifact_that_is_not_what_its_manifest_says(
-    command: str, damage: str, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    command: str, damage: str, checkpoint: Path, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     copy = tmp_path / "artifact"
     shutil.copytree(artifact, copy)
@@ -227,18 +227,21 @@ def test_an_artifact_that_is_not_what_its_manifest_says(
             rewrite_manifest(copy, lambda fields: fields.update(schema_version=99))
             pattern = "schema version 99.*Upgrade"
     (tmp_path / "texts.txt").write_text("one\n")
-    more = {"embed": ["-i", str(tmp_path / "texts.txt"), "-o", str(tmp_path / "v.npy")]}.get(command, [])
+    files = ["-i", str(tmp_path / "texts.txt"), "-o", str(tmp_path / "v.npy")]
+    model = ["--model", str(checkpoint)]
+    more = {"embed": files, "validate": model, "bench": model}.get(command, [])
     refused([command, str(copy), *more], 2, pattern, capsys)
     assert not (tmp_path / "v.npy").exists()
 
 
 def test_an_engine_cannot_be_run_here_and_says_so(
-    artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    checkpoint: Path, artifact: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "texts.txt").write_text("one\n")
     embed = ["embed", str(artifact), "-i", str(tmp_path / "texts.txt"), "-o", str(tmp_path / "v.npy")]
     refused([*embed, "--target", "tensorrt-rtx"], 3, "tensorrt-rtx.*target onnxruntime", capsys)
-    refused(["validate", str(artifact), "--target", "tensorrt-rtx"], 3, "tensorrt-rtx", capsys)
+    validate = ["validate", str(artifact), "--model", str(checkpoint)]
+    refused([*validate, "--target", "tensorrt-rtx"], 3, "tensorrt-rtx", capsys)
     refused([*embed, "--strategy", "max"], 2, "no strategy 'max'; it has mean, cls", capsys)
     refused([*embed, "--target", "openvino"], 2, "no openvino engine for strategy mean; it has onnxruntime", capsys)
     refused([*embed, "--target", "cuda"], 2, "--target", capsys)
