@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 
 import poolfold
 from poolfold.manifest import read_manifest
+from tests.artifacts import write_artifact
 from tests.cpp.conftest import Driver, as_cpp
+from tests.poolfold.test_hostile_content import MANIFESTS, sealed
 
 WEIGHTS = "onnx/weights_fp32.bin"
 
@@ -137,6 +139,20 @@ def test_a_manifest_that_is_no_json(artifact: Path, driver: Driver) -> None:
     answer = driver.ask("verify", directory=str(artifact))
     expected = f"{artifact}/manifest.json is not JSON. Export the model again."
     assert (str(refusal.value), answer["message"]) == (expected, expected)
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_hostile_manifest_is_refused_as_in_python(name: str, tmp_path: Path, driver: Driver) -> None:
+    write_artifact(tmp_path / "DIR")
+    path = tmp_path / "DIR/manifest.json"
+    before, after, _ = MANIFESTS[name]
+    path.write_bytes(sealed(path.read_bytes(), before, after))
+    with pytest.raises(poolfold.ArtifactError) as refusal:
+        poolfold.load(path.parent)
+    answer = driver.ask("load", directory=str(path.parent))
+    assert answer["error"] == "ArtifactError"
+    # Here a larger number is a float to the parser, and no integer of any size.
+    assert name == "2^64 rows" or answer["message"] == str(refusal.value)
 
 
 @pytest.mark.parametrize(
