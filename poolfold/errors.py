@@ -45,6 +45,11 @@ class TargetUnavailable(PoolfoldError):
     exit_code = 3
 
 
+def is_failure(error: BaseException) -> bool:
+    """Whether an error tells of a fault: an `Exception`, or the panic of a library in Rust, which is none."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def first_line(error: BaseException) -> str:
     """The first line of the innermost cause of an error; libraries put long advice after it."""
     while error.__cause__ is not None:

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, NoReturn
 import msgspec
 
 from poolfold.encoder import Encoder
-from poolfold.errors import ArtifactError, InputError
+from poolfold.errors import ArtifactError, InputError, is_failure
 from poolfold.hub import find_artifact
 from poolfold.manifest import MANIFEST_NAME, Manifest, Text
 from poolfold.sessions import Opening, Session, targets
@@ -374,7 +374,7 @@ def read_tokenizer(directory: Path, manifest: Manifest, open_file: Callable[[Pat
     except InputError as error:
         raise ArtifactError(f"{path} cannot be used: {error}") from error
     except BaseException as error:
-        if type(error).__name__ != "PanicException":  # of the tokenizers package, and no Exception
+        if isinstance(error, Exception) or not is_failure(error):
             raise
         raise ArtifactError(f"{path} makes the library tokenizers fail: {error}. Export the model again.") from None
 

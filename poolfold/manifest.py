@@ -13,6 +13,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -23,6 +24,9 @@ SCHEMA_VERSION = 1
 MANIFEST_NAME = "manifest.json"
 _UNSEALED = "0" * 64
 _REHEARSED = "fp16 rehearsal on "
+_DEEPEST = 64
+_TOO_DEEP = f"it is nested more than {_DEEPEST} levels deep"
+_MOST, _MOST_DIM = 2**31 - 1, 2**20
 _SEAL = re.compile(rb'\A\{\s*"manifest_sha256":\s*"([0-9a-f]{64})"')
 
 
@@ -358,6 +362,9 @@ def loads(data: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
     except (msgspec.DecodeError, UnicodeDecodeError):
         # Without the parser's own words: every language's loader says the same.
         raise ArtifactError(f"{where} is not JSON. Export the model again.") from None
+    except RecursionError:
+        raise _malformed(where, _TOO_DEEP) from None
+    _check_values(where, fields)
     version = fields.get("schema_version") if isinstance(fields, dict) else None
     # The version comes first: a later poolfold may seal its manifest in another way.
     if isinstance(version, int) and version > SCHEMA_VERSION:
@@ -375,10 +382,51 @@ def loads(data: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
     try:
         manifest = msgspec.convert(_with_executors(fields), Manifest)
     except msgspec.ValidationError as error:
-        raise ArtifactError(f"{where} is malformed: {error}. Export the model again.") from None
+        raise _malformed(where, str(error)) from None
     if manifest.schema_version != SCHEMA_VERSION:
         raise ArtifactError(f"{where} has schema version {version}; this poolfold reads version {SCHEMA_VERSION}.")
+    _check_sizes(where, manifest)
     return manifest
+
+
+def _malformed(where: str, what: str) -> ArtifactError:
+    return ArtifactError(f"{where} is malformed: {what}. Export the model again.")
+
+
+def _check_values(where: str, fields: Any) -> None:
+    """Refuse what other languages cannot hold: integers of more than 64 bits, values nested too deep."""
+    level = [fields]
+    for _ in range(_DEEPEST):
+        if any(isinstance(value, int) and not -(2**63) <= value < 2**63 for value in level):
+            raise _malformed(where, "it holds an integer of more than 64 bits")
+        inside = (value.values() if isinstance(value, dict) else value for value in level)
+        level = [item for values in inside if not isinstance(values, str | int | float | NoneType) for item in values]
+        if not level:
+            return
+    raise _malformed(where, _TOO_DEEP)
+
+
+def _check_sizes(where: str, manifest: Manifest) -> None:
+    """Refuse sizes that no model has, before memory is allocated by them."""
+    text, vocab_size = manifest.model.text, manifest.model.vocab_size
+    sizes = [
+        ("model.vocab_size", vocab_size, 1, _MOST),
+        ("model.text.max_seq_length", text.max_seq_length, 1, _MOST),
+        ("model.text.pad_token_id", text.pad_token_id, 0, vocab_size - 1),
+        *((f"strategies[{i}].dim", strategy.dim, 1, _MOST_DIM) for i, strategy in enumerate(manifest.strategies)),
+    ]
+    for i, engine in enumerate(manifest.engines):
+        for j, profile in enumerate(engine.profiles):
+            for name, span in (("batch", profile.batch), ("seq_len", profile.seq_len)):
+                at = f"engines[{i}].profiles[{j}].{name}"
+                sizes += [
+                    (f"{at}.min", span.min, 1, _MOST),
+                    (f"{at}.opt", span.opt, span.min, _MOST),
+                    (f"{at}.max", span.max, span.opt, _MOST),
+                ]
+    for name, value, least, most in sizes:
+        if not least <= value <= most:
+            raise _malformed(where, f"{name} is {value}; expected {least} to {most}")
 
 
 def _with_executors(fields: dict[str, Any]) -> dict[str, Any]:

@@ -8,16 +8,16 @@ import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from poolfold.manifest import MANIFEST_NAME, Manifest
+from poolfold.manifest import Manifest
 
 
-def hub_snapshot(artifact: Path, manifest: Manifest, root: Path) -> Path:
+def hub_snapshot(folder: Path, _: object, root: Path) -> Path:
     """As the hub's cache has it: a snapshot of links into a folder of blobs."""
     blobs, snapshot = root / "models--o--n/blobs", root / f"models--o--n/snapshots/{'5' * 40}"
     blobs.mkdir(parents=True)
-    for path in [*(file.path for file in manifest.files), MANIFEST_NAME]:
-        blob = blobs / hashlib.sha256((artifact / path).read_bytes()).hexdigest()
-        shutil.copy2(artifact / path, blob)
+    for source in sorted(path for path in folder.rglob("*") if path.is_file()):
+        path, blob = source.relative_to(folder), blobs / hashlib.sha256(source.read_bytes()).hexdigest()
+        shutil.copy2(source, blob)
         (snapshot / path).parent.mkdir(parents=True, exist_ok=True)
         (snapshot / path).symlink_to(os.path.relpath(blob, (snapshot / path).parent))
     return snapshot

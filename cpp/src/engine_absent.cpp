@@ -4,8 +4,8 @@
 
 namespace poolfold {
 
-std::unique_ptr<const Session> open_engine(const std::string& path, const Engine& engine, const std::string&, int) {
-  throw TargetUnavailable(path + " was built for " + engine.target +
+std::unique_ptr<const Session> open_engine(OpenFile& file, const Engine& engine, const std::string&, int) {
+  throw TargetUnavailable(file.path() + " was built for " + engine.target +
                           ", and this build of poolfold does not run such engines. Configure it with "
                           "-DPOOLFOLD_ENGINES=" +
                           engine.target + ", or use target onnxruntime.");

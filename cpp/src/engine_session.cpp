@@ -2,10 +2,9 @@
 
 #include <NvInferRuntime.h>
 
-#include <fstream>
-#include <iterator>
 #include <mutex>
 #include <set>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -25,23 +24,15 @@ std::string library_version() {
          std::to_string(getInferLibPatchVersion()) + "." + std::to_string(getInferLibBuildVersion());
 }
 
-std::vector<char> read(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::vector<char> bytes{std::istreambuf_iterator<char>(file), {}};
-  if (!file) throw ArtifactError(path + " cannot be read. Check its permissions.");
-  return bytes;
-}
-
 // One engine, and one context for each run that was ever concurrent. Contexts and their memory are reused.
 class EngineSession : public Session {
  public:
-  EngineSession(Engine engine, EngineFile file, int gpu) : description_(std::move(engine)), file_(std::move(file)), gpu_(gpu) {
+  EngineSession(Engine engine, EngineFile file, std::string_view plan, int gpu) : description_(std::move(engine)), file_(std::move(file)), gpu_(gpu) {
     check_library(description_, file_, library_version());
     check_gpu(description_, file_, use_gpu(gpu_));
     runtime_.reset(nvinfer1::createInferRuntime(log_));
     if (!runtime_) throw TargetUnavailable(description_.library + " does not start: " + EngineLog::last() + ".");
-    const std::vector<char> bytes = read(file_.path);
-    engine_.reset(runtime_->deserializeCudaEngine(bytes.data(), bytes.size()));
+    engine_.reset(runtime_->deserializeCudaEngine(plan.data(), plan.size()));
     if (!engine_)
       throw ArtifactError(file_.path + " cannot be loaded by " + description_.library + " " + library_version() + ": " +
                           EngineLog::last() + ". Build the engine anew here: " + file_.rebuild);
@@ -128,13 +119,14 @@ class EngineSession : public Session {
 
 }  // namespace
 
-std::unique_ptr<const Session> open_engine(const std::string& path, const Engine& engine, const std::string& rebuild,
-                                           int gpu) {
+std::unique_ptr<const Session> open_engine(OpenFile& file, const Engine& engine, const std::string& rebuild, int gpu) {
   if (engine.target != POOLFOLD_ENGINES)
-    throw TargetUnavailable(path + " was built for " + engine.target + ", and this build of poolfold runs engines of " +
+    throw TargetUnavailable(file.path() + " was built for " + engine.target + ", and this build of poolfold runs engines of " +
                             POOLFOLD_ENGINES + ". Configure it with -DPOOLFOLD_ENGINES=" + engine.target +
                             ", or use target onnxruntime.");
-  return std::make_unique<EngineSession>(engine, EngineFile{path, rebuild}, gpu);
+  auto session = std::make_unique<EngineSession>(engine, EngineFile{file.path(), rebuild}, file.data(), gpu);
+  file.require_unchanged();
+  return session;
 }
 
 }  // namespace poolfold

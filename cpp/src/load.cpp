@@ -1,12 +1,14 @@
 #include "poolfold/load.hpp"
 
+#include <set>
 #include <utility>
 
 #include "by_padding.hpp"
+#include "checked_files.hpp"
 #include "choice.hpp"
 #include "engine_session.hpp"
 #include "ort_session.hpp"
-#include "poolfold/verify.hpp"
+#include "poolfold/errors.hpp"
 #include "quote.hpp"
 #include "session.hpp"
 
@@ -15,10 +17,44 @@ namespace {
 
 using Opened = std::pair<std::unique_ptr<const Session>, std::string>;  // a session and its dtype
 
+// The paths of what will be opened.
+struct Needed {
+  std::set<std::string> read;    // graphs and engines
+  std::set<std::string> mapped;  // weights
+};
+
+Needed needed_by(const Graph& graph) {
+  Needed needed{{graph.path}, {}};
+  if (graph.padding_free) needed.read.insert(graph.padding_free->path);
+  if (graph.weights) needed.mapped.insert(*graph.weights);
+  return needed;
+}
+
+// Opens what is needed, for a caller who has checked it.
+OpenFiles unchecked(const std::string& directory, const Needed& needed) {
+  OpenFiles files;
+  for (const std::string& path : needed.mapped) files[path] = open_file(directory + "/" + path);
+  for (const std::string& path : needed.read) (files[path] = open_file(directory + "/" + path))->hash(true);
+  return files;
+}
+
+// Gives a checked file by its whole path.
+FileSource checked(const std::string& directory, OpenFiles files) {
+  return [directory, files = std::move(files)](const std::string& path) {
+    const std::string start = directory + "/";
+    const std::string relative = path.rfind(start, 0) == 0 ? path.substr(start.size()) : path;
+    const auto file = files.find(relative);
+    if (file == files.end())
+      throw ArtifactError(directory + " has a graph whose weights lie in " + quote(relative) + ", and its " +
+                          kManifestName + " names another file or none. Export the model again.");
+    return file->second;
+  };
+}
+
 // Opens a graph; if it has two forms, each batch runs on the faster one.
-Opened open_graph(const std::string& directory, const Graph& graph, const Options& options) {
-  const auto open = [directory, threads = options.threads, spinning = options.spinning](const std::string& path) {
-    return open_onnxruntime(directory + "/" + path, threads, spinning);
+Opened open_graph(const std::string& directory, const Graph& graph, const Options& options, const FileSource& files) {
+  const auto open = [directory, files, threads = options.threads, spinning = options.spinning](const std::string& path) {
+    return open_onnxruntime(directory + "/" + path, threads, spinning, files);
   };
   auto plain = open(graph.path);
   if (!graph.padding_free) return {std::move(plain), graph.dtype};
@@ -32,10 +68,10 @@ Opened open_graph(const std::string& directory, const Graph& graph, const Option
 
 // Opens the engine of either form; if there are both, each batch runs on the faster one.
 Opened open_engines(const std::string& directory, const Manifest& manifest, const std::vector<Engine>& engines,
-                    int gpu) {
-  const auto open = [directory, gpu](const Engine& engine) {
-    return open_engine(directory + "/" + engine.path, engine,
-                       "poolfold build " + directory + " --target " + engine.target, gpu);
+                    int gpu, const FileSource& files) {
+  const auto open = [directory, gpu, files](const Engine& engine) {
+    const std::string path = directory + "/" + engine.path;
+    return open_engine(*files(path), engine, "poolfold build " + directory + " --target " + engine.target, gpu);
   };
   const Engine *plain = nullptr, *packed = nullptr;
   for (const Engine& engine : engines) (engine.form == "packed" ? packed : plain) = &engine;
@@ -53,15 +89,26 @@ Opened open_engines(const std::string& directory, const Manifest& manifest, cons
 }  // namespace
 
 Encoder load(const std::filesystem::path& given, const Options& options) {
-  // Before `verify`: hashing a large artifact takes seconds.
   check_options(options);
   const std::string directory = plain_path(given.native());
-  const Manifest manifest = verify(directory);
+  const Manifest manifest = read_checked(directory);
+  // Before the hashes: those of a large artifact take seconds.
   const Strategy& strategy = choose_strategy(directory, manifest, options);
-  Opened opened =
-      options.target == "onnxruntime"
-          ? open_graph(directory, choose_graph(directory, manifest, strategy.name, options), options)
-          : open_engines(directory, manifest, choose_engines(directory, manifest, strategy.name, options), options.gpu);
+  const Graph* graph = nullptr;
+  std::vector<Engine> engines;
+  Needed needed;
+  if (options.target == "onnxruntime") {
+    graph = &choose_graph(directory, manifest, strategy.name, options);
+    needed = needed_by(*graph);
+  } else {
+    engines = choose_engines(directory, manifest, strategy.name, options);
+    for (const Engine& engine : engines) needed.read.insert(engine.path);
+  }
+  if (!options.mmap) needed.read.merge(needed.mapped);
+  const FileSource files = checked(directory, options.verify ? open_files(directory, manifest, needed.read, needed.mapped)
+                                                             : unchecked(directory, needed));
+  Opened opened = graph != nullptr ? open_graph(directory, *graph, options, files)
+                                   : open_engines(directory, manifest, engines, options.gpu, files);
   return Encoder(std::move(opened.first), manifest.model, strategy.name, opened.second, options.target,
                  static_cast<std::size_t>(strategy.dim));
 }

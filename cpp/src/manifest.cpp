@@ -4,7 +4,10 @@
 #include <cerrno>
 #include <fstream>
 #include <iterator>
+#include <limits>
 #include <system_error>
+#include <utility>
+#include <vector>
 
 #include "poolfold/errors.hpp"
 #include "quote.hpp"
@@ -15,6 +18,9 @@ namespace poolfold {
 namespace {
 
 constexpr std::size_t kDigits = 64;
+constexpr int kDeepest = 64;
+constexpr std::int64_t kMost = (std::int64_t{1} << 31) - 1;
+constexpr std::int64_t kMostDim = std::int64_t{1} << 20;
 
 void read(const Value& value, Range& range) {
   read_object(value, {{"min", into(range.min)}, {"opt", into(range.opt)}, {"max", into(range.max)}});
@@ -185,6 +191,52 @@ std::size_t find_seal(std::string_view data) {
 
 [[noreturn]] void refuse(const std::string& message) { throw ArtifactError(message); }
 
+[[noreturn]] void refuse_malformed(const std::string& where, const std::string& what) {
+  refuse(where + " is malformed: " + what + ". Export the model again.");
+}
+
+// Refuses integers of more than 64 bits and values nested too deep.
+void check_values(const std::string& where, const Json& fields) {
+  std::vector<const Json*> level{&fields};
+  for (int depth = 0; depth < kDeepest; ++depth) {
+    std::vector<const Json*> below;
+    for (const Json* value : level) {
+      if (value->is_number_unsigned() &&
+          value->get<std::uint64_t>() > std::uint64_t{std::numeric_limits<std::int64_t>::max()})
+        refuse_malformed(where, "it holds an integer of more than 64 bits");
+      if (value->is_structured())
+        for (const Json& item : *value) below.push_back(&item);
+    }
+    if (below.empty()) return;
+    level = std::move(below);
+  }
+  refuse_malformed(where, "it is nested more than " + std::to_string(kDeepest) + " levels deep");
+}
+
+// Refuses sizes that no model has, before memory is allocated by them.
+void check_sizes(const std::string& where, const Manifest& manifest) {
+  const auto require = [&](const std::string& name, std::int64_t value, std::int64_t least, std::int64_t most) {
+    if (value < least || value > most)
+      refuse_malformed(where, name + " is " + std::to_string(value) + "; expected " + std::to_string(least) + " to " +
+                                  std::to_string(most));
+  };
+  require("model.vocab_size", manifest.model.vocab_size, 1, kMost);
+  require("model.text.max_seq_length", manifest.model.text.max_seq_length, 1, kMost);
+  require("model.text.pad_token_id", manifest.model.text.pad_token_id, 0, manifest.model.vocab_size - 1);
+  for (std::size_t i = 0; i < manifest.strategies.size(); ++i)
+    require("strategies[" + std::to_string(i) + "].dim", manifest.strategies[i].dim, 1, kMostDim);
+  for (std::size_t i = 0; i < manifest.engines.size(); ++i)
+    for (std::size_t j = 0; j < manifest.engines[i].profiles.size(); ++j) {
+      const Profile& profile = manifest.engines[i].profiles[j];
+      const std::string at = "engines[" + std::to_string(i) + "].profiles[" + std::to_string(j) + "].";
+      for (const auto& [name, span] : {std::pair{"batch", profile.batch}, std::pair{"seq_len", profile.seq_len}}) {
+        require(at + name + ".min", span.min, 1, kMost);
+        require(at + name + ".opt", span.opt, span.min, kMost);
+        require(at + name + ".max", span.max, span.opt, kMost);
+      }
+    }
+}
+
 }  // namespace
 
 Manifest parse_manifest(std::string_view data, const std::string& where) {
@@ -195,6 +247,7 @@ Manifest parse_manifest(std::string_view data, const std::string& where) {
     // The parser's reason is left out, so that the message is the same in every language.
     refuse(where + " is not JSON. Export the model again.");
   }
+  check_values(where, fields);
   const Json none;
   const Json& version = fields.is_object() && fields.contains("schema_version") ? fields["schema_version"] : none;
   const bool counted = version.is_number_integer();
@@ -214,11 +267,12 @@ Manifest parse_manifest(std::string_view data, const std::string& where) {
   try {
     read({fields, "$"}, manifest);
   } catch (const Malformed& error) {
-    refuse(where + " is malformed: " + error.what() + ". Export the model again.");
+    refuse_malformed(where, error.what());
   }
   if (manifest.schema_version != kSchemaVersion)
     refuse(where + " has schema version " + std::to_string(manifest.schema_version) +
            "; this poolfold reads version " + std::to_string(kSchemaVersion) + ".");
+  check_sizes(where, manifest);
   return manifest;
 }
 

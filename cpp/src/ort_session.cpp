@@ -6,9 +6,12 @@
 
 #include <array>
 #include <cstdlib>
+#include <filesystem>
+#include <map>
 #include <set>
 #include <vector>
 
+#include "external_data.hpp"
 #include "ort_options.hpp"
 #include "packing.hpp"
 #include "poolfold/errors.hpp"
@@ -16,6 +19,8 @@
 
 namespace poolfold {
 namespace {
+
+namespace fs = std::filesystem;
 
 constexpr const char* kOutput = "sentence_embedding";
 
@@ -55,16 +60,29 @@ std::string listed(const std::set<std::string>& names) {
 
 class GraphSession : public Session {
  public:
-  GraphSession(const std::string& path, std::optional<int> threads, bool spinning)
+  GraphSession(const std::string& path, std::optional<int> threads, bool spinning, const FileSource& files)
       : path_(path), memory_(nullptr), session_(nullptr) {
     Ort::Env& env = environment();
+    const auto graph = files(path);
+    const auto tensors = external_tensors(graph->data());
+    const std::string folder = path.substr(0, path.rfind('/') + 1);
+    for (const ExternalTensor& tensor : tensors) {
+      auto& file = files_[tensor.location];
+      if (!file) file = files(fs::path(folder + tensor.location).lexically_normal().string());
+    }
     try {
-      session_ = Ort::Session(env, path.c_str(), ort_options(threads, spinning));
       memory_ = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+      Ort::SessionOptions options = ort_options(threads, spinning);
+      add_weights(options, tensors);
+      const std::string_view content = graph->data();
+      session_ = Ort::Session(env, content.data(), content.size(), options);
     } catch (const Ort::Exception& error) {
       throw ArtifactError(path + " cannot be loaded by onnxruntime " + Ort::GetVersionString() + ": " + words(error) +
                           ". Upgrade onnxruntime, or export the model again.");
     }
+    graph->require_unchanged();
+    require_unchanged();
+    for (const auto& [location, file] : files_) file->release();
     check_names();
   }
 
@@ -75,6 +93,8 @@ class GraphSession : public Session {
                                            static_cast<std::int64_t>(batch.seq)};
     std::vector<const char*> names{"input_ids", "attention_mask"};
     std::vector<std::int64_t> types, positions;
+    // Before: reading behind the end of a file that was cut kills the process. After: no vector of other weights.
+    require_unchanged();
     try {
       std::vector<Ort::Value> values;
       values.reserve(4);
@@ -91,6 +111,7 @@ class GraphSession : public Session {
         values.push_back(tensor(positions.data(), positions.size(), {1, static_cast<std::int64_t>(positions.size())}));
       }
       const auto given = session_run(names, values);
+      require_unchanged();
       return copied(given.front());
     } catch (const Ort::Exception& error) {
       throw ArtifactError(
@@ -101,6 +122,30 @@ class GraphSession : public Session {
   }
 
  private:
+  // Gives the session its external weights where they lie in memory.
+  void add_weights(Ort::SessionOptions& options, const std::vector<ExternalTensor>& tensors) {
+    std::vector<std::string> names;
+    for (const ExternalTensor& tensor : tensors) {
+      OpenFile& file = *files_.at(tensor.location);
+      const std::string_view bytes = bytes_of(tensor, path_, file.path(), file.data());
+      // A tensor of ONNX Runtime is writable; a constant of a graph is not written to.
+      weights_.push_back(Ort::Value::CreateTensor(memory_, const_cast<char*>(bytes.data()), bytes.size(),
+                                                  tensor.dims.data(), tensor.dims.size(),
+                                                  static_cast<ONNXTensorElementDataType>(tensor.dtype)));
+      names.push_back(tensor.name);
+    }
+    if (names.empty()) return;
+    options.AddExternalInitializers(names, weights_);
+    // The session then uses the memory itself, and not a copy.
+    for (std::size_t index = 0; index < names.size(); ++index)
+      options.AddInitializer(names[index].c_str(), weights_[index]);
+  }
+
+  // Throws ArtifactError: a file whose mapping is used was written to.
+  void require_unchanged() const {
+    for (const auto& [location, file] : files_) file->require_unchanged();
+  }
+
   // ONNX Runtime's API requires writable memory for inputs, but does not write to it.
   Ort::Value tensor(const std::int64_t* data, std::size_t count, const std::array<std::int64_t, 2>& dims) const {
     return Ort::Value::CreateTensor<std::int64_t>(memory_, const_cast<std::int64_t*>(data), count, dims.data(),
@@ -143,7 +188,10 @@ class GraphSession : public Session {
   }
 
   std::string path_;
+  // Destroyed in reverse order: the session uses the weights, which lie in the files.
+  std::map<std::string, std::shared_ptr<OpenFile>> files_;  // by location
   Ort::MemoryInfo memory_;
+  std::vector<Ort::Value> weights_;
   Ort::Session session_;
   bool takes_token_types_ = false;
   bool takes_positions_ = false;
@@ -151,8 +199,9 @@ class GraphSession : public Session {
 
 }  // namespace
 
-std::unique_ptr<const Session> open_onnxruntime(const std::string& path, std::optional<int> threads, bool spinning) {
-  return std::make_unique<GraphSession>(path, threads, spinning);
+std::unique_ptr<const Session> open_onnxruntime(const std::string& path, std::optional<int> threads, bool spinning,
+                                                const FileSource& files) {
+  return std::make_unique<GraphSession>(path, threads, spinning, files);
 }
 
 ::OrtSession* handle_of(const Session& session) { return dynamic_cast<const GraphSession&>(session).handle(); }

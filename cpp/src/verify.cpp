@@ -1,80 +1,40 @@
 #include "poolfold/verify.hpp"
 
-#include <sys/stat.h>
-
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstring>
+#include <future>
+#include <numeric>
+#include <optional>
 #include <set>
 #include <string>
 #include <system_error>
 #include <vector>
 
+#include "checked_files.hpp"
 #include "poolfold/errors.hpp"
 #include "quote.hpp"
-#include "sha256.hpp"
+#include "unlisted.hpp"
 
 namespace poolfold {
 namespace {
 
-namespace fs = std::filesystem;
-
 constexpr std::size_t kShown = 10;
-
-using Problems = std::vector<std::string>;
+// Threads that hash: one file each, the largest first.
+constexpr std::size_t kReaders = 4;
 
 // Formats an error of the operating system as Python does.
 std::string os_error(const std::error_code& code, const std::string& path) {
   return "[Errno " + std::to_string(code.value()) + "] " + std::strerror(code.value()) + ": " + quote(path);
 }
 
-// Reads the manifest; every failure is an ArtifactError.
-Manifest read_checked(const std::string& directory) {
-  const std::string path = plain_path(directory + "/" + kManifestName);
-  try {
-    struct stat status;
-    // Reading a named pipe would block for ever.
-    if (::stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
-      throw ArtifactError(path + " is not a regular file. Fetch the artifact again, or export the model again.");
-    return read_manifest(directory);
-  } catch (const std::system_error& error) {
-    throw ArtifactError(path + " cannot be read: " + os_error(error.code(), path) + ". Check its permissions.");
-  }
-}
+struct Problem {
+  std::string text;
+  bool unreadable = false;  // nothing is known about the file's content
+};
 
-// The entries of one directory, by name. Throws std::system_error.
-std::vector<fs::directory_entry> entries(const std::string& folder) {
-  std::vector<fs::directory_entry> listed;
-  for (const fs::directory_entry& entry : fs::directory_iterator(folder)) listed.push_back(entry);
-  std::sort(listed.begin(), listed.end());
-  return listed;
-}
-
-// The regular files below `directory`, and a problem for every other thing except a non-empty folder.
-std::set<std::string> list(const std::string& directory, Problems& problems) {
-  std::set<std::string> files;
-  std::vector<std::string> pending{""};  // relative folders, each ending in a slash
-  while (!pending.empty()) {
-    const std::string folder = pending.back();
-    pending.pop_back();
-    const auto here = entries(plain_path(directory + "/" + folder));
-    if (here.empty() && !folder.empty())
-      problems.push_back(quote(plain_path(folder)) + ": an empty directory, which the manifest does not know");
-    for (const fs::directory_entry& entry : here) {
-      const std::string relative = folder + entry.path().filename().native();
-      const fs::file_status status = entry.symlink_status();
-      if (fs::is_symlink(status))
-        problems.push_back(quote(relative) + ": a symbolic link; expected the file itself (copy with `cp -L`)");
-      else if (fs::is_directory(status))
-        pending.push_back(relative + "/");
-      else if (fs::is_regular_file(status))
-        files.insert(relative);
-      else
-        problems.push_back(quote(relative) + ": neither a file nor a directory");
-    }
-  }
-  return files;
-}
+using Problems = std::vector<Problem>;
 
 // Whether a path in the manifest means one file below the artifact on every system, and not the manifest.
 bool is_inside(const std::string& path) {
@@ -85,42 +45,17 @@ bool is_inside(const std::string& path) {
   return framed.find("/../") == std::string::npos;
 }
 
-// How a file differs from its entry; empty where it does not.
-std::string compare(const std::string& path, const File& entry) {
-  try {
-    struct stat status;
-    if (::stat(path.c_str(), &status) != 0) throw std::system_error(errno, std::generic_category());
-    if (status.st_size != entry.bytes)
-      return std::to_string(status.st_size) + " bytes, expected " + std::to_string(entry.bytes);
-    const std::string digest = sha256_of_file(path);
-    if (digest == entry.sha256) return "";
-    return "changed: SHA-256 " + digest.substr(0, 12) + "..., expected " + entry.sha256.substr(0, 12) + "...";
-  } catch (const std::system_error& error) {
-    return std::string("cannot be read: ") + std::strerror(error.code().value());
-  }
-}
-
-// Compares the manifest's entries with the regular files in the directory.
-void check_entries(const std::string& directory, const Manifest& manifest, const std::set<std::string>& files,
-                   Problems& problems) {
+// Each path that is listed must be plain and below the artifact, and listed once.
+void check_paths(const Manifest& manifest, Problems& problems) {
   std::set<std::string> listed;
   for (const File& entry : manifest.files) {
-    if (!is_inside(entry.path)) {
-      problems.push_back(quote(entry.path) +
-                         ": the manifest lists a path that is not plain and relative, below the artifact");
-    } else if (listed.count(entry.path) != 0) {
-      problems.push_back(quote(entry.path) + ": listed twice");
-    } else if (files.count(entry.path) == 0) {
-      problems.push_back(quote(entry.path) + ": missing");
-    } else {
-      const std::string problem = compare(directory + "/" + entry.path, entry);
-      if (!problem.empty()) problems.push_back(quote(entry.path) + ": " + problem);
-    }
+    if (!is_inside(entry.path))
+      problems.push_back({quote(entry.path) +
+                          ": the manifest lists a path that is not plain and relative, below the artifact"});
+    else if (listed.count(entry.path) != 0)
+      problems.push_back({quote(entry.path) + ": listed twice"});
     listed.insert(entry.path);
   }
-  for (const std::string& file : files)
-    if (listed.count(file) == 0 && file != kManifestName)
-      problems.push_back(quote(file) + ": an extra file, which the manifest does not list");
 }
 
 // Each file that a graph or an engine names must be listed, and so hashed.
@@ -135,30 +70,114 @@ void check_references(const Manifest& manifest, Problems& problems) {
   }
   for (const File& entry : manifest.files) named.erase(entry.path);
   for (const std::string& path : named)
-    problems.push_back(quote(path) + ": named by a graph or an engine, and not listed among the files");
+    problems.push_back({quote(path) + ": named by a graph or an engine, and not listed among the files"});
+}
+
+// Throws the error for what is wrong with an artifact, if anything is.
+void refuse(const std::string& directory, const Problems& problems) {
+  if (problems.empty()) return;
+  std::string shown;
+  for (std::size_t index = 0; index < std::min(problems.size(), kShown); ++index)
+    shown += "\n  - " + problems[index].text;
+  if (problems.size() > kShown) shown += "\n  - and " + std::to_string(problems.size() - kShown) + " more";
+  if (std::all_of(problems.begin(), problems.end(), [](const Problem& problem) { return problem.unreadable; }))
+    throw ArtifactError(directory + " cannot be read:" + shown + "\nCheck its permissions; nothing is damaged.");
+  throw ArtifactError(directory + " differs from its " + kManifestName + ":" + shown +
+                      "\nFetch the artifact again, or export the model again.");
+}
+
+// Opens and hashes one file; the problem, if it differs from its entry.
+std::optional<Problem> check(const std::string& directory, const File& entry, bool read, bool mapped,
+                             std::shared_ptr<OpenFile>& kept) {
+  const std::string name = quote(entry.path) + ": ";
+  try {
+    auto file = std::make_shared<OpenFile>(directory + "/" + entry.path);
+    if (file->size() != entry.bytes)
+      return Problem{name + std::to_string(file->size()) + " bytes, expected " + std::to_string(entry.bytes)};
+    if (mapped) file->settle();
+    const std::string digest = file->hash(read);
+    if (digest != entry.sha256)
+      return Problem{name + "changed: SHA-256 " + digest.substr(0, 12) + "..., expected " +
+                     entry.sha256.substr(0, 12) + "..."};
+    if (read || mapped) kept = std::move(file);
+    return std::nullopt;
+  } catch (const std::system_error& error) {
+    const int code = error.code().value();
+    if (code == ENOENT || code == ENOTDIR) return Problem{name + "missing"};
+    return Problem{name + "cannot be read: " + reason(error), code == EACCES || code == EPERM};
+  }
 }
 
 }  // namespace
 
-Manifest verify(const fs::path& given) {
-  const std::string directory = plain_path(given.native());
-  Manifest manifest = read_checked(directory);
-  Problems problems;
-  std::set<std::string> files;
+Manifest read_checked(const std::string& directory) {
+  const std::string path = plain_path(directory + "/" + kManifestName);
+  Manifest manifest;
   try {
-    files = list(directory, problems);
-  } catch (const fs::filesystem_error& error) {
+    OpenFile file(path);
+    file.hash(true);
+    manifest = parse_manifest(file.data(), path);
+  } catch (const std::system_error& error) {
+    const int code = error.code().value();
+    if (code == ENOENT || code == ENOTDIR)
+      throw ArtifactError(directory + " is not an artifact: it has no " + kManifestName +
+                          ". Expected a directory from `poolfold export`.");
+    if (is_not_regular(error))
+      throw ArtifactError(path + " is not a regular file. Fetch the artifact again, or export the model again.");
+    throw ArtifactError(path + " cannot be read: " + os_error(error.code(), path) + ". Check its permissions.");
+  }
+  Problems problems;
+  check_paths(manifest, problems);
+  check_references(manifest, problems);
+  refuse(directory, problems);
+  return manifest;
+}
+
+OpenFiles open_files(const std::string& directory, const Manifest& manifest, const std::set<std::string>& read,
+                     const std::set<std::string>& mapped) {
+  const std::size_t count = manifest.files.size();
+  std::vector<std::optional<Problem>> checked(count);
+  std::vector<std::shared_ptr<OpenFile>> opened(count);
+  std::vector<std::size_t> largest_first(count);
+  std::iota(largest_first.begin(), largest_first.end(), std::size_t{0});
+  std::stable_sort(largest_first.begin(), largest_first.end(), [&](std::size_t a, std::size_t b) {
+    return manifest.files[a].bytes > manifest.files[b].bytes;
+  });
+  std::atomic<std::size_t> next{0};
+  const auto work = [&] {
+    for (std::size_t turn = next++; turn < count; turn = next++) {
+      const std::size_t index = largest_first[turn];
+      const File& entry = manifest.files[index];
+      checked[index] = check(directory, entry, read.count(entry.path) != 0, mapped.count(entry.path) != 0, opened[index]);
+    }
+  };
+  std::vector<std::future<void>> readers;
+  for (std::size_t reader = 0; reader < std::min(kReaders, count); ++reader)
+    readers.push_back(std::async(std::launch::async, work));
+  for (auto& reader : readers) reader.get();
+  Problems problems;
+  OpenFiles kept;
+  for (std::size_t index = 0; index < count; ++index) {
+    if (checked[index]) problems.push_back(*checked[index]);
+    if (opened[index]) kept[manifest.files[index].path] = opened[index];
+  }
+  try {
+    for (const std::string& name : list_mistakable(directory, manifest))
+      problems.push_back({quote(name) +
+                          ": an extra file, which the manifest does not list, and which could be taken for a part"});
+  } catch (const std::filesystem::filesystem_error& error) {
     throw ArtifactError(directory + " cannot be read: " + os_error(error.code(), error.path1().native()) +
                         ". Check its permissions.");
   }
-  check_entries(directory, manifest, files, problems);
-  check_references(manifest, problems);
-  if (problems.empty()) return manifest;
-  std::string message = directory + " differs from its " + kManifestName + ":";
-  for (std::size_t index = 0; index < std::min(problems.size(), kShown); ++index)
-    message += "\n  - " + problems[index];
-  if (problems.size() > kShown) message += "\n  - and " + std::to_string(problems.size() - kShown) + " more";
-  throw ArtifactError(message + "\nFetch the artifact again, or export the model again.");
+  refuse(directory, problems);
+  return kept;
+}
+
+Manifest verify(const std::filesystem::path& given) {
+  const std::string directory = plain_path(given.native());
+  Manifest manifest = read_checked(directory);
+  open_files(directory, manifest, {}, {});
+  return manifest;
 }
 
 }  // namespace poolfold

@@ -40,6 +40,8 @@ class Driver {
     if (question.contains("dtype")) options.dtype = question["dtype"].get<std::string>();
     if (question.contains("target")) options.target = question["target"].get<std::string>();
     if (question.contains("threads")) options.threads = question["threads"].get<int>();
+    options.mmap = question.value("mmap", true);
+    options.verify = question.value("verify", true);
     encoder_.emplace(poolfold::load(question.at("directory").get<std::string>(), options));
     return {{"strategy", encoder_->strategy()}, {"dtype", encoder_->dtype()}};
   }

@@ -7,6 +7,7 @@ Independent of what the graphs compute.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import BinaryIO
@@ -64,8 +65,32 @@ def save_graphs(graphs: Mapping[Path, ir.Model], weights: Path) -> Path | None:
 
 
 def load_graph(path: Path) -> ir.Model:
-    """Read a graph; its external data is mapped, not read."""
-    return ir.load(path)
+    """Read a graph; its external data is mapped, not read. It may be a link into another folder, as on the hub."""
+    model = ir.load(path)
+    for value in model.graph.initializers.values():
+        tensor = value.const_value
+        if isinstance(tensor, ir.ExternalTensor) and Path(tensor.path).is_symlink() and _is_below(tensor.location):
+            value.const_value = _behind_links(tensor)
+    return model
+
+
+def _is_below(location: str | os.PathLike[str]) -> bool:
+    """Whether a location names a file in the graph's folder or below it."""
+    return not Path(location).is_absolute() and ".." not in Path(location).parts
+
+
+def _behind_links(tensor: ir.ExternalTensor) -> ir.ExternalTensor:
+    """The tensor in the file that its path leads to; onnx_ir follows no link out of the graph's folder."""
+    file = Path(tensor.path).resolve()
+    return ir.ExternalTensor(
+        file.name,
+        tensor.offset,
+        tensor.length,
+        tensor.dtype,
+        shape=tensor.shape,
+        name=tensor.name or "",
+        base_dir=file.parent,
+    )
 
 
 def _is_large(value: ir.Value) -> bool:

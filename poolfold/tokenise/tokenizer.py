@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from poolfold.errors import InputError
+from poolfold.errors import InputError, is_failure
 from poolfold.manifest import Text
 from poolfold.tokenise.beginning import beginning, may_cut
 
@@ -98,7 +98,9 @@ class Tokenizer:
         """Encode texts, the first of which is the caller's text `start`."""
         try:
             encodings = self._tokenizer.encode_batch_fast(texts)
-        except Exception:
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             for index, text in enumerate(texts, start):
                 self._explain(index, text)
             raise
@@ -114,7 +116,9 @@ class Tokenizer:
                 f"text {index} holds a lone surrogate, {text[error.start]!r}, which is no character and has no UTF-8 "
                 "form. Decode it with errors='replace' where it is read."
             ) from None
-        except Exception as error:  # tokenizers raises nothing narrower
+        except BaseException as error:
+            if not is_failure(error):
+                raise
             raise InputError(f"the tokeniser refuses text {index} ({shorten(text)}): {error}") from error
 
     def resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:

@@ -14,11 +14,12 @@ import os
 import stat
 import time
 import weakref
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from poolfold.errors import ArtifactError
 
-_PIECE = 2**20
+_PIECE = 2**22
 _TICK = 0.02
 """Seconds. Systems stamp writes to a file with a clock that ticks every 1 to 10 ms."""
 
@@ -84,19 +85,25 @@ class OpenFile:
             OSError: it cannot be read.
         """
         digest = hashlib.sha256()
-        content = memoryview(bytearray(self.size if keep else min(self.size, _PIECE)))
-        done = 0
-        with io.FileIO(self._file, closefd=False) as file:
+        # Fresh pages of memory, which are not filled with zeros first. A mapping cannot be empty.
+        content = memoryview(mmap.mmap(-1, max(self.size if keep else min(self.size, 2 * _PIECE), 1)))
+        done = turn = 0
+        hashed: Future[None] | None = None
+        # One piece is hashed, without the interpreter's lock, while the next one is read.
+        with io.FileIO(self._file, closefd=False) as file, ThreadPoolExecutor(1) as hasher:
             file.seek(0)
             while done < self.size:
-                piece = content[done : done + _PIECE] if keep else content
+                start = done if keep else turn % 2 * _PIECE
+                piece = content[start : start + min(_PIECE, self.size - done)]
                 count = file.readinto(piece)
+                if hashed is not None:
+                    hashed.result()
                 if not count:
                     break
-                digest.update(piece[:count])  # without the interpreter's lock
-                done += count
+                hashed = hasher.submit(digest.update, piece[:count])
+                done, turn = done + count, turn + 1
         if keep:
-            self._data = content.toreadonly()
+            self._data = content[: self.size].toreadonly()
         return digest.hexdigest()
 
     def read(self) -> None:

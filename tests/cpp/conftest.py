@@ -35,8 +35,11 @@ def as_cpp(message: str) -> str:
 class Driver:
     """One process of cpp/tests/driver.cpp: questions and answers, a JSON object a line."""
 
-    def __init__(self, program: Path) -> None:
-        self._process = subprocess.Popen([program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    def __init__(self, program: Path, user: int | None = None) -> None:
+        """Start the program, as another user if a number is given."""
+        self._process = subprocess.Popen(
+            [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, user=user, group=user
+        )
 
     def ask(self, what: str, **question: Any) -> dict[str, Any]:
         """The answer: what was asked for, or `error`, the name of the class, and `message`."""

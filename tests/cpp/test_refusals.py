@@ -22,7 +22,9 @@ from hypothesis import strategies as st
 
 import poolfold
 from poolfold.manifest import read_manifest
+from tests.artifacts import write_artifact
 from tests.cpp.conftest import Driver, as_cpp
+from tests.poolfold.test_hostile_content import MANIFESTS, sealed
 
 WEIGHTS = "onnx/weights_fp32.bin"
 
@@ -61,9 +63,14 @@ def edit(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     reseal(folder / "manifest.json", fields)
 
 
-def link(folder: Path) -> None:
-    (folder / "config.json").rename(folder.parent / "elsewhere.json")
-    (folder / "config.json").symlink_to(folder.parent / "elsewhere.json")
+def link_to_another(folder: Path) -> None:
+    (folder / "config.json").unlink()
+    (folder / "config.json").symlink_to("tokenizer.json")
+
+
+def pipe(folder: Path, name: str) -> None:
+    (folder / name).unlink()
+    os.mkfifo(folder / name)
 
 
 def add(folder: Path, name: str) -> None:
@@ -89,12 +96,16 @@ CORRUPTIONS: dict[str, Callable[[Path], object]] = {
     "missing folder": lambda folder: shutil.rmtree(folder),
     "manifest is a folder": lambda folder: ((folder / "manifest.json").unlink(), (folder / "manifest.json").mkdir()),
     "extra": lambda folder: add(folder, "onnx/old.onnx"),
-    "extra with a strange name": lambda folder: add(folder, 'it\'s \u00e9\u2028\n"so"\\'),
-    "a name that is no UTF-8": lambda folder: add(folder, os.fsdecode(b"\xff\xe2\x82")),
-    "empty folder": lambda folder: (folder / "engines" / "none").mkdir(parents=True),
-    "symbolic link": link,
-    "pipe": lambda folder: os.mkfifo(folder / "pipe"),
-    "eleven problems and more": lambda folder: [add(folder, f"extra/{number}") for number in range(14)],
+    "extra with a strange name": lambda folder: add(folder, 'it\'s \u00e9\u2028\n"so"\\.onnx'),
+    "a name that is no UTF-8": lambda folder: add(folder, os.fsdecode(b"onnx/\xff\xe2\x82.bin")),
+    "extra vocabulary": lambda folder: add(folder, "vocab.txt"),
+    "extra engine": lambda folder: add(folder, "engines/tensorrt/a/MEAN.ENGINE"),
+    "link to another file": link_to_another,
+    "link to nothing": lambda folder: ((folder / "config.json").unlink(), (folder / "config.json").symlink_to("gone")),
+    "link to itself": lambda f: ((f / "config.json").unlink(), (f / "config.json").symlink_to("config.json")),
+    "a pipe for the tokenizer": lambda folder: pipe(folder, "tokenizer.json"),
+    "a pipe for the manifest": lambda folder: pipe(folder, "manifest.json"),
+    "eleven problems and more": lambda folder: [add(folder, f"onnx/extra/{number}.bin") for number in range(14)],
     "path that leaves": lambda folder: edit(folder, lambda f: f["files"][0].update(path="../config.json")),
     "listed twice": lambda folder: edit(folder, lambda f: f["files"].append(f["files"][0])),
     "not listed": lambda folder: edit(folder, lambda f: f.update(files=f["files"][:2])),
@@ -128,6 +139,20 @@ def test_a_manifest_that_is_no_json(artifact: Path, driver: Driver) -> None:
     answer = driver.ask("verify", directory=str(artifact))
     expected = f"{artifact}/manifest.json is not JSON. Export the model again."
     assert (str(refusal.value), answer["message"]) == (expected, expected)
+
+
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_hostile_manifest_is_refused_as_in_python(name: str, tmp_path: Path, driver: Driver) -> None:
+    write_artifact(tmp_path / "DIR")
+    path = tmp_path / "DIR/manifest.json"
+    before, after, _ = MANIFESTS[name]
+    path.write_bytes(sealed(path.read_bytes(), before, after))
+    with pytest.raises(poolfold.ArtifactError) as refusal:
+        poolfold.load(path.parent)
+    answer = driver.ask("load", directory=str(path.parent))
+    assert answer["error"] == "ArtifactError"
+    # Here a larger number is a float to the parser, and no integer of any size.
+    assert name == "2^64 rows" or answer["message"] == str(refusal.value)
 
 
 @pytest.mark.parametrize(

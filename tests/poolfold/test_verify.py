@@ -2,15 +2,18 @@ import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
 from poolfold.errors import ArtifactError
 from poolfold.manifest import MANIFEST_NAME, File, Manifest
 from poolfold.verify import describe, verify
+from poolfold.verify.files import _PIECE, OpenFile
 from poolfold.verify.unlisted import list_others
 from tests.artifacts import rewrite_manifest, write_artifact
 
@@ -292,3 +295,31 @@ def test_a_future_schema_is_refused(artifact: Artifact):
     rewrite_manifest(directory, manifest, schema_version=2)
     with pytest.raises(ArtifactError, match="schema version 2"):
         verify(directory)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("size", [0, 1, _PIECE - 1, _PIECE, _PIECE + 1, 3 * _PIECE + 5])
+def test_a_hash_is_that_of_the_whole_file_and_of_what_is_kept(tmp_path: Path, size: int, keep: bool):
+    content = np.random.default_rng(size).bytes(size)
+    (tmp_path / "file").write_bytes(content)
+    file = OpenFile(tmp_path / "file")
+    assert file.hash(keep=keep) == hashlib.sha256(content).hexdigest()
+    assert file.is_mapped is not keep
+    assert bytes(file.data) == content if keep or not size else file.data[:] == content
+
+
+@pytest.mark.slow
+def test_the_check_costs_little_more_than_the_hash_itself(tmp_path: Path):
+    """The bound of docs/artifact.md: twice SHA-256 in memory; the best of five, since other programs run too."""
+    content = bytes(2**26)
+    (tmp_path / "file").write_bytes(content)
+
+    def seconds(work: Callable[[], object]) -> float:
+        start = time.perf_counter()
+        work()
+        return time.perf_counter() - start
+
+    pairs = [
+        (seconds(OpenFile(tmp_path / "file").hash), seconds(lambda: hashlib.sha256(content).digest())) for _ in range(5)
+    ]
+    assert min(checked / alone for checked, alone in pairs) <= 2

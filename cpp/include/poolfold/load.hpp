@@ -1,4 +1,4 @@
-// Loads an artifact directory: verifies every file, chooses strategy and dtype, opens the target's session.
+// Loads an artifact directory: chooses strategy and dtype, verifies every file, opens the target's session.
 #pragma once
 
 #include <filesystem>
@@ -23,9 +23,14 @@ struct Options {
   bool spinning = true;
   // Number of the GPU, for engines.
   int gpu = 0;
+  // Whether to map the weights, so that processes share them; an `embed` after somebody wrote to the file throws
+  // ArtifactError. Otherwise the checked bytes are read into this process's memory.
+  bool mmap = true;
+  // Whether to hash every file; false for an artifact that was checked already.
+  bool verify = true;
 };
 
-// Verifies every file of an artifact and loads it.
+// Verifies every file of an artifact and loads it. The bytes that were checked are the bytes that are used.
 //
 // Throws InputError: the strategy, dtype or target does not exist, or threads is not 1 to 1024. ArtifactError: the
 // directory differs from its manifest, or has nothing for the target. TargetUnavailable: the target cannot run here.

@@ -1,4 +1,5 @@
-// Checks every file of an artifact against its manifest: no file may be changed, missing, extra or outside.
+// Checks every file of an artifact against its manifest: no file that it lists may be changed, missing or outside. Other
+// files are not read; a graph, weights or a file of a tokeniser among them is refused.
 #pragma once
 
 #include <filesystem>

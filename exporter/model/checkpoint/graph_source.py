@@ -39,7 +39,8 @@ def resolve_graph(model: str, revision: str | None = None, *, allow_pickle: bool
         raise InputError(f"{model} is a file, and revision {revision!r} was given. Leave the revision out.")
     if allow_pickle:
         raise InputError(f"{model} is read without PyTorch, which alone reads pickles. Leave --allow-pickle out.")
-    path = path.resolve()
+    # Absolute, with its own name: in the hub's cache it links to a blob, and its weights lie beside the link.
+    path = path.absolute()
     graph = read_graph(path)
     try:
         encoder = find_encoder(graph)

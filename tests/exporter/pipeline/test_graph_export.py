@@ -30,6 +30,7 @@ from tests.conftest import EVERY_MODE, export, export_here
 from tests.exporter.pipeline.test_export import TEXTS, oracle, smallest_cosine
 from tests.foreign import INT32, foreign_folder, torchscript_encoder
 from tests.models import HIDDEN, DenseLayer, tiny_checkpoint
+from tests.places import hub_snapshot
 
 pytestmark = pytest.mark.e2e
 
@@ -284,3 +285,14 @@ def test_inspect_says_whether_it_could_be_exported(
     assert "would pool token_embeddings; token_type_ids, position_ids would become constant" in capsys.readouterr().out
     assert run_command(["inspect", str(made / "onnx" / "mean_fp32.onnx")]) == 0
     assert "encoder: none that `poolfold export` could take: it gives sentence_embed" in capsys.readouterr().out
+
+
+@pytest.mark.slow
+def test_a_graph_in_the_cache_of_the_hub_is_taken_with_its_weights(tmp_path: Path) -> None:
+    """The graph and its external data are links to blobs of other names."""
+    path = foreign_folder(tmp_path / "m", torchscript_encoder(), layout="hub", external=True)
+    snapshot = hub_snapshot(tmp_path / "m", None, tmp_path)
+    export_here(path, tmp_path / "plain", skip_latency=True)
+    export_here(snapshot / "onnx/model.onnx", tmp_path / "linked", skip_latency=True)
+    with poolfold.load(tmp_path / "plain") as plain, poolfold.load(tmp_path / "linked") as linked:
+        np.testing.assert_array_equal(linked.encode(TEXTS), plain.encode(TEXTS))
