@@ -18,6 +18,7 @@ pooling/         from token vectors to one vector per text
   head             the modules after the pooling (dense, normalise, truncate) and their definition in numpy
   fold_pooling     pass: append the pooling; the output becomes sentence_embedding
   fold_head        pass: append the head
+  whole_mask       pass: let the encoder see the tokens that the pooling leaves out
 last_layer/      compute only the row that cls or lasttoken reads
   push_down_row    pass: select that row as early as possible; row_picker appends the selection
   row_attention    pass: write an Attention of one query as operators that engines fuse

@@ -84,11 +84,13 @@ class Encoder:
             CheckFailed: a vector is not finite, or is zero.
         """
         listed = check_texts(texts, batch_size)
-        rows = self.tokenizer.ids(listed, self.tokenizer.resolve_prompt(prompt, prompt_name))
+        put_before = self.tokenizer.resolve_prompt(prompt, prompt_name)
+        rows, left_out = self.tokenizer.ids(listed, put_before), self.tokenizer.left_out(put_before)
         for index, row in enumerate(rows):
-            if not row:
+            if len(row) <= left_out:
+                besides = " besides the prompt" if left_out else ""
                 raise InputError(
-                    f"text {index} ({shorten(listed[index])}) gives no token, and the embedding of nothing is "
+                    f"text {index} ({shorten(listed[index])}) gives no token{besides}, and the embedding of nothing is "
                     "undefined. Leave it out."
                 )
         longest_first = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
@@ -97,7 +99,9 @@ class Encoder:
         for start in range(0, len(rows), batch_size):
             batch = longest_first[start : start + batch_size]
             names = [f"text {index} ({shorten(listed[index])})" for index in batch]
-            vectors[batch] = self._run(*pad([rows[i] for i in batch], text.padding_side, text.pad_token_id), names)
+            ids = [rows[i] for i in batch]
+            padded = pad(ids, text.padding_side, text.pad_token_id, left_out=[left_out] * len(ids))
+            vectors[batch] = self._run(*padded, names)
             if progress is not None:
                 progress(start + len(batch))
         return vectors
@@ -107,7 +111,8 @@ class Encoder:
 
         Args:
             input_ids: int64 [batch, seq], in [0, vocab_size); at most `max_seq_length` a row, at least 1.
-            attention_mask: int64 [batch, seq], 1 on tokens and 0 on padding, on either side.
+            attention_mask: int64 [batch, seq], 1 on tokens and 0 on padding, on either side; 2 on the prompt's tokens,
+                for a model that leaves them out of the pooling (`model.text.include_prompt` is false).
 
         Returns:
             float32 [batch, dim].

@@ -78,7 +78,8 @@ def check_batch(
 
     Raises:
         InputError: the arrays are not integers of one shape [batch, seq]; an id is outside the embedding table; a mask
-            holds other values than 0 and 1; a row has no token; or a row has more tokens than the model accepts.
+            holds other values than 0 and 1 (and 2, where the pooling leaves the prompt out); a row has no token; or a
+            row has more tokens than the model accepts.
     """
     ids = _matrix("input_ids", input_ids)
     mask = _matrix("attention_mask", attention_mask)
@@ -96,8 +97,11 @@ def check_batch(
                 "Truncate it, or pass texts to encode, which truncates them."
             )
         _check_values("input_ids", ids, model.vocab_size, "the rows of the embedding table")
-        _check_values("attention_mask", mask, 2, "1 for a token and 0 for padding")
-        empty = np.flatnonzero(~mask.any(axis=1))
+        if model.text.include_prompt:
+            _check_values("attention_mask", mask, 2, "1 for a token and 0 for padding")
+        else:
+            _check_values("attention_mask", mask, 3, "1 for a token, 2 for one of the prompt and 0 for padding")
+        empty = np.flatnonzero(~(mask == 1).any(axis=1))
         if empty.size:
             raise InputError(
                 f"row {empty[0]} of attention_mask marks no token, and the embedding of nothing is undefined. "

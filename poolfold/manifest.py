@@ -38,6 +38,7 @@ class Text(_Record, frozen=True):
     """How a text becomes `input_ids`: all a tokeniser needs besides tokenizer.json.
 
     `max_seq_length` counts tokens, special tokens included; longer texts are truncated to it on `truncation_side`.
+    `include_prompt`: whether the prompt's tokens are pooled. If not, `attention_mask` is 2 on them, 1 on the others.
     `lower_case` says that the checkpoint asked for lower-casing; tokenizer.json already does it.
     """
 
@@ -48,6 +49,7 @@ class Text(_Record, frozen=True):
     lower_case: bool
     prompts: dict[str, str]
     default_prompt_name: str | None
+    include_prompt: bool = True
 
 
 class Model(_Record, frozen=True):

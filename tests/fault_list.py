@@ -69,8 +69,15 @@ FAULTS = (
     Fault(
         "weightedmean counts from the first position",
         "graphs/pooling/fold_pooling.py",
-        'places = op("Sub", self.positions, self.first, dtype=_INDEX)',
+        'places = op("Sub", self.positions, self.first_present, dtype=_INDEX)',
         "places = self.positions",
+        _POOLING,
+    ),
+    Fault(
+        "the prompt is pooled though it is to be left out",
+        "graphs/pooling/fold_pooling.py",
+        "if not self.prompt_apart:",
+        "if True:",
         _POOLING,
     ),
     Fault(

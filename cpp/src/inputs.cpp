@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kIds = "the rows of the embedding table";
 constexpr const char* kMask = "1 for a token and 0 for padding";
+constexpr const char* kPromptMask = "1 for a token, 2 for one of the prompt and 0 for padding";
 
 void check_values(const char* name, const std::int64_t* values, const Batch& batch, std::int64_t stop,
                   const char* meaning) {
@@ -33,11 +34,12 @@ void check_batch(const Batch& batch, const Model& model) {
     throw InputError("input_ids has " + std::to_string(batch.seq) + " tokens a row; expected 1 to " +
                      std::to_string(limit) + ", this model's max_seq_length. Truncate it.");
   check_values("input_ids", batch.input_ids, batch, model.vocab_size, kIds);
-  check_values("attention_mask", batch.attention_mask, batch, 2, kMask);
+  const bool plain = model.text.include_prompt;
+  check_values("attention_mask", batch.attention_mask, batch, plain ? 2 : 3, plain ? kMask : kPromptMask);
   for (std::size_t row = 0; row < batch.batch; ++row) {
     const std::int64_t* mask = batch.attention_mask + row * batch.seq;
     bool marked = false;
-    for (std::size_t column = 0; column < batch.seq; ++column) marked = marked || mask[column] != 0;
+    for (std::size_t column = 0; column < batch.seq; ++column) marked = marked || mask[column] == 1;
     if (!marked)
       throw InputError("row " + std::to_string(row) +
                        " of attention_mask marks no token, and the embedding of nothing is undefined. "

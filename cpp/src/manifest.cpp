@@ -39,7 +39,8 @@ void read(const Value& value, Text& text) {
                       {"pad_token_id", into(text.pad_token_id)},
                       {"lower_case", a_bool},
                       {"prompts", strings_by_name},
-                      {"default_prompt_name", an_optional_string}});
+                      {"default_prompt_name", an_optional_string},
+                      {"include_prompt", into(text.include_prompt), false}});
 }
 
 void read(const Value& value, Model& model) {

@@ -63,7 +63,7 @@ class GraphReference:
 
         Args:
             input_ids: int64 [batch, seq].
-            attention_mask: int64 [batch, seq].
+            attention_mask: int64 [batch, seq], 2 on tokens that the graph sees and the pooling leaves out.
             strategies: what to return.
 
         Returns:
@@ -74,7 +74,7 @@ class GraphReference:
         """
         given = {
             INPUT_IDS: input_ids,
-            ATTENTION_MASK: attention_mask,
+            ATTENTION_MASK: np.minimum(attention_mask, 1),
             TOKEN_TYPE_IDS: np.zeros_like(input_ids),
             POSITION_IDS: np.broadcast_to(np.arange(input_ids.shape[1]), input_ids.shape),
         }

@@ -88,16 +88,16 @@ def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, strategy: Strategy)
 
     Args:
         hidden: token vectors, float [batch, seq, hidden].
-        attention_mask: int64 [batch, seq]; 1 marks a token.
+        attention_mask: int64 [batch, seq]; 1 marks a token, 2 one that the pooling leaves out.
         strategy: the modes to concatenate.
 
     Returns:
         float [batch, len(strategy) * hidden]; zeros in a row without a token.
     """
-    mask = attention_mask > 0
+    mask = attention_mask == 1
     # Padding may hold anything, NaN included, so it is replaced and not multiplied by zero.
     tokens = hidden.masked_fill(~mask.unsqueeze(-1), 0.0)
-    return torch.cat([_pool_mode(tokens, mask, mode) for mode in strategy], dim=-1)
+    return torch.cat([_pool_mode(tokens, mask, attention_mask > 0, mode) for mode in strategy], dim=-1)
 
 
 def apply_head(pooled: torch.Tensor, head: Head) -> torch.Tensor:
@@ -144,7 +144,7 @@ class Reference:
 
         Args:
             input_ids: int64 [batch, seq].
-            attention_mask: int64 [batch, seq].
+            attention_mask: int64 [batch, seq], 2 on tokens that the transformer sees and the pooling leaves out.
             strategies: what to return.
 
         Returns:
@@ -155,7 +155,7 @@ class Reference:
         """
         mask = torch.tensor(attention_mask)
         with torch.inference_mode():
-            hidden = _last_hidden_state(self._backbone, torch.tensor(input_ids), mask)
+            hidden = _last_hidden_state(self._backbone, torch.tensor(input_ids), mask.clamp(max=1))
             return {strategy: apply_head(pool(hidden, mask, strategy), self._head).numpy() for strategy in strategies}
 
 
@@ -248,14 +248,16 @@ def _lies_inside(weight: str, backbone: torch.nn.Module) -> bool:
     return owner is not None and not isinstance(owner, torch.nn.ModuleList)
 
 
-def _pool_mode(tokens: torch.Tensor, mask: torch.Tensor, mode: PoolingMode) -> torch.Tensor:
-    """One mode; `tokens` is float [batch, seq, hidden] with zeros at padding, `mask` bool [batch, seq]."""
+def _pool_mode(tokens: torch.Tensor, mask: torch.Tensor, present: torch.Tensor, mode: PoolingMode) -> torch.Tensor:
+    """One mode; `tokens` is float [batch, seq, hidden], zeros where bool `mask` [batch, seq] is false.
+
+    `present` is true on every token of the text, those that are left out included.
+    """
     count = mask.sum(dim=1, keepdim=True).clamp(min=1).to(tokens.dtype)  # [batch, 1]
     positions = torch.arange(mask.shape[1])
-    first = mask.int().argmax(dim=1)  # [batch]
     match mode:
         case PoolingMode.CLS:
-            return tokens[torch.arange(len(tokens)), first]
+            return tokens[torch.arange(len(tokens)), mask.int().argmax(dim=1)]
         case PoolingMode.LASTTOKEN:
             return tokens[torch.arange(len(tokens)), (mask * positions).argmax(dim=1)]
         case PoolingMode.MAX:
@@ -266,6 +268,7 @@ def _pool_mode(tokens: torch.Tensor, mask: torch.Tensor, mode: PoolingMode) -> t
         case PoolingMode.MEAN_SQRT_LEN_TOKENS:
             return tokens.sum(dim=1) / count.sqrt()
         case PoolingMode.WEIGHTEDMEAN:
+            first = present.int().argmax(dim=1)  # [batch]
             weights = ((positions - first.unsqueeze(1) + 1) * mask).to(tokens.dtype)  # [batch, seq]
             total = weights.sum(dim=1, keepdim=True).clamp(min=1)
             return (tokens * weights.unsqueeze(-1)).sum(dim=1) / total

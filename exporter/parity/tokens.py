@@ -12,8 +12,13 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from poolfold.errors import InputError
 from poolfold.tokenise import Tokenizer, pad
 
+_PROMPTS = ("represent this: ", "a")
+"""Prompts given at run time, a long one and a short one."""
+_EVERY = 4
+"""One text in so many is asked for with each prompt."""
 _MOST_ROWS = 32
 _MOST_PADDING = 1.1  # padded tokens to real ones
 _SMALL = 32  # padding that is too little to split a batch for, in tokens
@@ -24,19 +29,24 @@ class Tokens:
     """Texts and their token ids, special tokens included, cut to the model's limit.
 
     rows: one for each text; never empty.
+    left_out: how many tokens at the beginning of each row the pooling leaves out: the prompt, of some models.
     padding_side: "left" or "right", as the model's own tokeniser pads.
     max_seq_length: no batch may be wider.
     """
 
     texts: tuple[str, ...]
     rows: tuple[tuple[int, ...], ...]
+    left_out: tuple[int, ...]
     pad_token_id: int
     padding_side: str
     max_seq_length: int
 
 
 class Batch(NamedTuple):
-    """Rows of tokens in one rectangle: int64 [batch, seq] twice, and which text each row is."""
+    """Rows of tokens in one rectangle: int64 [batch, seq] twice, and which text each row is.
+
+    The mask is 1 on tokens, 2 on those that the pooling leaves out, and 0 on padding.
+    """
 
     input_ids: npt.NDArray[np.int64]
     attention_mask: npt.NDArray[np.int64]
@@ -44,15 +54,35 @@ class Batch(NamedTuple):
 
 
 def tokenise(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
-    """Token ids of texts. A text that gives no token at all is left out: encoders refuse it."""
-    pairs = [(text, tuple(row)) for text, row in zip(texts, tokenizer.ids(texts), strict=True) if row]
+    """Token ids of texts, and where the pooling leaves out a prompt, of some texts with prompts as well.
+
+    A text that gives no token at all, or none to pool, is not among them: encoders refuse it.
+    """
+    asked = [("", list(texts))]
+    if not tokenizer.text.include_prompt:
+        prompts = [prompt for prompt in tokenizer.text.prompts.values() if prompt] + list(_PROMPTS)
+        asked += [(prompt, list(texts[::_EVERY])) for prompt in dict.fromkeys(prompts) if _fits(prompt, tokenizer)]
+    entries = [
+        (prompt + text, tuple(row), tokenizer.left_out(prompt))
+        for prompt, chosen in asked
+        for text, row in zip(chosen, tokenizer.ids(chosen, prompt), strict=True)
+        if len(row) > tokenizer.left_out(prompt)
+    ]
     return Tokens(
-        texts=tuple(text for text, _ in pairs),
-        rows=tuple(row for _, row in pairs),
+        texts=tuple(text for text, _, _ in entries),
+        rows=tuple(row for _, row, _ in entries),
+        left_out=tuple(left_out for _, _, left_out in entries),
         pad_token_id=tokenizer.text.pad_token_id,
         padding_side=tokenizer.text.padding_side,
         max_seq_length=tokenizer.text.max_seq_length,
     )
+
+
+def _fits(prompt: str, tokenizer: Tokenizer) -> bool:
+    try:
+        return tokenizer.left_out(prompt) > 0
+    except InputError:
+        return False
 
 
 def make_batch(tokens: Tokens, rows: Sequence[int], *, length: int = 0, side: str | None = None) -> Batch:
@@ -65,7 +95,8 @@ def make_batch(tokens: Tokens, rows: Sequence[int], *, length: int = 0, side: st
         side: where the padding goes; the tokeniser's side if not given.
     """
     ids = [tokens.rows[row] for row in rows]
-    return Batch(*pad(ids, side or tokens.padding_side, tokens.pad_token_id, length), tuple(rows))
+    left_out = [tokens.left_out[row] for row in rows]
+    return Batch(*pad(ids, side or tokens.padding_side, tokens.pad_token_id, length, left_out), tuple(rows))
 
 
 def sorted_batches(tokens: Tokens) -> tuple[Batch, ...]:

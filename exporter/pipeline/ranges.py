@@ -70,7 +70,7 @@ def measure_ranges(encoder: Path, batches: Sequence[Batch], threads: int | None)
     largest = np.full(len(probe.tensors), -1.0)
     text = np.zeros(len(probe.tensors), dtype=np.int64)
     for input_ids, attention_mask, rows in batches:
-        feed = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
+        feed = {INPUT_IDS: input_ids, ATTENTION_MASK: np.minimum(attention_mask, 1)}
         try:
             (magnitudes,) = session.run(["tensor_ranges"], feed)
         except Exception as error:  # its errors have no base class of their own

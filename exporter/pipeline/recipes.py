@@ -24,6 +24,7 @@ from graphs.pooling.fold_head import FoldHeadPass
 from graphs.pooling.fold_pooling import FoldPoolingPass
 from graphs.pooling.head import Head
 from graphs.pooling.strategy import Strategy
+from graphs.pooling.whole_mask import WholeMaskPass
 from graphs.precision.float16 import ConvertToFloat16Pass, KeptNode
 from graphs.unpadding.padding_free import PaddingFreePass
 
@@ -36,11 +37,13 @@ class SharedEncoder:
     """What the graphs of one export share: the encoder, the head, and fp16 weights once they are converted.
 
     encoder: fp32 graph ending in last_hidden_state, after `prepare_encoder`.
+    include_prompt: whether the prompt's tokens are pooled; if not, the mask marks them by a 2.
     measured: the largest magnitude of each tensor on real text; empty where fp16 was not asked for.
     """
 
     encoder: ir.Model
     head: Head
+    include_prompt: bool = True
     measured: Mapping[str, float] = field(default_factory=dict)
     converted: dict[Any, Any] = field(default_factory=dict)
 
@@ -76,7 +79,10 @@ def prepare_encoder(encoder: ir.Model) -> None:
 def fold_strategy(shared: SharedEncoder, strategy: Strategy) -> StrategyGraph:
     """Pooling and head on a clone of the encoder, which then computes only what the pooling reads."""
     plain = shared.encoder.clone()
-    FoldPoolingPass(strategy)(plain)
+    FoldPoolingPass(strategy, prompt_apart=not shared.include_prompt)(plain)
+    if not shared.include_prompt:
+        # Behind the pooling, by which it tells the encoder's readers of the mask from the pooling's.
+        WholeMaskPass()(plain)
     # The head reads sentence_embedding, which the pooling makes.
     FoldHeadPass(shared.head)(plain)
     # Every value needs its dtype and shape for what follows; pooling and head are new.

@@ -29,15 +29,18 @@ class FoldPoolingPass(ir.passes.InPlacePass):
     Requires: `last_hidden_state` as the only output, with a known hidden size; an input `attention_mask`; opset 18 or
         later. A pooled graph lacks that output, so a second application is refused.
     Ensures: one output; every added node has the stage `pooling`; modes share the nodes that they have in common.
+        With `prompt_apart` the mask is 1 on tokens and 2 on those that the pooling leaves out; these keep their places,
+        and `weightedmean` counts from the first token of all. Without, all that is not 0 is pooled.
     Numerics: exact up to the order of summation. Values at masked positions, NaN and infinity included, do not affect
         the output; a NaN at a token reaches every mode that reads the token. A row without any token gives zeros.
     Source: `graphs.pooling.strategy.pool`; sentence-transformers, `Pooling`.
     """
 
-    def __init__(self, strategy: Strategy) -> None:
+    def __init__(self, strategy: Strategy, *, prompt_apart: bool = False) -> None:
         if not strategy:
             raise ValueError("a strategy needs at least one pooling mode, got none")
         self.strategy = strategy
+        self.prompt_apart = prompt_apart
 
     def requires(self, model: ir.Model) -> None:
         """Refuse a graph without token vectors or mask."""
@@ -61,7 +64,7 @@ class FoldPoolingPass(ir.passes.InPlacePass):
         graph = model.graph
         hidden = graph.outputs[0]
         mask = next(value for value in graph.inputs if value.name == ATTENTION_MASK)
-        tokens = _Tokens(Stage(graph, "pooling"), hidden, mask)
+        tokens = _Tokens(Stage(graph, "pooling"), hidden, mask, prompt_apart=self.prompt_apart)
         vectors = [tokens.pooled(mode) for mode in self.strategy]
         output = vectors[0] if len(vectors) == 1 else tokens.stage.op("Concat", *vectors, axis=1)
         assert hidden.shape is not None
@@ -76,10 +79,11 @@ class FoldPoolingPass(ir.passes.InPlacePass):
 class _Tokens:
     """The values that the modes share. The nodes of each are appended on first use, and only once."""
 
-    def __init__(self, stage: Stage, hidden: ir.Value, mask: ir.Value) -> None:
+    def __init__(self, stage: Stage, hidden: ir.Value, mask: ir.Value, *, prompt_apart: bool) -> None:
         self.stage = stage
         self.hidden = hidden
         self.mask = mask
+        self.prompt_apart = prompt_apart
 
     def pooled(self, mode: PoolingMode) -> ir.Value:
         """The vector of one mode, float32 [batch, hidden]."""
@@ -103,7 +107,7 @@ class _Tokens:
                 return op("Div", self.total, op("Sqrt", self.count))
             case PoolingMode.WEIGHTEDMEAN:
                 one = self.stage.constant("one", 1.0)
-                places = op("Sub", self.positions, self.first, dtype=_INDEX)
+                places = op("Sub", self.positions, self.first_present, dtype=_INDEX)
                 distance = op("Add", op("Cast", places, to=ir.DataType.FLOAT), one)
                 weights = op("Where", self.is_token, distance, self.zero)  # [batch, seq]
                 weighted = op("Mul", self.token_vectors, op("Unsqueeze", weights, self.stage.axes(-1)))
@@ -121,11 +125,22 @@ class _Tokens:
         return self.stage.axes(1)
 
     @cached_property
-    def is_token(self) -> ir.Value:
-        """Where the mask is positive, bool [batch, seq]."""
+    def mask_numbers(self) -> ir.Value:
+        """The mask, float32 [batch, seq]."""
         # Compared in fp32: not every engine compares int64.
-        mask = self.stage.op("Cast", self.mask, to=ir.DataType.FLOAT)
-        return self.stage.op("Greater", mask, self.zero, dtype=ir.DataType.BOOL)
+        return self.stage.op("Cast", self.mask, to=ir.DataType.FLOAT)
+
+    @cached_property
+    def is_present(self) -> ir.Value:
+        """Where the mask is positive, bool [batch, seq]."""
+        return self.stage.op("Greater", self.mask_numbers, self.zero, dtype=ir.DataType.BOOL)
+
+    @cached_property
+    def is_token(self) -> ir.Value:
+        """What is pooled, bool [batch, seq]: all that is there, or of it what the mask does not leave out by a 2."""
+        if not self.prompt_apart:
+            return self.is_present
+        return self.stage.op("Equal", self.mask_numbers, self.stage.constant("one", 1.0), dtype=ir.DataType.BOOL)
 
     @cached_property
     def is_token_3d(self) -> ir.Value:
@@ -172,14 +187,27 @@ class _Tokens:
         return self.stage.op("Cast", self.stage.op("Range", *ends, dtype=ir.DataType.INT64), to=_INDEX, dtype=_INDEX)
 
     @cached_property
-    def first(self) -> ir.Value:
-        """Position of the first token, seq - 1 for a row without any, int32 [batch, 1]."""
-        # By position and not by ArgMax of the mask: engines differ in which of several equal values ArgMax returns.
+    def end(self) -> ir.Value:
+        """The last position, seq - 1, int32 []."""
         step = self.stage.constant("step", 1, np.int64)
         last = self.stage.op("Sub", self.seq, step, dtype=ir.DataType.INT64)
-        end = self.stage.op("Cast", last, to=_INDEX, dtype=_INDEX)
-        shown = self.stage.op("Where", self.is_token, self.positions, end, dtype=_INDEX)
-        return self.stage.op("ReduceMin", shown, self.axis, dtype=_INDEX)
+        return self.stage.op("Cast", last, to=_INDEX, dtype=_INDEX)
+
+    @cached_property
+    def first(self) -> ir.Value:
+        """Position of the first token that is pooled, seq - 1 for a row without any, int32 [batch, 1]."""
+        end = self.end
+        return self._first(self.is_token, end)
+
+    @cached_property
+    def first_present(self) -> ir.Value:
+        """Position of the first token of all, int32 [batch, 1]."""
+        return self._first(self.is_present, self.end) if self.prompt_apart else self.first
+
+    def _first(self, shown: ir.Value, end: ir.Value) -> ir.Value:
+        # By position and not by ArgMax of the mask: engines differ in which of several equal values ArgMax returns.
+        places = self.stage.op("Where", shown, self.positions, end, dtype=_INDEX)
+        return self.stage.op("ReduceMin", places, self.axis, dtype=_INDEX)
 
     def _row_at(self, position: ir.Value) -> ir.Value:
         """The token vector at `position` [batch, 1] of each row, float32 [batch, hidden]."""

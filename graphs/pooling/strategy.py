@@ -26,7 +26,7 @@ class PoolingMode(StrEnum):
     MEAN_SQRT_LEN_TOKENS = "mean_sqrt_len_tokens"
     """The sum divided by the square root of the number of tokens."""
     WEIGHTEDMEAN = "weightedmean"
-    """The average, each token weighted by its distance from the first unmasked one, which has weight 1."""
+    """The average, each token weighted by its distance from the first unmasked one (weight 1), pooled or not."""
     LASTTOKEN = "lasttoken"
     """The last token's vector."""
 
@@ -64,23 +64,28 @@ def pool(
 
     Args:
         hidden: token vectors, float [batch, seq, hidden].
-        mask: attention mask, integer [batch, seq]; 1 marks a token.
+        mask: attention mask, integer [batch, seq]; 1 marks a token, 2 one that the encoder sees and no mode pools.
         strategy: the modes to concatenate.
 
     Returns:
         float32 [batch, len(strategy) * hidden].
     """
     rows = [
-        np.concatenate([_pool_row(h[m > 0].astype(np.float64), np.flatnonzero(m > 0), mode) for mode in strategy])
+        np.concatenate([_pool_row(h[m == 1].astype(np.float64), _places(m), mode) for mode in strategy])
         for h, m in zip(hidden, mask, strict=True)
     ]
     return np.stack(rows).astype(np.float32)
 
 
+def _places(mask: npt.NDArray[np.integer]) -> npt.NDArray[np.intp]:
+    """Places of the pooled tokens of a row, counted from its first token, int [tokens]."""
+    return np.flatnonzero(mask == 1) - np.flatnonzero(mask > 0)[:1]
+
+
 def _pool_row(
-    tokens: npt.NDArray[np.float64], positions: npt.NDArray[np.intp], mode: PoolingMode
+    tokens: npt.NDArray[np.float64], places: npt.NDArray[np.intp], mode: PoolingMode
 ) -> npt.NDArray[np.float64]:
-    """Pool one row's unmasked tokens, float64 [tokens, hidden]; `positions` are their indices in the row."""
+    """Pool one row's unmasked tokens, float64 [tokens, hidden]; `places` count from the row's first token."""
     if not len(tokens):
         return np.zeros(tokens.shape[1])
     match mode:
@@ -95,4 +100,4 @@ def _pool_row(
         case PoolingMode.MEAN_SQRT_LEN_TOKENS:
             return np.asarray(tokens.sum(axis=0) / np.sqrt(len(tokens)))
         case PoolingMode.WEIGHTEDMEAN:
-            return np.asarray(np.average(tokens, axis=0, weights=positions - positions[0] + 1))
+            return np.asarray(np.average(tokens, axis=0, weights=places + 1))

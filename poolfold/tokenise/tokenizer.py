@@ -58,6 +58,8 @@ class Tokenizer:
                 f"pad_token_id is {text.pad_token_id}; expected an id in [0, {vocab_size}), the rows of the embedding "
                 "table. The tokeniser belongs to another checkpoint; use this model's own."
             )
+        added = self._tokenizer.get_added_tokens_decoder()
+        self._special = frozenset(number for number, token in added.items() if token.special)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(text.max_seq_length, direction=text.truncation_side)
         self._may_cut = text.truncation_side == "right" and may_cut(tokenizer_json)
@@ -93,6 +95,28 @@ class Tokenizer:
                 cut[index] = beginning(texts[index], reached)
                 (row,) = self._encode([cut[index]], start + index)
             yield row
+
+    def left_out(self, prompt: str) -> int:
+        """How many tokens at the beginning of a row, `prompt` in front, the pooling leaves out; 0 for most models.
+
+        Raises:
+            InputError: the prompt alone takes all tokens that the model accepts.
+
+        Source: sentence-transformers, `Transformer._get_prompt_length`: the tokens of the prompt alone, less a special
+        one at its end.
+        """
+        if self.text.include_prompt or not prompt:
+            return 0
+        (row,) = self.ids([prompt])
+        if len(row) >= self.text.max_seq_length:
+            raise InputError(
+                f"the prompt ({shorten(prompt)}) takes all {self.text.max_seq_length} tokens that this model accepts, "
+                "and its tokens are left out of the pooling: nothing of a text would be left. Use a shorter one."
+            )
+        if not row:
+            return 0
+        added_at_the_end = self._tokenizer.encode(prompt).special_tokens_mask[-1] == 1
+        return len(row) - (added_at_the_end or row[-1] in self._special)
 
     def _encode(self, texts: list[str], start: int) -> Iterator[list[int]]:
         """Encode texts, the first of which is the caller's text `start`."""
@@ -144,7 +168,11 @@ class Tokenizer:
 
 
 def pad(
-    rows: Sequence[Sequence[int]], side: str, pad_token_id: int, length: int | None = None
+    rows: Sequence[Sequence[int]],
+    side: str,
+    pad_token_id: int,
+    length: int | None = None,
+    left_out: Sequence[int] = (),
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Pad rows of ids to the length of the longest row, or to `length` if that is longer.
 
@@ -153,9 +181,11 @@ def pad(
         side: the side of the padding, "left" or "right".
         pad_token_id: the id of padding.
         length: the least number of tokens per row in the result.
+        left_out: how many tokens at the beginning of each row the pooling leaves out; none where it is empty.
 
     Returns:
-        input_ids and attention_mask, int64 [batch, seq]; the mask is 1 on tokens and 0 on padding.
+        input_ids and attention_mask, int64 [batch, seq]; the mask is 1 on tokens, 2 on those that the pooling leaves
+        out, and 0 on padding.
     """
     seq = max([length or 0, *map(len, rows)])
     input_ids = np.full((len(rows), seq), pad_token_id, dtype=np.int64)
@@ -164,6 +194,8 @@ def pad(
         tokens = slice(seq - len(row), seq) if side == "left" else slice(len(row))
         input_ids[index, tokens] = row
         attention_mask[index, tokens] = 1
+        if left_out:
+            attention_mask[index, tokens.start or 0 : (tokens.start or 0) + left_out[index]] *= 2
     return input_ids, attention_mask
 
 

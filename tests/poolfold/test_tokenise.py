@@ -128,6 +128,26 @@ def test_padding_sides_and_length():
     assert (ids.tolist(), mask.tolist()) == ([[9, 5, 6], [9, 9, 7]], [[0, 1, 1], [0, 0, 1]])
 
 
+@pytest.mark.parametrize(("side", "mask"), [("right", [[2, 1, 1], [2, 2, 0]]), ("left", [[2, 1, 1], [0, 2, 2]])])
+def test_tokens_that_the_pooling_leaves_out(side: str, mask: list[list[int]]):
+    assert pad([[5, 6, 7], [8, 9]], side, 0, left_out=[1, 2])[1].tolist() == mask
+
+
+@pytest.mark.parametrize(
+    ("prompt", "tokens"),
+    [("", 0), ("w1", 2), ("w1 w2 ", 3), ("w1 [SEP]", 3), (" ", 1), ("w1 " * (MAX_SEQ_LENGTH - 3), MAX_SEQ_LENGTH - 2)],
+)
+def test_how_many_tokens_are_the_prompts(prompt: str, tokens: int):
+    # With [CLS] in front, and without the [SEP] that the tokeniser puts behind.
+    assert make(include_prompt=False).left_out(prompt) == tokens
+    assert make().left_out(prompt) == 0
+
+
+def test_a_prompt_as_long_as_the_limit_is_refused():
+    with pytest.raises(InputError, match=r"takes all 16 tokens.*nothing of a text would be left"):
+        make(include_prompt=False).left_out("w1 " * (MAX_SEQ_LENGTH - 2))
+
+
 @given(
     rows=st.lists(st.lists(st.integers(0, 99), max_size=9), max_size=6),
     side=st.sampled_from(["left", "right"]),

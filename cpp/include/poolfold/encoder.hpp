@@ -36,7 +36,8 @@ class Encoder {
   Vectors embed(const std::vector<std::vector<std::int64_t>>& ids, std::size_t batch_size = 32) const;
 
   // Embeds a padded batch: `input_ids` and `attention_mask` are [batch, seq], row after row. The mask is 1 on tokens,
-  // and 0 on padding, which may be on either side. A batch of 0 rows gives no vectors.
+  // and 0 on padding, which may be on either side; it is 2 on tokens of a prompt where the manifest's
+  // `text.include_prompt` is false. A batch of 0 rows gives no vectors.
   //
   // Throws as the function above, and InputError if the mask holds another value or a row marks no token.
   Vectors embed(const std::int64_t* input_ids, const std::int64_t* attention_mask, std::size_t batch,

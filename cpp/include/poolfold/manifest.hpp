@@ -16,11 +16,13 @@ namespace poolfold {
 inline constexpr std::int64_t kSchemaVersion = 1;
 inline constexpr const char* kManifestName = "manifest.json";
 
-// How ids are padded and limited; `padding_side` is "left" or "right".
+// How ids are padded and limited; `padding_side` is "left" or "right". Without `include_prompt` a mask is 2 on the
+// prompt's tokens, which the pooling leaves out.
 struct Text {
   std::int64_t max_seq_length = 0;
   std::string padding_side;
   std::int64_t pad_token_id = 0;
+  bool include_prompt = true;
 };
 
 struct Model {

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from exporter.model.checkpoint.head import read_head
-from exporter.model.checkpoint.library_config import LibraryConfig, read_library_config
+from exporter.model.checkpoint.library_config import read_library_config
 from exporter.model.checkpoint.modules_json import read_modules
 from exporter.model.checkpoint.pooling_config import PoolingConfig, read_pooling
 from exporter.model.checkpoint.rope import plain_rope
@@ -24,13 +24,15 @@ from exporter.model.checkpoint.weight_files import tensor_shapes, weight_files
 from exporter.spec.model import GraphFile, ModelSpec, Source
 from exporter.spec.origin import NO_TRUST, Trust
 from graphs.pooling.head import Head
-from graphs.pooling.strategy import strategy_name
 from poolfold.errors import CheckpointError
 from poolfold.manifest import Text
 
 log = logging.getLogger(__name__)
 
 _EMBEDDING_TABLE = re.compile(r"(?:.*\.)?(?:word_embeddings?|embed_tokens|tok_embeddings|shared|wte)\.weight")
+
+_INSTRUCTOR = ("hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/instructor-xl")
+"""Their files do not say that the prompt is left out of the pooling; sentence-transformers knows them by name."""
 
 
 def read_spec(source: Source, trust: Trust = NO_TRUST) -> ModelSpec:
@@ -60,11 +62,11 @@ def read_spec(source: Source, trust: Trust = NO_TRUST) -> ModelSpec:
     settings = read_transformer_settings(transformer)
     library = read_library_config(folder)
     width = hidden_size(config)
-    trained, head = None, Head()
+    trained, head, include_prompt = None, Head(), source.name not in _INSTRUCTOR
     if modules:
         pooling = read_pooling(modules[1].folder)
-        _check_pooling(pooling, library, width, modules[1].folder)
-        trained = pooling.strategy
+        _check_pooling(pooling, width, modules[1].folder)
+        trained, include_prompt = pooling.strategy, include_prompt and pooling.include_prompt
         head = read_head(folder, allow_pickle=trust.allow_pickle)
     if source.graph is None:
         weight_files(transformer, allow_pickle=trust.allow_pickle)
@@ -95,6 +97,7 @@ def read_spec(source: Source, trust: Trust = NO_TRUST) -> ModelSpec:
             lower_case=settings.do_lower_case,
             prompts=library.prompts,
             default_prompt_name=library.default_prompt_name,
+            include_prompt=include_prompt,
         ),
         similarity=library.similarity,
         tokenizer_json=tokenizer.json,
@@ -113,15 +116,10 @@ def _shapes_of_graph(graph: GraphFile, width: int) -> Mapping[str, tuple[int, ..
     return graph.shapes if any(_EMBEDDING_TABLE.fullmatch(name) for name in graph.shapes) else {}
 
 
-def _check_pooling(pooling: PoolingConfig, library: LibraryConfig, width: int, folder: Path) -> None:
-    """Check that a pooling fits the transformer and can be computed from ids and mask alone."""
+def _check_pooling(pooling: PoolingConfig, width: int, folder: Path) -> None:
+    """Check that a pooling fits the transformer."""
     if pooling.dimension != width:
         raise CheckpointError(
             f"{folder} pools vectors of {pooling.dimension} values; the transformer gives {width}. "
             "Take both from the same checkpoint."
-        )
-    if not pooling.include_prompt and any(library.prompts.values()):
-        raise CheckpointError(
-            f"{folder} leaves the prompt's tokens out of {strategy_name(pooling.strategy)} (include_prompt is false); "
-            "a graph of input_ids and attention_mask cannot tell which they are. Such a checkpoint cannot be folded."
         )

@@ -53,7 +53,7 @@ def make_tokens(padding_side: str = "right", limit: int = 24) -> Tokens:
     rng = np.random.default_rng(1)
     lengths = [2, 3, limit, *rng.integers(3, 12, size=37)]
     rows = tuple((1, *(int(i) for i in rng.integers(3, VOCAB, size=n - 2)), 2) for n in lengths)
-    return Tokens(tuple(f"text {i}" for i in range(len(rows))), rows, 0, padding_side, limit)
+    return Tokens(tuple(f"text {i}" for i in range(len(rows))), rows, (0,) * len(rows), 0, padding_side, limit)
 
 
 MODEL = make_model()

