@@ -46,12 +46,33 @@ class Text(_Record, frozen=True):
     default_prompt_name: str | None
 
 
+class TokenizerExample(_Record, frozen=True):
+    """A text and its ids, in full: by tokenizer.json as published, and by the transformers of that day."""
+
+    text: str
+    file: tuple[int, ...]
+    transformers: tuple[int, ...]
+
+
+class TokenizerReading(_Record, frozen=True):
+    """Whose ids the artifact has: `source` is `file`, tokenizer.json as published, or `transformers`.
+
+    `texts` were read both ways, 0 where there was one way only; `differ` of them got other ids, such as `example`.
+    """
+
+    source: str
+    texts: int
+    differ: int
+    example: TokenizerExample | None
+
+
 class Model(_Record, frozen=True):
     """What the checkpoint says it is.
 
     `modules` lists what the graph computes, in order, for example transformer, pooling, dense, normalize, truncate.
     `trained_strategy` is None where the checkpoint does not say how it was trained.
     `vocab_size` counts the rows of the embedding table: ids lie in [0, vocab_size).
+    `tokenizer` is None in manifests of 0.2 and before, whose ids are those of transformers.
     """
 
     source: str
@@ -65,6 +86,7 @@ class Model(_Record, frozen=True):
     dimensions: int | None
     similarity: str
     text: Text
+    tokenizer: TokenizerReading | None = None
 
 
 class Strategy(_Record, frozen=True):

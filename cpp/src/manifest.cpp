@@ -36,6 +36,17 @@ void read(const Value& value, Text& text) {
                       {"default_prompt_name", an_optional_string}});
 }
 
+void read_tokenizer_example(const Value& value) {
+  if (value.json.is_null()) return;
+  read_object(value, {{"text", a_string}, {"file", ints}, {"transformers", ints}}, true);
+}
+
+void read_tokenizer(const Value& value) {
+  if (value.json.is_null()) return;
+  read_object(value, {{"source", a_string}, {"texts", an_int}, {"differ", an_int}, {"example", read_tokenizer_example}},
+              true);
+}
+
 void read(const Value& value, Model& model) {
   read_object(value, {{"source", into(model.source)},
                       {"revision", an_optional_string},
@@ -47,7 +58,8 @@ void read(const Value& value, Model& model) {
                       {"modules", strings},
                       {"dimensions", an_optional_int},
                       {"similarity", into(model.similarity)},
-                      {"text", record<Text>(model.text, read)}});
+                      {"text", record<Text>(model.text, read)},
+                      {"tokenizer", read_tokenizer, false}});  // 0.2 has none
 }
 
 void read(const Value& value, Strategy& strategy) {

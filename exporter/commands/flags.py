@@ -11,6 +11,7 @@ import click
 
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
+from exporter.spec.origin import TokenizerSource
 from poolfold.sessions import targets
 from poolfold.sessions.ort_providers import PROVIDERS
 
@@ -91,6 +92,12 @@ provider = click.option(
 )
 pickle = click.option("--allow-pickle", is_flag=True, help="Load pickled weights (*.bin): only from who you trust.")
 remote = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
+tokenizer = click.option(
+    "--tokenizer",
+    type=click.Choice([source.value for source in TokenizerSource]),
+    default=TokenizerSource.FILE.value,
+    help="Whose ids to take where they differ: tokenizer.json as published, or the installed transformers'.",
+)
 
 
 def building(command: Callable[..., None]) -> Callable[..., None]:

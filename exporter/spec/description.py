@@ -26,6 +26,7 @@ def describe_model(spec: ModelSpec, head: Head) -> m.Model:
         dimensions=dimensions,
         similarity=spec.similarity,
         text=spec.text,
+        tokenizer=spec.tokenizer,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType
-from exporter.spec.origin import Trust
+from exporter.spec.origin import TokenizerSource, Trust
 
 Triple = tuple[int, int, int]
 """Least, usual and largest."""
@@ -49,3 +49,4 @@ class ExportOptions:
     skip_latency: bool
     threads: int | None
     trust: Trust
+    tokenizer: TokenizerSource = TokenizerSource.FILE

@@ -13,6 +13,12 @@ transformer_config     the transformer's own configuration
 nomic_bert             the dialect of its own that one architecture has
 sequence_limit         how many tokens it takes
 tokenizer              tokenizer.json as the runtime will load it
+tokenizer_readings     tokenizer.json as published and as transformers reads it, compared
+published_tokenizer    the file, with the flags that its class honoured
+tokenizer_class        which class honoured which flag
+library_tokenizer      the installed transformers' tokenizer
+tokenizer_texts        what they are compared on
+padding_token          the id that pads
 weight_files           which files hold weights, and their shapes
 weights                the files: whole, finite
 json_object            JSON files, with errors that name the file
