@@ -72,7 +72,7 @@ class Model(_Record, frozen=True):
     `modules` lists what the graph computes, in order, for example transformer, pooling, dense, normalize, truncate.
     `trained_strategy` is None where the checkpoint does not say how it was trained.
     `vocab_size` counts the rows of the embedding table: ids lie in [0, vocab_size).
-    `tokenizer` is None in manifests of 0.2 and before, whose ids are those of transformers.
+    `tokenizer` is None before 0.3, where the ids were those of transformers.
     """
 
     source: str
