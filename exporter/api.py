@@ -42,6 +42,7 @@ def export(
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    tokenizer: Literal["file", "transformers"] = "file",
     builder_level: int | None = None,
     workspace_gib: float | None = None,
     version_compatible: bool = False,
@@ -79,6 +80,8 @@ def export(
         threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.
+        tokenizer: whose ids to take where they differ: `file` is tokenizer.json as published, with the flags beside it;
+            `transformers` the installed library.
         builder_level: tensorrt: 0 builds fastest, 5 runs fastest; None for the library's default.
         workspace_gib: GiB of GPU memory that a layer of an engine may take; None for all.
         version_compatible: tensorrt: let later releases of its major version load the engine.
@@ -97,7 +100,7 @@ def export(
     from exporter.spec.build_options import BuildOptions
     from exporter.spec.model import read_dtypes
     from exporter.spec.options import ExportOptions, Shapes
-    from exporter.spec.origin import Trust
+    from exporter.spec.origin import TokenizerSource, Trust
     from graphs.pooling.head import Cut
 
     build_options = BuildOptions(
@@ -123,6 +126,7 @@ def export(
         skip_latency=skip_latency,
         threads=threads,
         trust=Trust(allow_pickle, trust_remote_code),
+        tokenizer=TokenizerSource(tokenizer),
     )
     return export_model(options, console)
 
@@ -312,6 +316,7 @@ def compare(
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    tokenizer: Literal["file", "transformers"] = "file",
     console: Console = QUIET,
 ) -> ComparisonReport:
     """Compare pooling strategies on your data: quality with intervals, speed and memory: `poolfold compare`.
@@ -339,6 +344,7 @@ def compare(
         threads: of a session; None for `default_threads`.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.
+        tokenizer: as for `export`.
         console: where progress and warnings go.
 
     Raises:
@@ -352,7 +358,7 @@ def compare(
     from exporter.comparison.read_task import read_task
     from exporter.reporting.comparison_page import compare_and_report
     from exporter.spec.model import read_dtypes
-    from exporter.spec.origin import Trust
+    from exporter.spec.origin import TokenizerSource, Trust
 
     options = CompareOptions(
         model=str(model),
@@ -366,5 +372,6 @@ def compare(
         seconds=seconds,
         skip_cost=skip_cost,
         trust=Trust(allow_pickle, trust_remote_code),
+        tokenizer=TokenizerSource(tokenizer),
     )
     return compare_and_report(options, read_task(str(data), kind, file_format, tuple(columns)), console)

@@ -52,6 +52,26 @@ class Text(_Record, frozen=True):
     include_prompt: bool = True
 
 
+class TokenizerExample(_Record, frozen=True):
+    """A text and its ids, in full: by tokenizer.json as published, and by the transformers of that day."""
+
+    text: str
+    file: tuple[int, ...]
+    transformers: tuple[int, ...]
+
+
+class TokenizerReading(_Record, frozen=True):
+    """Whose ids the artifact has: `source` is `file`, tokenizer.json as published, or `transformers`.
+
+    `texts` were read both ways, 0 where there was one way only; `differ` of them got other ids, such as `example`.
+    """
+
+    source: str
+    texts: int
+    differ: int
+    example: TokenizerExample | None
+
+
 class Model(_Record, frozen=True):
     """What the checkpoint says it is.
 
@@ -61,6 +81,7 @@ class Model(_Record, frozen=True):
     `dimensions` is what a cut keeps of a vector, None without one; `renormalized` says that a normalisation follows it.
     `trained_strategy` is None where the checkpoint does not say how it was trained.
     `vocab_size` counts the rows of the embedding table: ids lie in [0, vocab_size).
+    `tokenizer` is None before 0.3, where the ids were those of transformers.
     """
 
     source: str
@@ -76,6 +97,7 @@ class Model(_Record, frozen=True):
     text: Text
     renormalized: bool = False
     source_sha256: str | None = None
+    tokenizer: TokenizerReading | None = None
 
 
 class Strategy(_Record, frozen=True):

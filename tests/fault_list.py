@@ -34,6 +34,7 @@ _TOKENISE = "tests/poolfold/test_tokenise.py"
 _PARITY = "tests/exporter/parity"
 _PUBLISH = "tests/exporter/artifact/test_publish.py"
 _MEASURE = "tests/exporter/measure/test_interleave.py"
+_IDS = "tests/exporter/model/checkpoint/test_published_tokenizer.py"
 _RESAMPLING = "tests/exporter/comparison/test_resampling.py"
 
 FAULTS = (
@@ -439,6 +440,42 @@ FAULTS = (
         "    fcntl.flock(lock, fcntl.LOCK_EX)\n",
         "",
         _PUBLISH,
+    ),
+    # The tokenizer's ids.
+    Fault(
+        "readings of a tokenizer never differ",
+        "exporter/model/checkpoint/tokenizer_readings.py",
+        "for text, file, library in pairs if file != library]",
+        "for text, file, library in pairs if file is library]",
+        _IDS,
+    ),
+    Fault(
+        "the library's ids where the file's count",
+        "exporter/model/checkpoint/tokenizer_readings.py",
+        "if self.source is TokenizerSource.FILE and self.file is not None:",
+        "if self.library is None and self.file is not None:",
+        _IDS,
+    ),
+    Fault(
+        "add_eos_token ignored",
+        "exporter/model/checkpoint/published_tokenizer.py",
+        'config.fields.keys() & {"add_bos_token", "add_eos_token"}',
+        'config.fields.keys() & {"add_bos_token"}',
+        _IDS,
+    ),
+    Fault(
+        "the artifact's ids taken on trust",
+        "exporter/model/checkpoint/tokenizer.py",
+        "        if want != got:\n",
+        "        if len(want) < len(got):\n",
+        _IDS,
+    ),
+    Fault(
+        "another limit than the artifact's",
+        "exporter/artifact/tokenizer_config.py",
+        '"model_max_length": spec.text.max_seq_length}',
+        '"model_max_length": spec.text.max_seq_length + 1}',
+        "tests/exporter/artifact/test_tokenizer_config.py",
     ),
     # Measuring and comparing.
     Fault(

@@ -43,6 +43,17 @@ void read(const Value& value, Text& text) {
                       {"include_prompt", into(text.include_prompt), false}});
 }
 
+void read_tokenizer_example(const Value& value) {
+  if (value.json.is_null()) return;
+  read_object(value, {{"text", a_string}, {"file", ints}, {"transformers", ints}}, true);
+}
+
+void read_tokenizer(const Value& value) {
+  if (value.json.is_null()) return;
+  read_object(value, {{"source", a_string}, {"texts", an_int}, {"differ", an_int}, {"example", read_tokenizer_example}},
+              true);
+}
+
 void read(const Value& value, Model& model) {
   read_object(value, {{"source", into(model.source)},
                       {"revision", an_optional_string},
@@ -56,7 +67,8 @@ void read(const Value& value, Model& model) {
                       {"similarity", into(model.similarity)},
                       {"text", record<Text>(model.text, read)},
                       {"renormalized", a_bool, false},
-                      {"source_sha256", an_optional_string, false}});
+                      {"source_sha256", an_optional_string, false},
+                      {"tokenizer", read_tokenizer, false}});  // 0.2 has none
 }
 
 void read(const Value& value, Strategy& strategy) {

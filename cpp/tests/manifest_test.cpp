@@ -24,6 +24,20 @@ TEST_CASE("a sealed manifest is read") {
   CHECK(!manifest.graphs.at(0).padding_free);
 }
 
+TEST_CASE("what the manifest tells of the tokenizer is optional, and checked") {
+  auto json = small_manifest();
+  for (const char* tokenizer : {"null", R"({"source": "file", "texts": 9, "differ": 0, "example": null})",
+                                R"({"source": "file", "texts": 9, "differ": 1,
+                                    "example": {"text": "a", "file": [1, 2], "transformers": [1]}})"}) {
+    json["model"]["tokenizer"] = poolfold::Json::parse(tokenizer);
+    CHECK(parse_manifest(seal(json)).model.vocab_size == 30);
+  }
+  json["model"]["tokenizer"]["example"]["file"][1] = "2";
+  CHECK(refusal(seal(json)) ==
+        "manifest.json is malformed: Expected `int`, got `str` - at `$.model.tokenizer.example.file[1]`. Export the "
+        "model again.");
+}
+
 TEST_CASE("every single changed byte of a manifest is refused") {
   const std::string sealed = seal(small_manifest());
   for (std::size_t at = 0; at < sealed.size(); ++at) {

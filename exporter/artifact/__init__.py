@@ -1,6 +1,7 @@
 """An artifact on disk: which file lies where, its manifest, and its publication by one rename.
 
-layout    paths inside the artifact
-draft     an artifact in the making, and the manifest written from it
-publish   a hidden directory that becomes the destination, or goes away
+layout             paths inside the artifact
+tokenizer_config   tokenizer_config.json, true of the artifact
+draft              an artifact in the making, and the manifest written from it
+publish            a hidden directory that becomes the destination, or goes away
 """

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
+from exporter.artifact.tokenizer_config import keeps_the_file, tokenizer_config
 from exporter.spec.model import DType, Form, ModelSpec
 from graphs.pooling.strategy import Strategy, strategy_name
 
 # Copied for people and for other servers; poolfold itself reads tokenizer.json and the manifest only.
-_COPIED = ("config.json", "tokenizer_config.json", "special_tokens_map.json")
+_COPIED = ("config.json", "special_tokens_map.json")
 
 
 def graph_path(strategy: Strategy, dtype: DType, form: Form = Form.PLAIN) -> str:
@@ -37,7 +39,10 @@ def engine_path(target: str, strategy: Strategy, dtype: DType, form: Form = Form
 def write_model_files(directory: Path, spec: ModelSpec) -> None:
     """Write the tokeniser and the checkpoint's own small files."""
     (directory / "tokenizer.json").write_text(spec.tokenizer_json, encoding="utf-8")
-    for name in _COPIED:
+    config = json.dumps(tokenizer_config(spec), ensure_ascii=False, indent=2)
+    (directory / "tokenizer_config.json").write_text(config + "\n", encoding="utf-8")
+    # Roles that transformers 4 reads from the second file then stand in tokenizer_config.json.
+    for name in _COPIED[:1] if keeps_the_file(spec) else _COPIED:
         if (spec.transformer / name).is_file():
             shutil.copyfile(spec.transformer / name, directory / name)
 

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
 @flags.threads
 @flags.pickle
 @flags.remote
+@flags.tokenizer
 @flags.as_json
 @flags.quiet
 def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> None:

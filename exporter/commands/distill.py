@@ -12,7 +12,7 @@ from exporter.artifact.publish import require_apart
 from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.text_file import read_texts
-from exporter.spec.origin import Trust
+from exporter.spec.origin import TokenizerSource, Trust
 from poolfold.errors import InputError
 
 _FEWEST_OTHERS = 12
@@ -48,6 +48,7 @@ _FEWEST_OTHERS = 12
 @click.option("--force", is_flag=True, help="Replace CHECKPOINT, and an unfinished training of another kind.")
 @flags.pickle
 @flags.remote
+@flags.tokenizer
 @flags.as_json
 @flags.quiet
 def distill(
@@ -82,8 +83,17 @@ def distill(
 
     recipe = Recipe(**{name: given.pop(name) for name in Recipe.__dataclass_fields__})
     trust = Trust(given.pop("allow_pickle"), given.pop("trust_remote_code"))
+    source = TokenizerSource(given.pop("tokenizer"))
     options = DistilOptions(
-        model=model, texts=own, pairs=pairs, others=others, output=output, recipe=recipe, trust=trust, **given
+        model=model,
+        texts=own,
+        pairs=pairs,
+        others=others,
+        output=output,
+        recipe=recipe,
+        trust=trust,
+        tokenizer=source,
+        **given,
     )
     distilled: Distilled = distil(options, console)
     rows = []

@@ -54,6 +54,7 @@ from exporter.host.text_file import read_texts
 @flags.threads
 @flags.pickle
 @flags.remote
+@flags.tokenizer
 @flags.as_json
 @flags.quiet
 def export(output: Path, texts: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:

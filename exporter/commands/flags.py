@@ -12,6 +12,7 @@ import click
 
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
+from exporter.spec.origin import TokenizerSource
 from poolfold.errors import InputError
 from poolfold.hub import find_artifact
 from poolfold.sessions import targets
@@ -101,6 +102,12 @@ provider = click.option(
 )
 pickle = click.option("--allow-pickle", is_flag=True, help="Load pickled weights (*.bin): only from who you trust.")
 remote = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
+tokenizer = click.option(
+    "--tokenizer",
+    type=click.Choice([source.value for source in TokenizerSource]),
+    default=TokenizerSource.FILE.value,
+    help="Whose ids to take where they differ: tokenizer.json as published, or the installed transformers'.",
+)
 
 
 def artifact(command: Callable[..., None]) -> Callable[..., None]:

@@ -18,7 +18,7 @@ from exporter.spec.build_options import BuildOptions
 from exporter.spec.choices import choose_strategies
 from exporter.spec.model import DType, ModelSpec
 from exporter.spec.options import ExportOptions
-from exporter.spec.origin import Trust
+from exporter.spec.origin import TokenizerSource, Trust
 from graphs.pooling.head import Cut
 from graphs.pooling.strategy import strategy_name
 from poolfold.errors import InputError, PoolfoldError
@@ -52,6 +52,7 @@ class CompareOptions:
     seconds: float
     skip_cost: bool
     trust: Trust
+    tokenizer: TokenizerSource = TokenizerSource.FILE
 
 
 @dataclass(frozen=True)
@@ -163,12 +164,12 @@ def _exported(
     needs_trained: bool,
 ) -> tuple[Manifest, list[str]]:
     revision = options.revision if model == options.model else None
-    spec = read_spec(resolve_source(model, revision, options.trust), options.trust)
+    spec = read_spec(resolve_source(model, revision, options.trust), options.trust, options.tokenizer)
     if needs_trained and spec.trained is None:
         raise _not_trained(model)
     wanted = _strategies(spec, pooling, console)
     note = place.with_suffix(".json")
-    fingerprint = _fingerprint(model, spec, [wanted, options.dtypes])
+    fingerprint = _fingerprint(model, spec, [wanted, options.dtypes, options.tokenizer])
     if note.is_file() and note.read_text() == fingerprint:
         try:
             manifest = verify(place)
@@ -225,6 +226,7 @@ def _export(
             skip_latency=True,
             threads=options.threads,
             trust=options.trust,
+            tokenizer=options.tokenizer,
         ),
         console,
     )

@@ -30,9 +30,9 @@ from exporter.model.checkpoint.source import resolve_source
 from exporter.parity.corpus import corpus
 from exporter.spec.choices import choose_strategies
 from exporter.spec.model import ModelSpec
-from exporter.spec.origin import ONNX_FILE, Trust
+from exporter.spec.origin import ONNX_FILE, TokenizerSource, Trust
 from graphs.pooling.strategy import Strategy, strategy_name
-from poolfold.errors import InputError
+from poolfold.errors import CheckpointError, InputError
 from poolfold.sessions.user_cache import write_whole
 
 Matrix = npt.NDArray[np.float32]
@@ -67,6 +67,7 @@ class DistilOptions:
     recipe: Recipe
     revision: str | None
     trust: Trust
+    tokenizer: TokenizerSource = TokenizerSource.FILE
 
 
 @dataclass(frozen=True)
@@ -162,9 +163,14 @@ def as_json(distilled: Distilled, options: DistilOptions) -> dict[str, Any]:
 
 
 def _read(options: DistilOptions) -> tuple[ModelSpec, Strategy, Strategy]:
-    spec = read_spec(resolve_source(options.model, options.revision, options.trust), options.trust)
+    spec = read_spec(resolve_source(options.model, options.revision, options.trust), options.trust, options.tokenizer)
     if spec.source.origin is ONNX_FILE:
         raise InputError(f"{options.model} is an ONNX file, which cannot be trained. Name the checkpoint it came from.")
+    if spec.tokenizer.differ and spec.tokenizer.source == TokenizerSource.FILE:
+        raise CheckpointError(
+            f"{options.model} cannot be distilled by its tokenizer.json: sentence-transformers, which trains, takes "
+            "the ids of transformers, and those differ. Pass --tokenizer transformers, or mend tokenizer_config.json."
+        )
     (to,), (teacher,) = choose_strategies(spec, (options.to,)), choose_strategies(spec, (options.teacher,))
     if to == teacher:
         raise InputError(f"--to and --from are both {strategy_name(to)}: there is nothing to learn. Name two.")

@@ -16,7 +16,7 @@ from exporter.measure.protocol import Embed
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.pytorch import Reference, load_backbone
 from exporter.spec.model import Source
-from exporter.spec.origin import Trust
+from exporter.spec.origin import TokenizerSource, Trust
 from graphs.pooling.head import Cut, cut_head
 from graphs.pooling.strategy import parse_strategy
 
@@ -27,6 +27,7 @@ def load(
     revision: str | None,
     allow_pickle: bool,
     trust_remote_code: bool,
+    tokenizer: str,
     strategy: str,
     dimensions: int | None,
     renormalize: bool,
@@ -40,6 +41,7 @@ def load(
         revision: a commit sha, or None for a folder.
         allow_pickle: as the checkpoint was first read.
         trust_remote_code: as the checkpoint was first read.
+        tokenizer: whose ids, as the checkpoint was first read.
         strategy: its name.
         dimensions: keep only so many values of each vector; None keeps all.
         renormalize: whether unit vectors have unit length again after the cut.
@@ -47,7 +49,7 @@ def load(
     """
     torch.set_num_threads(threads)
     source = Source(name=name, folder=Path(folder), revision=revision)
-    spec = read_spec(source, Trust(allow_pickle, trust_remote_code))
+    spec = read_spec(source, Trust(allow_pickle, trust_remote_code), TokenizerSource(tokenizer))
     reference = Reference(load_backbone(spec), cut_head(spec.head, Cut(dimensions, renormalize)))
     modes = parse_strategy(strategy)
 

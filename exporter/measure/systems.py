@@ -51,6 +51,7 @@ def baseline_system(spec: ModelSpec, strategy: Strategy, cut: Cut) -> System:
     }
     if source.graph is None:
         arguments |= {"name": source.name, "revision": source.revision, **asdict(spec.trust)}
+        arguments["tokenizer"] = spec.tokenizer.source
     else:
         graph = source.graph
         arguments |= {"graph": str(graph.path), "hidden": graph.encoder.hidden, "width": spec.hidden_size}

@@ -12,7 +12,7 @@ from exporter.model.checkpoint.source import resolve_source
 from exporter.spec.choices import choose_head
 from exporter.spec.description import describe_model
 from exporter.spec.model import ModelSpec
-from exporter.spec.origin import ONNX_FILE, Trust, origin_of, source_of
+from exporter.spec.origin import ONNX_FILE, TokenizerSource, Trust, origin_of, source_of
 from exporter.spec.reference import OpenModel
 from graphs.pooling.head import Cut, Head
 from graphs.pooling.strategy import Strategy, parse_strategy
@@ -46,7 +46,9 @@ def find_baseline(manifest: Manifest, model: str | None, trust: Trust) -> Baseli
     revision = None if model or origin_of(name) is ONNX_FILE or Path(name).is_dir() else manifest.model.revision
     try:
         source = resolve_source(name, revision, trust)
-        spec = read_spec(source, trust)
+        reading = manifest.model.tokenizer
+        # Earlier releases took the ids of transformers without comparing.
+        spec = read_spec(source, trust, TokenizerSource(reading.source if reading else TokenizerSource.TRANSFORMERS))
     except CheckpointError as error:
         raise CheckpointError(
             f"The model that the artifact came from is needed for comparison. {error} Say where it is now with --model."

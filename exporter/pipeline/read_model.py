@@ -27,7 +27,7 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
         PoolfoldError: a model that cannot be read, or options that do not go with it.
     """
     source = resolve_source(options.model, options.revision, options.trust)
-    spec = read_spec(source, options.trust)
+    spec = read_spec(source, options.trust, options.tokenizer)
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)

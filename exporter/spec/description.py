@@ -28,6 +28,7 @@ def describe_model(spec: ModelSpec, head: Head, source_sha256: str | None) -> m.
         source_sha256=source_sha256,
         similarity=spec.similarity,
         text=spec.text,
+        tokenizer=spec.tokenizer,
     )
 
 

@@ -12,7 +12,7 @@ from exporter.spec.origin import CHECKPOINT, ONNX_FILE, Origin, Trust
 from graphs.pooling.head import Head
 from graphs.pooling.strategy import Strategy
 from poolfold.errors import InputError
-from poolfold.manifest import Text
+from poolfold.manifest import Text, TokenizerReading
 
 if TYPE_CHECKING:  # it would import onnx-ir, which most commands do without
     from graphs.encoder.foreign_encoder import ForeignEncoder
@@ -104,6 +104,7 @@ class ModelSpec:
     transformer: the folder of the transformer inside `source.folder`, absolute: configuration and tokenizer, and the
         weights, unless `source.graph` has them.
     tokenizer_json: the tokeniser, complete, as the runtime will load it.
+    tokenizer: whose ids it gives, and how often another reading gives others.
     token_types: whether the tokeniser hands token_type_ids to the model as well.
     trust: what reading it was allowed to do.
     """
@@ -119,5 +120,6 @@ class ModelSpec:
     text: Text
     similarity: str
     tokenizer_json: str
+    tokenizer: TokenizerReading
     token_types: bool
     trust: Trust

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType
-from exporter.spec.origin import Trust
+from exporter.spec.origin import TokenizerSource, Trust
 from graphs.pooling.head import Cut
 
 Triple = tuple[int, int, int]
@@ -51,3 +51,4 @@ class ExportOptions:
     skip_latency: bool
     threads: int | None
     trust: Trust
+    tokenizer: TokenizerSource = TokenizerSource.FILE

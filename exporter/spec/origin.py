@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 from poolfold.errors import InputError
@@ -23,6 +24,13 @@ class Trust:
 
 NO_TRUST = Trust()
 """Neither: the default."""
+
+
+class TokenizerSource(StrEnum):
+    """Whose ids a text gets where tokenizer.json as published and the installed transformers differ."""
+
+    FILE = "file"
+    TRANSFORMERS = "transformers"
 
 
 @dataclass(frozen=True)

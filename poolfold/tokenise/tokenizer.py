@@ -76,9 +76,10 @@ class Tokenizer:
             rows.extend(self._of_beginnings(piece, start) if self._may_cut else self._encode(piece, start))
         for index, row in enumerate(rows):
             if row and max(row) >= self.vocab_size:
+                token = self._tokenizer.id_to_token(max(row))
                 raise InputError(
-                    f"text {index} gives token id {max(row)}; expected ids in [0, {self.vocab_size}), the rows of the "
-                    "embedding table. The tokeniser belongs to another checkpoint; use this model's own."
+                    f"text {index} ({shorten(texts[index])}) holds the token {token!r}, whose id {max(row)} has no row "
+                    f"in the model's embedding table of {self.vocab_size} rows. Leave that token out of the text."
                 )
         return rows
 

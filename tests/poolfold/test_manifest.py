@@ -8,7 +8,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from poolfold.errors import ArtifactError
-from poolfold.manifest import SCHEMA_VERSION, Executor, Manifest, dumps, loads, read_manifest
+from poolfold.manifest import (
+    SCHEMA_VERSION,
+    Executor,
+    Manifest,
+    TokenizerExample,
+    TokenizerReading,
+    dumps,
+    loads,
+    read_manifest,
+)
 from tests.artifacts import seal, write_artifact
 
 
@@ -25,6 +34,21 @@ def fields(manifest: Manifest) -> dict[str, Any]:
 
 def test_what_is_written_is_read(manifest: Manifest):
     assert loads(dumps(manifest)) == manifest
+
+
+def test_what_it_tells_of_the_tokenizer_is_optional_and_checked(manifest: Manifest):
+    values = fields(manifest)
+    del values["model"]["tokenizer"]
+    assert loads(seal(values)).model.tokenizer is None
+    example = {"text": "a", "file": [1, 2], "transformers": [1]}
+    values["model"]["tokenizer"] = {"source": "file", "texts": 9, "differ": 1, "example": example}
+    reading = TokenizerReading(
+        source="file", texts=9, differ=1, example=TokenizerExample(text="a", file=(1, 2), transformers=(1,))
+    )
+    assert loads(seal(values)).model.tokenizer == reading
+    example["file"] = [1, "2"]
+    with pytest.raises(ArtifactError, match=r"got `str` - at `\$\.model\.tokenizer\.example\.file\[1\]`"):
+        loads(seal(values))
 
 
 def test_another_writer_can_seal(manifest: Manifest):

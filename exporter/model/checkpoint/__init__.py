@@ -14,6 +14,12 @@ nomic_bert             the dialect of its own that one architecture has
 sequence_limit         how many tokens it takes
 rope                   rotary positions that follow the length: plain ones within it
 tokenizer              tokenizer.json as the runtime will load it
+tokenizer_readings     tokenizer.json as published and as transformers reads it, compared
+published_tokenizer    the file, with the flags that its class honoured
+tokenizer_class        which class honoured which flag
+library_tokenizer      the installed transformers' tokenizer
+tokenizer_texts        what they are compared on
+padding_token          the id that pads
 weight_files           which files hold weights, and their shapes
 weight_names           their names beside the model's own: a common prefix; codes where floats belong
 weights                the files: whole, finite, their dtypes

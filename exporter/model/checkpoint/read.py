@@ -17,13 +17,14 @@ from exporter.model.checkpoint.modules_json import read_modules
 from exporter.model.checkpoint.pooling_config import PoolingConfig, read_pooling
 from exporter.model.checkpoint.rope import plain_rope
 from exporter.model.checkpoint.sequence_limit import max_seq_length
-from exporter.model.checkpoint.tokenizer import read_tokenizer
+from exporter.model.checkpoint.tokenizer import check_artifact_ids, read_tokenizer
 from exporter.model.checkpoint.transformer_config import hidden_size, load_config, size
 from exporter.model.checkpoint.transformer_settings import read_transformer_settings
 from exporter.model.checkpoint.weight_files import tensor_shapes, weight_files
 from exporter.spec.model import GraphFile, ModelSpec, Source
-from exporter.spec.origin import NO_TRUST, Trust
+from exporter.spec.origin import NO_TRUST, TokenizerSource, Trust
 from graphs.pooling.head import Head
+from graphs.pooling.strategy import strategy_name
 from poolfold.errors import CheckpointError
 from poolfold.manifest import Text
 
@@ -35,13 +36,16 @@ _INSTRUCTOR = ("hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/inst
 """Their files do not say that the prompt is left out of the pooling; sentence-transformers knows them by name."""
 
 
-def read_spec(source: Source, trust: Trust = NO_TRUST) -> ModelSpec:
+def read_spec(
+    source: Source, trust: Trust = NO_TRUST, tokenizer_source: TokenizerSource = TokenizerSource.FILE
+) -> ModelSpec:
     """Read a checkpoint.
 
     Args:
         source: where it lies.
         trust: read pytorch_model.bin where there is no safetensors file; run the model and tokenizer code that comes
             with the checkpoint.
+        tokenizer_source: whose ids to take where tokenizer.json and transformers differ.
 
     Raises:
         CheckpointError: it cannot be read, or holds something that cannot be folded.
@@ -76,10 +80,26 @@ def read_spec(source: Source, trust: Trust = NO_TRUST) -> ModelSpec:
     tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
     vocab_size = tables.pop() if len(tables) == 1 else size(config, "vocab_size")
     tokenizer = read_tokenizer(
-        transformer, vocab_size=vocab_size, lower_case=settings.do_lower_case, trust_remote_code=trust.trust_remote_code
+        transformer,
+        vocab_size=vocab_size,
+        lower_case=settings.do_lower_case,
+        trust_remote_code=trust.trust_remote_code,
+        source=tokenizer_source,
+        pools_last=trained is not None and strategy_name(trained) == "lasttoken",
     )
     limit = max_seq_length(config, shapes, settings.max_seq_length, tokenizer.limit)
     plain_rope(config, limit, transformer)
+    text = Text(
+        max_seq_length=limit,
+        padding_side=tokenizer.padding_side,
+        truncation_side=tokenizer.truncation_side,
+        pad_token_id=tokenizer.pad_token_id,
+        lower_case=settings.do_lower_case,
+        prompts=library.prompts,
+        default_prompt_name=library.default_prompt_name,
+        include_prompt=include_prompt,
+    )
+    check_artifact_ids(tokenizer, text, vocab_size)
     return ModelSpec(
         source=source,
         transformer=transformer.resolve(),
@@ -89,18 +109,10 @@ def read_spec(source: Source, trust: Trust = NO_TRUST) -> ModelSpec:
         vocab_size=vocab_size,
         trained=trained,
         head=head,
-        text=Text(
-            max_seq_length=limit,
-            padding_side=tokenizer.padding_side,
-            truncation_side=tokenizer.truncation_side,
-            pad_token_id=tokenizer.pad_token_id,
-            lower_case=settings.do_lower_case,
-            prompts=library.prompts,
-            default_prompt_name=library.default_prompt_name,
-            include_prompt=include_prompt,
-        ),
+        text=text,
         similarity=library.similarity,
         tokenizer_json=tokenizer.json,
+        tokenizer=tokenizer.reading,
         token_types=tokenizer.token_types,
         trust=trust,
     )

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer, normalizers
-from transformers import AutoTokenizer
 
-from exporter.host.quiet import quiet_transformers
+from exporter.model.checkpoint.padding_token import pad_token_id
+from exporter.model.checkpoint.published_tokenizer import read_tokenizer_config
+from exporter.model.checkpoint.tokenizer_readings import Readings, check_end, read_both
+from exporter.spec.origin import TokenizerSource
 from poolfold.errors import CheckpointError
+from poolfold.manifest import Text, TokenizerReading
+from poolfold.tokenise import Tokenizer as ArtifactTokenizer
+from poolfold.tokenise import shorten
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +33,9 @@ _NO_LIMIT = 10**9
 class TokenizerFile:
     """`json` is tokenizer.json; `limit` is the tokenizer's own in tokens, None where it has none.
 
-    `token_types` says whether it hands token_type_ids to the model.
+    token_types: whether it hands token_type_ids to the model.
+    reading: whose ids these are, and how often the other reading gives others.
+    readings: what it was made from, lower-casing included.
     """
 
     json: str
@@ -37,62 +44,84 @@ class TokenizerFile:
     truncation_side: str
     limit: int | None
     token_types: bool
+    reading: TokenizerReading
+    readings: Readings = field(repr=False, compare=False)
 
 
 def read_tokenizer(
-    folder: Path, *, vocab_size: int, lower_case: bool = False, trust_remote_code: bool = False
+    folder: Path,
+    *,
+    vocab_size: int,
+    lower_case: bool = False,
+    trust_remote_code: bool = False,
+    source: TokenizerSource = TokenizerSource.FILE,
+    pools_last: bool = False,
 ) -> TokenizerFile:
-    """Read a tokenizer in any form that transformers reads.
+    """Read a tokenizer: tokenizer.json as published, or any form that transformers reads.
 
     Args:
         folder: where its files lie.
-        vocab_size: rows of the embedding table; every id must be smaller.
+        vocab_size: rows of the embedding table.
         lower_case: put lower-casing in front, as sentence-transformers does for `do_lower_case`.
         trust_remote_code: run the tokenizer code of the checkpoint.
+        source: whose ids to take where there is a tokenizer.json.
+        pools_last: whether a text's vector is that of its last token.
 
     Raises:
-        CheckpointError: there is none, none that `tokenizers` can run, none with a padding token, or its ids lie beyond
-            the embedding table.
+        CheckpointError: there is none, none that `tokenizers` can run, none with a padding token, its ids lie beyond
+            the embedding table, or its two readings cannot be reconciled.
     """
-    source = _load(folder, trust_remote_code=trust_remote_code)
-    tokenizer = Tokenizer.from_str(source.backend_tokenizer.to_str())
-    tokenizer.no_truncation()
+    config = read_tokenizer_config(folder)
+    readings = read_both(folder, config, vocab_size, source, trust_remote_code=trust_remote_code)
+    tokenizer = readings.tokenizer
+    tokenizer.no_truncation()  # transformers leaves its own there
     tokenizer.no_padding()
+    if pools_last:
+        check_end(readings, vocab_size)
     if lower_case and not _lower_cases(json.loads(tokenizer.to_str())["normalizer"]):
         then = [] if tokenizer.normalizer is None else [tokenizer.normalizer]
         tokenizer.normalizer = normalizers.Sequence([normalizers.Lowercase(), *then])
     _check_ids(tokenizer, vocab_size, folder)
-    limit = int(source.model_max_length)
+    library = readings.library
+
+    def setting(name: str, default: Any) -> Any:
+        return config.fields.get(name, default) if library is None else getattr(library, name, default)
+
+    limit = setting("model_max_length", _NO_LIMIT)
     return TokenizerFile(
         json=tokenizer.to_str(),
-        pad_token_id=_pad_token_id(source, folder),
-        padding_side=source.padding_side,
-        truncation_side=source.truncation_side,
-        limit=limit if 0 < limit < _NO_LIMIT else None,
-        token_types="token_type_ids" in source.model_input_names,
+        pad_token_id=pad_token_id(readings, vocab_size),
+        padding_side=setting("padding_side", (readings.padding or {}).get("direction", "right")),
+        truncation_side=setting("truncation_side", "right"),
+        limit=int(limit) if isinstance(limit, int | float) and 0 < limit < _NO_LIMIT else None,
+        token_types="token_type_ids" in setting("model_input_names", ("token_type_ids",)),
+        reading=readings.record,
+        readings=readings,
     )
 
 
-def _load(folder: Path, *, trust_remote_code: bool) -> Any:
-    """The tokenizer of transformers, with a vocabulary and a `tokenizers` backend."""
-    try:
-        with quiet_transformers():
-            source: Any = AutoTokenizer.from_pretrained(
-                folder, trust_remote_code=trust_remote_code, local_files_only=True
+def check_artifact_ids(tokenizer: TokenizerFile, text: Text, vocab_size: int) -> None:
+    """Check that what an artifact will tokenise with gives the ids of the reading, cut to the model's limit.
+
+    Raises:
+        CheckpointError: it gives others.
+        InputError: `text` and the tokenizer disagree.
+    """
+    artifact = ArtifactTokenizer(tokenizer.json, text, vocab_size)
+    readings = tokenizer.readings
+    rows = readings.rows(text.max_seq_length, text.truncation_side)
+    expected = {
+        text: row
+        for text, row in zip(readings.texts, rows, strict=True)
+        if row is not None and max(row, default=0) < vocab_size
+    }
+    for (sample, want), got in zip(expected.items(), artifact.ids(list(expected)), strict=True):
+        if want != got:
+            raise CheckpointError(
+                f"{readings.folder}: the artifact's tokenizer.json gives {shorten(sample)} the ids {got}, and the "
+                f"checkpoint's tokenizer gives {want}. It does something that tokenizer.json cannot express, such as "
+                "dropout or steps in Python; convert it to one that does not."
             )
-    except Exception as error:  # broken tokenizer files fail in many ways
-        raise CheckpointError(
-            f"{folder} has no tokenizer that can be read: {error}. Expected tokenizer.json beside config.json."
-        ) from error
-    if not source.is_fast:
-        raise CheckpointError(
-            f"{folder} has a tokenizer that only Python can run ({type(source).__name__}). "
-            "Convert it to tokenizer.json, which the tokenizers library runs everywhere."
-        )
-    # Without any vocabulary file transformers makes up one of special tokens.
-    if source.backend_tokenizer.get_vocab_size(with_added_tokens=True) <= len(source.all_special_ids):
-        raise CheckpointError(f"{folder} has no vocabulary. Expected tokenizer.json beside config.json.")
-    return source
 
 
 def _lower_cases(normalizer: dict[str, Any] | None) -> bool:
@@ -104,19 +133,25 @@ def _lower_cases(normalizer: dict[str, Any] | None) -> bool:
 
 
 def _check_ids(tokenizer: Tokenizer, vocab_size: int, folder: Path) -> None:
+    """Refuse a vocabulary beyond the embedding table, but for added tokens that a text need not hold.
+
+    EmbeddingGemma has one, which stands for an image.
+    """
     beyond = {token: i for token, i in tokenizer.get_vocab(with_added_tokens=True).items() if i >= vocab_size}
-    if beyond:
-        token, largest = max(beyond.items(), key=lambda item: item[1])
+    if not beyond:
+        return
+    token, largest = max(beyond.items(), key=lambda item: item[1])
+    added = {token.content for token in tokenizer.get_added_tokens_decoder().values()}
+    needed = set(tokenizer.encode("").ids) & set(beyond.values())
+    if needed or not beyond.keys() <= added:
         raise CheckpointError(
             f"{folder}: the tokenizer has ids up to {largest}, the embedding table has {vocab_size} rows; "
             f"{len(beyond)} tokens lie beyond it, such as {token!r}. Take both from the same checkpoint."
         )
-
-
-def _pad_token_id(source: Any, folder: Path) -> int:
-    if source.pad_token_id is not None:
-        return int(source.pad_token_id)
-    if source.eos_token_id is None:
-        raise CheckpointError(f"{folder}: the tokenizer has no padding token. Set pad_token in tokenizer_config.json.")
-    log.warning("the tokenizer has no padding token; padding with its end token %r", source.eos_token)
-    return int(source.eos_token_id)
+    log.warning(
+        "%r (id %d)%s has no row in the embedding table of %d rows; encode refuses a text that holds it",
+        token,
+        largest,
+        f" and {len(beyond) - 1} more added tokens, each," if len(beyond) > 1 else "",
+        vocab_size,
+    )

@@ -32,14 +32,18 @@ COMMANDS = (
 )  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
-    "export": {"--pooling", "--renormalize", "--dtype", "--target", "--threads", *BUILDING},
+    "export": {"--pooling", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer", *BUILDING},
     "build": {"--output", "--strategy", "--dtype", *BUILDING},
     "validate": {"--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
-    "compare": {"--columns", "--format", "--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"},
+    "compare": {
+        *("--columns", "--format", "--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"),
+        "--tokenizer",
+    },
     "report": {"--output"},
     "distill": {
         *("--to", "--from", "--steps", "--batch-size", "--learning-rate", "--evaluate", "--patience", "--seed"),
+        "--tokenizer",
     },
     "embed": {"--provider", "--strategy", "--column", "--target", "--dtype", "--batch-size", "--threads"},
     "inspect": set(),
@@ -93,6 +97,7 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
         ("compare", "kind"): set(KINDS),
         ("compare", "file_format"): {*FORMATS, "txt"},
         **{(name, "hardware_compatibility"): set(HARDWARE) for name in ("export", "build")},
+        **{(name, "tokenizer"): {"file", "transformers"} for name in ("export", "compare", "distill")},
         **{(name, "provider"): set(PROVIDERS) for name in ("validate", "bench", "embed")},
     }
 

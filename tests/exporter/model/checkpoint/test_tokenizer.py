@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
+from tokenizers import Tokenizer, processors
 from transformers import AutoTokenizer
 
 from exporter.model.checkpoint.tokenizer import read_tokenizer
@@ -100,10 +100,19 @@ def test_ids_beyond_the_embedding_table_are_refused(folder):
     assert read_tokenizer(folder, vocab_size=ROWS).json
     with pytest.raises(CheckpointError, match=r"ids up to 220, the embedding table has 220 rows; 1 tokens .* 'text'"):
         read_tokenizer(folder, vocab_size=ROWS - 1)
-    fields = json.loads((folder / "tokenizer.json").read_text())
-    added = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False, "special": True}
-    fields["added_tokens"].append({"id": 221, "content": "[NEW]"} | added)
-    (folder / "tokenizer.json").write_text(json.dumps(fields))
+
+
+def test_an_added_token_beyond_the_table_is_left_to_the_texts_that_hold_it(folder, caplog):
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.add_special_tokens(["[NEW]"])
+    tokenizer.save(str(folder / "tokenizer.json"))
+    assert Tokenizer.from_str(read_tokenizer(folder, vocab_size=ROWS).json).encode("[NEW]").ids == [2, 221, 3]
+    assert [record.message for record in caplog.records] == [
+        "'[NEW]' (id 221) has no row in the embedding table of 221 rows; encode refuses a text that holds it"
+    ]
+    # Every text ends in it: the tokenizer is another model's.
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A [NEW]", special_tokens=[("[NEW]", 221)])
+    tokenizer.save(str(folder / "tokenizer.json"))
     with pytest.raises(CheckpointError, match=r"ids up to 221, the embedding table has 221 rows; 1 tokens .*'\[NEW\]'"):
         read_tokenizer(folder, vocab_size=ROWS)
 
