@@ -58,7 +58,7 @@ def _entries(manifest: Manifest, target: Target) -> tuple[Runnable, ...]:
             return tuple(Runnable(target.name, e.strategy, e.dtype, e.form, e.path) for e in engines)
         case Runs.COMPILED:
             by_path = {graph.path: graph for graph in manifest.graphs}
-            listed = [(engine.strategy, engine.dtype, by_path[engine.graph]) for engine in engines]
+            listed = [(e.strategy, e.dtype, by_path[e.graph]) for e in engines if e.graph in by_path]
         case Runs.GRAPH:
             listed = [(graph.strategy, graph.dtype, graph) for graph in manifest.graphs]
     return tuple(
@@ -122,7 +122,7 @@ def load(
         for path, file in files.items():
             if path in keep or not mmap:
                 file.read()
-    return _open_encoder(
+    encoder = _open_encoder(
         directory,
         manifest,
         choice,
@@ -133,6 +133,8 @@ def load(
         provider=provider,
         gpu=gpu,
     )
+    files.pop(TOKENIZER_NAME, None)  # the rest is there for a form that is opened later
+    return encoder
 
 
 def open_encoder(
