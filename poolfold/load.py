@@ -59,7 +59,7 @@ def _entries(manifest: Manifest, target: Target) -> tuple[Runnable, ...]:
             return tuple(Runnable(target.name, e.strategy, e.dtype, e.form, e.path) for e in engines)
         case Runs.COMPILED:
             by_path = {graph.path: graph for graph in manifest.graphs}
-            listed = [(engine.strategy, engine.dtype, by_path[engine.graph]) for engine in engines]
+            listed = [(e.strategy, e.dtype, by_path[e.graph]) for e in engines if e.graph in by_path]
         case Runs.GRAPH:
             listed = [(graph.strategy, graph.dtype, graph) for graph in manifest.graphs]
     return tuple(
@@ -163,6 +163,7 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
         provider=asked.provider,
         gpu=asked.gpu,
     )
+    files.pop(TOKENIZER_NAME, None)  # the rest is there for a form that is opened later
     # Another process has another working directory; and of the hub's model, the commit that was loaded here.
     of_hub = directory != Path(asked.directory)
     again = (

@@ -8,7 +8,7 @@ unlisted   what else lies in the directory: not part of the artifact, or to be m
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Self
@@ -81,7 +81,7 @@ def open_files(
     manifest: Manifest,
     read: Collection[str] = (),
     mapped: Collection[str] = (),
-) -> Mapping[str, OpenFile]:
+) -> dict[str, OpenFile]:
     """Check every file that the manifest lists, and keep some of them open.
 
     Args:

@@ -62,12 +62,17 @@ class OpenFile:
         """The content: as `hash` read it, or else mapped. Sliced, it gives bytes or a view of them.
 
         Raises:
-            ArtifactError: it was changed since it was opened.
+            ArtifactError: it was changed since it was opened, or cannot be mapped.
         """
         if self._data is None:
             self.settle()
             self.require_unchanged()  # nothing behind the end of a file can be mapped, nor nothing at all
-            self._data = mmap.mmap(self._file, self.size, access=mmap.ACCESS_READ) if self.size else memoryview(b"")
+            try:
+                self._data = mmap.mmap(self._file, self.size, access=mmap.ACCESS_READ) if self.size else memoryview(b"")
+            except OSError as error:  # a file system may lack it
+                raise ArtifactError(
+                    f"{self.path} cannot be mapped: {error.strerror}. Load it with mmap=False."
+                ) from None
         return self._data
 
     @property
@@ -107,12 +112,15 @@ class OpenFile:
         return digest.hexdigest()
 
     def read(self) -> None:
-        """Hold the content in memory, unhashed.
+        """Hold the content in memory, whatever it is.
 
         Raises:
-            OSError: it cannot be read.
+            ArtifactError: it cannot be read.
         """
-        self.hash(keep=True)
+        try:
+            self.hash(keep=True)
+        except OSError as error:
+            raise ArtifactError(f"{self.path} cannot be read: {error.strerror}. Fetch the artifact again.") from None
 
     def settle(self) -> None:
         """Wait, if the file was written just now, until a later write would have another time."""

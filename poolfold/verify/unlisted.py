@@ -68,7 +68,10 @@ def list_others(directory: Path, manifest: Manifest) -> Others:
 def _is_folder(directory: Path, path: str, through_links: bool) -> bool:
     """Whether a path is a folder; a link to one counts where it leads to a listed file."""
     whole = directory / path
-    return whole.is_dir() and (through_links or not whole.is_symlink())
+    try:
+        return whole.is_dir() and (through_links or not whole.is_symlink())
+    except OSError:  # in a folder that may be listed and not entered
+        return False
 
 
 def _is_mistakable(path: str) -> bool:

@@ -61,6 +61,7 @@ def test_a_manifest_describes_every_file(spec: ModelSpec, tmp_path: Path, monkey
     )
     layout.write_model_files(tmp_path, spec)
     layout.write_report(tmp_path, "ranges", {"a": 1.5})
+    (tmp_path / "README.md").write_text("a model card, which people edit")
     draft, first = Draft(tmp_path, description.describe_model(spec, spec.head, None), ()).seal()
     assert [f.path for f in first.files] == [
         "config.json", "reports/ranges.json", "tokenizer.json", "tokenizer_config.json",

@@ -87,6 +87,20 @@ def test_what_was_said_of_a_replaced_engine_goes_with_it(graphs_only: Path) -> N
     assert after.graphs[0].padding_free == msgspec.structs.replace(free, faster_below={"onnxruntime": 0.9})
 
 
+def test_an_artifact_with_a_git_folder_is_not_replaced(
+    graphs_only: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The exchange would delete what is not part of it."""
+    (graphs_only / ".git").mkdir()
+    (graphs_only / ".git/HEAD").write_text("ref: refs/heads/main")
+    (graphs_only / "README.md").write_text("a model card")
+    arguments = ["build", str(graphs_only), "--target", "tensorrt-rtx", "-q"]
+    assert run_command(arguments) == 2
+    assert "would be lost: '.git/', 'README.md'. Write the result elsewhere with -o." in capsys.readouterr().err
+    assert run_command([*arguments, "-o", str(tmp_path / "b"), "--compute-capability", "8.9"]) == 0
+    assert not (tmp_path / "b/.git").exists()
+
+
 def test_the_result_can_go_elsewhere(graphs_only: Path, tmp_path: Path) -> None:
     before = snapshot(graphs_only)
     arguments = ["build", str(graphs_only), "--target", "tensorrt-rtx", "-q", "-o", str(tmp_path / "b")]

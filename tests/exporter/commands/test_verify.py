@@ -37,3 +37,13 @@ def test_a_changed_one_prints_no_result(tmp_path: Path, capsys: pytest.CaptureFi
     out, err = capsys.readouterr()
     assert out == ""
     assert "'tokenizer.json': 2 bytes, expected" in err
+
+
+def test_what_is_no_part_of_it_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write_artifact(tmp_path / "a")
+    (tmp_path / "a/.git").mkdir()
+    (tmp_path / "a/README.md").write_text("a model card")
+    assert run_command(["verify", str(tmp_path / "a")]) == 0
+    assert "Not part of the artifact, and not read: '.git/', 'README.md'" in capsys.readouterr().out
+    assert run_command(["verify", str(tmp_path / "a"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["others"] == [".git/", "README.md"]
