@@ -65,7 +65,7 @@ def variants(encoder: ir.Model, head: Head) -> dict[str, ir.Model]:
     cleanup(masked)
     cleanup(shapes)
     prepared = encoder.clone()
-    prepare_encoder(prepared)
+    prepare_encoder(prepared, 0)
     shared = SharedEncoder(prepared, head)
     mean, cls = (fold_strategy(shared, parse_strategy(name)).forms for name in ("mean", "cls"))
     return {
@@ -136,7 +136,7 @@ def pass_seconds(layers: int, scratch: Path) -> float:
     random_bert(folder, hidden_size=32, num_attention_heads=2, intermediate_size=64, num_hidden_layers=layers)
     encoder = trace(read_spec(Source(folder.name, folder, None)))
     start = time.perf_counter()
-    prepare_encoder(encoder)
+    prepare_encoder(encoder, 0)
     for name in ("mean", "cls"):
         fold_strategy(SharedEncoder(encoder, ()), parse_strategy(name))
     return time.perf_counter() - start

@@ -127,6 +127,7 @@ def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, exe
         batches = make(run.tokens)
         rows = [row for batch in batches for row in batch.rows]
         checks.append(_same(f"{name}_cosine", embed, batches, got[rows], limits.same_text, texts))
+    checks += [_masked(run.tokens, where, embed, limits.same_text, dim) for where in ("right", "left", "holes")]
     other = run.other_vectors[strategy]
     checks.append(_same("other_side_cosine", embed, run.other_side, other, limits.cosine, texts))
     return ParityReport(
@@ -148,6 +149,12 @@ def _same(
     """The smallest cosine between the candidate's vectors of some batches and the vectors they must equal."""
     got = np.concatenate([_embed(embed, batch, wanted.shape[1]) for batch in batches])
     return at_least(name, cosines(wanted, got).tolist(), limit, [texts[row] for b in batches for row in b.rows])
+
+
+def _masked(tokens: Tokens, where: str, embed: Embed, limit: float, dim: int) -> Check:
+    """The smallest cosine between vectors of texts with one and with other ids under mask 0. No reference is needed."""
+    usual, others = variants.masked(tokens, where)
+    return _same(f"masked_ids_{where}_cosine", embed, [others], _embed(embed, usual, dim), limit, tokens.texts)
 
 
 def _embed(embed: Embed, batch: Batch, dim: int) -> Matrix:

@@ -11,6 +11,8 @@ from poolfold.tokenise import shorten
 _WORST = 5
 SAME_TEXT = frozenset({"alone_cosine", "padded_cosine", "reordered_cosine"})
 """Checks of a candidate against itself: one text, asked for in several ways."""
+MASKED = frozenset({"masked_ids_right_cosine", "masked_ids_left_cosine", "masked_ids_holes_cosine"})
+"""Checks that ids under mask 0 move no vector: padding on either side, and tokens masked inside a text."""
 
 
 @dataclass(frozen=True)
@@ -70,11 +72,18 @@ class ParityReport:
         ]
         worst = ", ".join(f"{w.text} {w.cosine:.7f}" for w in self.worst)
         what = f"{self.strategy} {self.dtype} on {self.executor}"
-        if {c.name for c in self.checks if not c.passed} <= SAME_TEXT:
+        names = {c.name for c in self.checks if not c.passed}
+        if names <= SAME_TEXT | MASKED and names & SAME_TEXT:
             return (
                 f"{what} gives {self.reference}'s vectors, and these depend on the batch: {'; '.join(failed)}. "
                 "The model itself lets padding into a vector, for example by absolute positions behind padding on the "
                 "left. Mend the tokeniser's padding_side, or take another model: such vectors cannot be indexed."
+            )
+        if names <= MASKED:
+            return (
+                f"{what} gives {self.reference}'s vectors, and these depend on ids under mask 0: {'; '.join(failed)}. "
+                "Attention reads what attention_mask hides there, as a graph does whose mask was fused to a length "
+                "(mask_index). Take the graph as it was before that optimisation, or export the model again."
             )
         return f"{what} does not give {self.reference}'s vectors: {'; '.join(failed)}. Smallest cosines: {worst}."
 

@@ -32,6 +32,7 @@ class Tokens:
     left_out: how many tokens at the beginning of each row the pooling leaves out: the prompt, of some models.
     padding_side: "left" or "right", as the model's own tokeniser pads.
     max_seq_length: no batch may be wider.
+    vocab_size: ids lie below it.
     """
 
     texts: tuple[str, ...]
@@ -40,6 +41,7 @@ class Tokens:
     pad_token_id: int
     padding_side: str
     max_seq_length: int
+    vocab_size: int
 
 
 class Batch(NamedTuple):
@@ -75,6 +77,7 @@ def tokenise(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
         pad_token_id=tokenizer.text.pad_token_id,
         padding_side=tokenizer.text.padding_side,
         max_seq_length=tokenizer.text.max_seq_length,
+        vocab_size=tokenizer.vocab_size,
     )
 
 

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
+import numpy.typing as npt
+
 from exporter.parity.tokens import Batch, Tokens, make_batch
 
 _ALONE = 10
@@ -15,6 +18,7 @@ _PADDED = 2
 _REORDERED = 7
 _OTHER_SIDE = 12
 _OTHER_SIDE_BATCH = 6
+_MASKED = 8
 
 
 def alone(tokens: Tokens) -> tuple[Batch, ...]:
@@ -62,6 +66,33 @@ def other_side(tokens: Tokens) -> tuple[Batch, ...]:
     odd = [row for row in rows if (tokens.max_seq_length - len(tokens.rows[row])) % 2]
     # The limit may be thousands of tokens, so a single row goes that far.
     return (*batches, make_batch(tokens, (odd or rows)[:1], length=tokens.max_seq_length, side=side))
+
+
+def masked(tokens: Tokens, where: str) -> tuple[Batch, Batch]:
+    """Two batches that differ in nothing but the ids under mask 0: the usual ones, and random ones.
+
+    Args:
+        tokens: the texts.
+        where: `right` or `left`, where the padding is; `holes`, tokens masked inside the texts.
+    """
+    rows = _some(tokens, _MASKED)
+    if where == "holes":
+        whole = make_batch(tokens, rows)
+        batch = whole._replace(attention_mask=_with_holes(whole.attention_mask))
+        changed = batch.attention_mask != whole.attention_mask
+    else:
+        length = min(max(len(tokens.rows[row]) for row in rows) + 3, tokens.max_seq_length)
+        batch = make_batch(tokens, rows, length=length, side=where)
+        changed = batch.attention_mask == 0
+    others = np.random.default_rng(0).integers(0, tokens.vocab_size, batch.input_ids.shape)
+    return batch, batch._replace(input_ids=np.where(changed, others, batch.input_ids))
+
+
+def _with_holes(mask: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The mask with every third token inside a row taken out, where one that is pooled is left."""
+    number = np.cumsum(mask != 0, axis=1)
+    holes = np.where((number % 3 == 2) & (number < number[:, -1:]), 0, mask)
+    return np.where((holes == 1).any(axis=1, keepdims=True), holes, mask)
 
 
 def _some(tokens: Tokens, count: int) -> list[int]:

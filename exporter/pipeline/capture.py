@@ -31,7 +31,7 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
         encoder = model.encoder(options.dtypes)
         if encoder.warning:
             stage.warn(encoder.warning)
-        prepare_encoder(encoder.model)
+        prepare_encoder(encoder.model, plan.spec.text.pad_token_id)
         path = scratch / "encoder.onnx"
         save_graphs({path: encoder.model}, scratch / "encoder.bin")
         stage.outcome = encoder.done

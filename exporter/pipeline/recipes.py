@@ -16,6 +16,7 @@ from graphs.encoder.cleanup import cleanup
 from graphs.encoder.constant_shapes import ConstantShapesPass
 from graphs.encoder.embedding_sums import EmbeddingSumsPass
 from graphs.encoder.grouped_heads import GroupedHeadsPass
+from graphs.encoder.ids_of_tokens import IdsOfTokensPass
 from graphs.encoder.uniform_lookups import UniformLookupsPass
 from graphs.last_layer.push_down_row import PushDownRowPass
 from graphs.last_layer.row_attention import RowAttentionPass
@@ -64,12 +65,14 @@ class TypedGraph:
     kept: tuple[KeptNode, ...]
 
 
-def prepare_encoder(encoder: ir.Model) -> None:
+def prepare_encoder(encoder: ir.Model, pad_token_id: int) -> None:
     """What every strategy gains by, done once, in place. The encoder is clean fp32 and ends in last_hidden_state."""
     # First: later passes read shapes as constants, and carry tokens through a Reshape only by them.
     ConstantShapesPass()(encoder)
     # Before the pooling, which reads the attention_mask as well.
     CanonicalMaskPass()(encoder)
+    # Behind the masks, whose subgraphs are told by what reads the attention_mask.
+    IdsOfTokensPass(pad_token_id)(encoder)
     # Token types first: only as a constant row do they belong into the positions.
     UniformLookupsPass()(encoder)
     EmbeddingSumsPass()(encoder)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from exporter.parity.checks import check, run_reference
+from exporter.parity.report import MASKED
 from exporter.parity.tokens import Tokens
 from exporter.spec.model import DType
 from graphs.pooling.strategy import PoolingMode, Strategy, pool
@@ -53,7 +54,7 @@ def make_tokens(padding_side: str = "right", limit: int = 24) -> Tokens:
     rng = np.random.default_rng(1)
     lengths = [2, 3, limit, *rng.integers(3, 12, size=37)]
     rows = tuple((1, *(int(i) for i in rng.integers(3, VOCAB, size=n - 2)), 2) for n in lengths)
-    return Tokens(tuple(f"text {i}" for i in range(len(rows))), rows, (0,) * len(rows), 0, padding_side, limit)
+    return Tokens(tuple(f"text {i}" for i in range(len(rows))), rows, (0,) * len(rows), 0, padding_side, limit, VOCAB)
 
 
 MODEL = make_model()
@@ -89,6 +90,9 @@ def test_the_model_itself_passes_every_check(strategy, dtype, side):
         "alone_cosine",
         "padded_cosine",
         "reordered_cosine",
+        "masked_ids_right_cosine",
+        "masked_ids_left_cosine",
+        "masked_ids_holes_cosine",
         "other_side_cosine",
     ]
 
@@ -124,8 +128,24 @@ def test_a_dropped_mask_fails_wherever_there_is_padding():
         return MODEL.one(MEAN, ids, np.ones_like(mask))
 
     assert {"alone_cosine", "padded_cosine", "reordered_cosine", "other_side_cosine"} <= failing(maskless)
+    assert failing(maskless) >= MASKED
     for half in HALF:
-        assert {"padded_cosine", "other_side_cosine"} <= failing(maskless, half)
+        assert {"padded_cosine", "other_side_cosine", *MASKED} <= failing(maskless, half)
+
+
+@pytest.mark.parametrize("where", ["right", "left", "holes"])
+def test_one_masked_id_that_is_read_fails_where_it_is_and_nowhere_else(where):
+    def reads(ids, mask):
+        hidden = mask == 0
+        inside = np.cumsum(mask, axis=1) * np.cumsum(mask[:, ::-1], axis=1)[:, ::-1] > 0
+        left = hidden & (np.cumsum(mask, axis=1) == 0)
+        read = {"holes": hidden & inside, "left": left, "right": hidden & ~inside & ~left}[where]
+        # As an attention that sees the masked places of one kind, whatever the usual padding gives there.
+        leak = (MODEL.table[ids] * read[..., None]).sum(1) - MODEL.table[0] * read.sum(1, keepdims=True)
+        return (MODEL.one(MEAN, ids, mask) + leak * (where != "holes" or hidden.any())).astype(np.float32)
+
+    assert f"masked_ids_{where}_cosine" in failing(reads)
+    assert not (MASKED - {f"masked_ids_{where}_cosine"}) & failing(reads)
 
 
 def test_one_scaled_weight_fails():
@@ -239,13 +259,14 @@ def test_a_vector_that_depends_on_its_place_in_the_batch_fails_reordered():
     assert failing(by_place) == {"reordered_cosine"}
 
 
-def test_a_first_token_taken_from_the_first_column_fails_on_the_other_side_only():
+def test_a_first_token_taken_from_the_first_column_fails_on_the_left_only():
     def first_column(ids, mask):
         return MODEL.hidden(ids, mask)[:, 0].astype(np.float32)
 
-    assert failing(first_column, strategy=CLS) == {"other_side_cosine"}
+    left = {"other_side_cosine", "masked_ids_left_cosine"}
+    assert failing(first_column, strategy=CLS) == left
     for half in HALF:
-        assert failing(first_column, half, strategy=CLS) == {"other_side_cosine"}
+        assert failing(first_column, half, strategy=CLS) == left
 
 
 def test_positions_that_are_counted_in_too_few_bits_fail_on_the_other_side_only():

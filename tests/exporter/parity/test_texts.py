@@ -56,7 +56,7 @@ def test_the_last_text_is_longer_than_any_limit(limit):
 
 def make_tokens(lengths: list[int], side: str = "right", limit: int = 64) -> Tokens:
     rows = tuple(tuple(range(1, n + 1)) for n in lengths)
-    return Tokens(tuple(f"text {i}" for i in range(len(rows))), rows, (0,) * len(rows), 0, side, limit)
+    return Tokens(tuple(f"text {i}" for i in range(len(rows))), rows, (0,) * len(rows), 0, side, limit, 100)
 
 
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=200), st.sampled_from(["left", "right"]))
@@ -125,4 +125,6 @@ def test_tokenise_keeps_texts_and_rows_together_and_leaves_out_what_gives_no_tok
         default_prompt_name=None,
     )
     tokens = tokenise(["a b", "", "b", "a a b b"], Tokenizer(tokenizer.to_str(), text, 4))
-    assert tokens == Tokens(("a b", "b", "a a b b"), ((1, 2), (2,), (1, 1, 2)), (0, 0, 0), 0, "left", 3)
+    assert tokens == Tokens(
+        ("a b", "b", "a a b b"), ((1, 2), (2,), (1, 1, 2)), (0, 0, 0), 0, "left", 3, tokens.vocab_size
+    )

