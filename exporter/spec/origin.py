@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from poolfold.errors import InputError
+
 
 @dataclass(frozen=True)
 class Trust:
@@ -28,6 +30,10 @@ class TokenizerSource(StrEnum):
 
     FILE = "file"
     TRANSFORMERS = "transformers"
+
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise InputError(f"tokenizer is {value!r}; expected {' or '.join(map(repr, map(str, cls)))}.")
 
 
 @dataclass(frozen=True)
