@@ -32,6 +32,10 @@ class TokenizerSource(StrEnum):
     FILE = "file"
     TRANSFORMERS = "transformers"
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise InputError(f"tokenizer is {value!r}; expected {' or '.join(map(repr, map(str, cls)))}.")
+
 
 @dataclass(frozen=True)
 class Origin:

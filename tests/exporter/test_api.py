@@ -15,6 +15,7 @@ import exporter
 import poolfold
 from exporter import api
 from exporter.commands.cli import cli
+from poolfold.errors import InputError
 from tests.conftest import export_here
 
 FUNCTIONS = {name: getattr(exporter, name) for name in exporter.__all__}
@@ -103,6 +104,11 @@ def ship(model: str, out: Path) -> npt.NDArray[np.float32]:
     )
     assert 'wrong.py:2: error: Argument "pooling" to "export" has incompatible type "int"' in done.stdout
     assert "Found 1 error in 1 file" in done.stdout, done.stdout
+
+
+def test_an_unknown_tokenizer_is_bad_input() -> None:
+    with pytest.raises(InputError, match=r"tokenizer is 'hub'; expected 'file' or 'transformers'"):
+        exporter.export("model", "out", tokenizer="hub")  # type: ignore[arg-type]
 
 
 def test_the_packages_say_that_they_are_typed() -> None:

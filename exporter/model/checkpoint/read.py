@@ -24,7 +24,7 @@ from exporter.model.checkpoint.weight_files import tensor_shapes, weight_files
 from exporter.spec.model import GraphFile, ModelSpec, Source
 from exporter.spec.origin import NO_TRUST, TokenizerSource, Trust
 from graphs.pooling.head import Head
-from graphs.pooling.strategy import strategy_name
+from graphs.pooling.strategy import PoolingMode
 from poolfold.errors import CheckpointError
 from poolfold.manifest import Text
 
@@ -85,7 +85,7 @@ def read_spec(
         lower_case=settings.do_lower_case,
         trust_remote_code=trust.trust_remote_code,
         source=tokenizer_source,
-        pools_last=trained is not None and strategy_name(trained) == "lasttoken",
+        pools_last=trained is not None and PoolingMode.LASTTOKEN in trained,
     )
     limit = max_seq_length(config, shapes, settings.max_seq_length, tokenizer.limit)
     plain_rope(config, limit, transformer)

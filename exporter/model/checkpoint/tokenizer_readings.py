@@ -103,21 +103,20 @@ def read_both(
         config: what stands beside tokenizer.json.
         vocab_size: rows of the embedding table.
         source: whose ids to take where there is a tokenizer.json.
-        trust_remote_code: run the tokenizer code of the checkpoint; its ids are then what was published.
+        trust_remote_code: run the tokenizer code of the checkpoint, as transformers does.
 
     Raises:
         CheckpointError: neither reading exists, or there is no tokenizer.json to tell which of two is right.
     """
     file = read_published(folder, config, vocab_size)
-    own_code = trust_remote_code and "AutoTokenizer" in (config.fields.get("auto_map") or ())
     try:
         library = read_library(folder, trust_remote_code=trust_remote_code)
     except CheckpointError as error:
-        if file is None or source is TokenizerSource.TRANSFORMERS or own_code:
+        if file is None or source is TokenizerSource.TRANSFORMERS:
             raise
         log.warning("transformers cannot read this tokenizer; tokenizer.json is taken alone: %s", first_line(error))
         library = None
-    if file is None or own_code:
+    if file is None:
         source = TokenizerSource.TRANSFORMERS
     backends = [t for t in (file, library.backend_tokenizer if library and library.is_fast else None) if t is not None]
     texts = texts_for({token.content for t in backends for token in t.get_added_tokens_decoder().values()})
@@ -138,7 +137,7 @@ def read_both(
     )
     if file is None and library.is_fast:
         _refuse_ignored_flags(readings, vocab_size)
-    _warn(readings.record, own_code=own_code)
+    _warn(readings.record)
     return readings
 
 
@@ -198,13 +197,12 @@ def check_end(readings: Readings, vocab_size: int) -> None:
         )
 
 
-def _warn(record: TokenizerReading, *, own_code: bool) -> None:
+def _warn(record: TokenizerReading) -> None:
     if record.example is None:
         return
     taken = {
         "file": "The artifact and its reference follow the file; --tokenizer transformers follows the library.",
-        "transformers": "The artifact and its reference follow the library"
-        + (", which runs the checkpoint's own code." if own_code else "; --tokenizer file follows the file."),
+        "transformers": "The artifact and its reference follow the library; --tokenizer file follows the file.",
     }
     log.warning(
         "tokenizer.json as published and transformers %s give %d of %d texts different ids: %s is %s by the file and "

@@ -243,6 +243,26 @@ def test_what_the_library_cannot_read_is_taken_from_the_file(tmp_path, caplog):
         read(folder, source=TokenizerSource.TRANSFORMERS)
 
 
+def test_the_checkpoint_s_own_code_belongs_to_the_library_s_reading(tmp_path):
+    own = {"tokenizer_class": "OwnTokenizer", "auto_map": {"AutoTokenizer": [None, "own_tokenizer.OwnTokenizer"]}}
+    folder, tokenizer = write(tmp_path, "unigram", **own)
+    (folder / "own_tokenizer.py").write_text(
+        "from tokenizers import normalizers, pre_tokenizers\n"
+        "from transformers import PreTrainedTokenizerFast\n\n\n"
+        "class OwnTokenizer(PreTrainedTokenizerFast):\n"
+        "    def __init__(self, *args, **kwargs):\n"
+        "        super().__init__(*args, **kwargs)\n"
+        "        self.backend_tokenizer.normalizer = normalizers.Lowercase()\n"
+        "        self.backend_tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme='first')\n"
+    )
+    file = read(folder, trust_remote_code=True)
+    assert ids(file, "HELLO") == [tokenizer.encode("HELLO").ids]
+    assert file.reading.differ > 0
+    followed = read(folder, trust_remote_code=True, source=TokenizerSource.TRANSFORMERS)
+    assert ids(followed, "HELLO") == [tokenizer.encode("hello").ids]
+    assert tokenizer.encode("hello").ids != tokenizer.encode("HELLO").ids
+
+
 def test_special_tokens_that_are_to_be_split_are_refused(tmp_path):
     folder, _ = write(tmp_path, "unigram", split_special_tokens=True)
     with pytest.raises(CheckpointError, match="sets split_special_tokens, which"):
