@@ -116,7 +116,7 @@ def artifact(command: Callable[..., None]) -> Callable[..., None]:
     @click.argument("directory", type=FOLDER, metavar="DIR")
     @revision
     @functools.wraps(command)
-    def run(directory: Path, revision: str | None, **options: Any) -> None:
+    def run(directory: Path, revision: str | None = None, **options: Any) -> None:
         place = find_artifact(directory, revision)
         if place != directory and options.get("output", "") is None:
             raise InputError(f"{directory} is a hub id, so that there is no place for the result. Name one with -o.")
