@@ -132,6 +132,6 @@ def token_embeddings_system(graph: Path, folder: Path, strategy: str, width: int
     name = "token embeddings fp32"
     arguments = {
         "graph": str(graph), "hidden": "last_hidden_state", "width": width, "folder": str(folder),
-        "strategy": strategy, "dimensions": None,
+        "strategy": strategy, "dimensions": None, "renormalize": False,
     }  # fmt: skip
     return System(name, strategy, "fp32", "onnxruntime", "exporter.measure.load_original:load", arguments, name)
