@@ -38,8 +38,10 @@ def write_model_files(directory: Path, spec: ModelSpec) -> None:
     """Write the tokeniser and the checkpoint's own small files."""
     (directory / "tokenizer.json").write_text(spec.tokenizer_json, encoding="utf-8")
     for name in _COPIED:
-        if (spec.transformer / name).is_file():
-            shutil.copyfile(spec.transformer / name, directory / name)
+        for folder in (spec.adapter or spec.transformer, spec.transformer):
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, directory / name)
+                break
 
 
 def write_report(directory: Path, name: str, report: Any) -> None:

@@ -103,6 +103,7 @@ class ModelSpec:
     head: the modules after the pooling, in order, weights included (they are small).
     transformer: the folder of the transformer inside `source.folder`, absolute: configuration and tokenizer, and the
         weights, unless `source.graph` has them.
+    adapter: the folder of a LoRA adapter that is merged into the transformer, absolute; it may be the same.
     tokenizer_json: the tokeniser, complete, as the runtime will load it.
     token_types: whether the tokeniser hands token_type_ids to the model as well.
     trust: what reading it was allowed to do.
@@ -121,3 +122,4 @@ class ModelSpec:
     tokenizer_json: str
     token_types: bool
     trust: Trust
+    adapter: Path | None = None
