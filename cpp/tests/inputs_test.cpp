@@ -46,3 +46,17 @@ TEST_CASE("padding goes where the model's tokeniser puts it") {
   CHECK(right.input_ids == std::vector<std::int64_t>{4, 7, 7, 1, 2, 3});
   CHECK(right.attention_mask == std::vector<std::int64_t>{1, 0, 0, 1, 1, 1});
 }
+
+TEST_CASE("a 2 in the mask marks the prompt, where the pooling leaves it out") {
+  const std::vector<std::int64_t> ids{1, 2, 3}, mask{2, 1, 0}, prompt_alone{2, 2, 0};
+  auto plain = model();
+  const auto refused = [&](const std::vector<std::int64_t>& marks) {
+    return message_of<InputError>([&] { poolfold::check_batch({ids.data(), marks.data(), 1, 3}, plain); });
+  };
+  CHECK(refused(mask) ==
+        "attention_mask holds 2 in row 0, column 0; expected [0, 2): 1 for a token and 0 for padding. Use this model's "
+        "own tokeniser.");
+  plain.text.include_prompt = false;
+  CHECK(refused(mask) == "");
+  CHECK(refused(prompt_alone).rfind("row 0 of attention_mask marks no token", 0) == 0);
+}

@@ -43,8 +43,8 @@ def write_model_files(directory: Path, spec: ModelSpec) -> None:
     (directory / "tokenizer_config.json").write_text(config + "\n", encoding="utf-8")
     # Roles that transformers 4 reads from the second file then stand in tokenizer_config.json.
     for name in _COPIED[:1] if keeps_the_file(spec) else _COPIED:
-        if (spec.transformer / name).is_file():
-            shutil.copyfile(spec.transformer / name, directory / name)
+        if (path := spec.small_file(name)).is_file():
+            shutil.copyfile(path, directory / name)
 
 
 def write_report(directory: Path, name: str, report: Any) -> None:

@@ -23,7 +23,7 @@ _LISTS = {"additional_special_tokens", "extra_special_tokens"}
 
 def tokenizer_config(spec: ModelSpec) -> dict[str, Any]:
     """The fields: the checkpoint's with the artifact's limit, and with the file's class if another gives other ids."""
-    fields = {**_read(spec.transformer / "tokenizer_config.json"), "model_max_length": spec.text.max_seq_length}
+    fields = {**_read(spec.small_file("tokenizer_config.json")), "model_max_length": spec.text.max_seq_length}
     return _for_the_file(fields, spec) if keeps_the_file(spec) else fields
 
 
@@ -36,7 +36,7 @@ def keeps_the_file(spec: ModelSpec) -> bool:
 def _for_the_file(fields: dict[str, Any], spec: ModelSpec) -> dict[str, Any]:
     """Name the class of the file, and state what the checkpoint's class had by default."""
     if "added_tokens_decoder" not in fields:
-        fields |= _read(spec.transformer / "special_tokens_map.json")
+        fields |= _read(spec.small_file("special_tokens_map.json"))
     file = json.loads(spec.tokenizer_json)
     tokens = {token["content"]: token["id"] for token in file["added_tokens"]}
     # Whoever loads them would add tokens that the file does not have.

@@ -12,7 +12,7 @@ from exporter import api
 from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.libraries import keep_out
-from exporter.spec.origin import BASELINES, origin_of, source_of
+from exporter.spec.origin import BASELINES, origin_of
 from poolfold.manifest import read_manifest
 
 
@@ -35,7 +35,7 @@ from poolfold.manifest import read_manifest
 def bench(directory: Path, model: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
     console = Console(as_json=as_json, quiet=quiet)
-    keep_out(*origin_of(model or source_of(read_manifest(directory).model)).without)
+    keep_out(*origin_of(model or read_manifest(directory).model.source).without)
     report = api.bench(directory, model=model, console=console, **options)
     for name, why in report.left_out.items():
         console.warn(f"{name} was left out: {why}. Give it more time with --seconds.")

@@ -100,9 +100,10 @@ def _checkpoint(subject: str, revision: str | None, trust: Trust, console: Conso
     spec = read_spec(resolve_source(subject, revision, trust), trust)
     model = describe_model(spec, spec.head, None)
     described: dict[str, Any] = msgspec.to_builtins(model)
+    described["source"] = spec.source.name
     described["dim"] = embedding_dim(spec, spec.trained, spec.head) if spec.trained else None
     rows = {
-        "source": model.source,
+        "source": spec.source.name,
         "revision": model.revision or "-",
         "transformer": f"{model.model_type}, {model.num_layers} layers, hidden size {model.hidden_size}",
         "vocabulary": f"{model.vocab_size} rows in the embedding table",

@@ -13,7 +13,7 @@ from exporter.commands import flags
 from exporter.host.console import Console
 from exporter.host.libraries import keep_out
 from exporter.host.text_file import read_texts
-from exporter.spec.origin import origin_of, source_of
+from exporter.spec.origin import origin_of
 from poolfold.errors import CheckFailed
 from poolfold.manifest import read_manifest
 
@@ -41,7 +41,7 @@ def validate(
     """Check what DIR runs on a target again: against the model it came from, through the loader that ships."""
     console = Console(as_json=as_json, quiet=quiet)
     own = read_texts(texts)
-    source = model or source_of(read_manifest(directory).model)
+    source = model or read_manifest(directory).model.source
     keep_out(*origin_of(source).without)
     reports = api.validate(directory, model=model, texts=own, console=console, **options)
     console.table(

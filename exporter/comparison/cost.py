@@ -7,7 +7,7 @@ embeddings as output. Both are pooled by one strategy, since pooling takes no me
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from exporter.measure.process import weigh
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System, artifact_system
 from exporter.measure.workloads import Workload, filled, ordinary_ids
+from graphs.pooling.head import Cut
 from poolfold.sessions.threads import default_threads
 
 _LENGTHS = (16, 64, 128, 256, 512)
@@ -132,6 +133,6 @@ def token_embeddings_system(graph: Path, folder: Path, strategy: str, width: int
     name = "token embeddings fp32"
     arguments = {
         "graph": str(graph), "hidden": "last_hidden_state", "width": width, "folder": str(folder),
-        "strategy": strategy, "dimensions": None, "renormalize": False,
+        "strategy": strategy, **asdict(Cut()),
     }  # fmt: skip
     return System(name, strategy, "fp32", "onnxruntime", "exporter.measure.load_original:load", arguments, name)

@@ -5,9 +5,12 @@ Knows the strategies and heads as values; knows no ONNX, no engine and no tokeni
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,7 @@ from exporter.model.checkpoint.transformer_config import ENCODERS, load_config
 from exporter.model.checkpoint.weight_files import weight_files
 from exporter.model.checkpoint.weight_names import common_prefix, projections, require_floats
 from exporter.model.checkpoint.weights import stored_dtypes
+from exporter.model.merge_adapter import merge_adapter
 from exporter.spec.model import ModelSpec
 from graphs.pooling.head import Activation, Dense, Head, Normalize, Truncate
 from graphs.pooling.strategy import PoolingMode, Strategy
@@ -50,6 +54,8 @@ def load_backbone(spec: ModelSpec) -> torch.nn.Module:
     if report["missing_keys"] and (prefix := common_prefix(spec.transformer, dtypes, set(own))):
         backbone, report = _load(spec, config, prefix=prefix)
     _check_report(backbone, report, spec)
+    if spec.adapter is not None:
+        backbone = merge_adapter(backbone.eval(), spec.adapter)
     backbone.config.use_cache = False
     backbone.eval().requires_grad_(False)
     if spec.token_types:
@@ -63,9 +69,9 @@ def _load(spec: ModelSpec, config: PreTrainedConfig, *, prefix: str) -> tuple[An
     encoder = ENCODERS.get(config.model_type)
     model_class: Any = AutoModel if encoder is None else getattr(transformers, encoder)
     try:
-        with quiet_transformers():
+        with quiet_transformers(), _without_adapter(spec) as folder:
             backbone, report = model_class.from_pretrained(
-                spec.transformer,
+                folder,
                 config=config,
                 dtype=torch.float32,
                 use_safetensors=files[0].suffix == ".safetensors",
@@ -81,6 +87,19 @@ def _load(spec: ModelSpec, config: PreTrainedConfig, *, prefix: str) -> tuple[An
             f"{spec.transformer}: transformers cannot load this {spec.model_type}: {error}"
         ) from error
     return backbone, report
+
+
+@contextlib.contextmanager
+def _without_adapter(spec: ModelSpec) -> Iterator[Path]:
+    """The transformer's folder, without the files of an adapter that transformers would load by itself."""
+    if spec.adapter != spec.transformer:
+        yield spec.transformer
+        return
+    with tempfile.TemporaryDirectory(prefix="poolfold-") as links:
+        for path in spec.transformer.iterdir():
+            if path.is_file() and not path.name.startswith("adapter_"):
+                (Path(links) / path.name).symlink_to(path)
+        yield Path(links)
 
 
 def pool(hidden: torch.Tensor, attention_mask: torch.Tensor, strategy: Strategy) -> torch.Tensor:

@@ -104,7 +104,7 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
     dtypes = [dtype.of_graph for dtype in work.options.dtypes]
     packed = [dtype for order in work.orders(files=True) for dtype in order.dtypes]
     encoder = load_graph(work.captured.encoder)
-    shared = SharedEncoder(encoder, plan.head, plan.spec.text.include_prompt, largest)
+    shared = SharedEncoder(encoder, plan.head, largest, include_prompt=plan.spec.text.include_prompt)
     graphs = write_graphs(draft.directory, shared, plan.strategies, dtypes, packed, work.console)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
     del encoder, shared

@@ -44,9 +44,9 @@ class SharedEncoder:
 
     encoder: ir.Model
     head: Head
-    include_prompt: bool = True
     measured: Mapping[str, float] = field(default_factory=dict)
     converted: dict[Any, Any] = field(default_factory=dict)
+    include_prompt: bool = True
 
 
 @dataclass(frozen=True)

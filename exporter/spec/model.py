@@ -103,6 +103,7 @@ class ModelSpec:
     head: the modules after the pooling, in order, weights included (they are small).
     transformer: the folder of the transformer inside `source.folder`, absolute: configuration and tokenizer, and the
         weights, unless `source.graph` has them.
+    adapter: the folder of a LoRA adapter that is merged into the transformer, absolute; it may be the same.
     tokenizer_json: the tokeniser, complete, as the runtime will load it.
     tokenizer: whose ids it gives, and how often another reading gives others.
     token_types: whether the tokeniser hands token_type_ids to the model as well.
@@ -123,3 +124,9 @@ class ModelSpec:
     tokenizer: TokenizerReading
     token_types: bool
     trust: Trust
+    adapter: Path | None = None
+
+    def small_file(self, name: str) -> Path:
+        """A file of configuration or tokenizer: the adapter's where it has one, else the transformer's."""
+        own = (self.adapter or self.transformer) / name
+        return own if own.is_file() else self.transformer / name

@@ -9,6 +9,7 @@ dense_config           dense layers, weights included
 head                   what stands behind the pooling
 library_config         prompts, similarity, truncation
 transformer_settings   what sentence-transformers keeps beside the transformer: limit, lower-casing
+adapter                a LoRA adapter, and where its base model lies
 transformer_config     the transformer's own configuration
 nomic_bert             the dialect of its own that one architecture has
 sequence_limit         how many tokens it takes

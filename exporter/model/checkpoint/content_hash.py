@@ -26,19 +26,25 @@ def content_hash(spec: ModelSpec) -> str:
     """
     folder, trust = spec.source.folder.resolve(), spec.trust
     patterns = (*_TRANSFORMER, *(("*.py",) if trust.trust_remote_code else ()))
-    paths = {folder / name for name in _ROOT} | {
-        path for pattern in patterns for path in spec.transformer.glob(pattern)
-    }
+    paths = {folder / name for name in _ROOT}
+    places = {spec.transformer, spec.adapter or spec.transformer}
+    paths |= {path for place in places for pattern in patterns for path in place.glob(pattern)}
     modules = read_modules(folder)[1:] if (folder / "modules.json").is_file() else ()
     paths |= {module.folder / "config.json" for module in modules}
     weighted = [module.folder for module in modules if module.kind is ModuleKind.DENSE]
     if spec.source.graph is None:
         weighted.append(spec.transformer)
     paths |= {path for place in weighted for path in weight_files(place, allow_pickle=trust.allow_pickle)}
-    lines = [f"{path.relative_to(folder).as_posix()} {_sha256(path)}" for path in paths if path.is_file()]
+    lines = [f"{_name(path, folder, spec.transformer)} {_sha256(path)}" for path in paths if path.is_file()]
     if spec.source.graph is not None:
         lines.append(str(spec.source.revision))
     return hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()
+
+
+def _name(path: Path, folder: Path, base: Path) -> str:
+    """The path of a file inside the checkpoint, or inside the base model that an adapter has elsewhere."""
+    inside = path.is_relative_to(folder)
+    return path.relative_to(folder).as_posix() if inside else f"base/{path.relative_to(base).as_posix()}"
 
 
 def _sha256(path: Path) -> str:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+from exporter.model.checkpoint.adapter import base_folder
 from exporter.model.checkpoint.head import read_head
 from exporter.model.checkpoint.library_config import read_library_config
 from exporter.model.checkpoint.modules_json import read_modules
@@ -56,6 +57,8 @@ def read_spec(
         raise CheckpointError(f"{folder} is no checkpoint: it has neither modules.json nor config.json.")
     modules = read_modules(folder) if has_modules else ()
     transformer = modules[0].folder if modules else folder
+    own, base = transformer, base_folder(transformer)
+    transformer = base or own
     config = load_config(transformer, trust_remote_code=trust.trust_remote_code)
     if getattr(config, "auto_map", None) and not trust.trust_remote_code:
         log.warning(
@@ -63,7 +66,7 @@ def read_spec(
             "Pass --trust-remote-code to run the checkpoint's",
             config.model_type,
         )
-    settings = read_transformer_settings(transformer)
+    settings = read_transformer_settings(own)
     library = read_library_config(folder)
     width = hidden_size(config)
     trained, head, include_prompt = None, Head(), source.name not in _INSTRUCTOR
@@ -79,8 +82,9 @@ def read_spec(
         shapes = _shapes_of_graph(source.graph, width)
     tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
     vocab_size = tables.pop() if len(tables) == 1 else size(config, "vocab_size")
+    has_tokenizer = any((own / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
     tokenizer = read_tokenizer(
-        transformer,
+        own if has_tokenizer else transformer,
         vocab_size=vocab_size,
         lower_case=settings.do_lower_case,
         trust_remote_code=trust.trust_remote_code,
@@ -115,6 +119,7 @@ def read_spec(
         tokenizer=tokenizer.reading,
         token_types=tokenizer.token_types,
         trust=trust,
+        adapter=own.resolve() if base else None,
     )
 
 

@@ -13,10 +13,10 @@ from exporter.spec.origin import NO_TRUST, ONNX_FILE, Trust, origin_of
 from poolfold.errors import CheckpointError, InputError
 from poolfold.hub import download
 
-_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
+FILES = ("*.json", "*.txt", "*.model", "*.safetensors")
 _PICKLED = ("*pytorch_model*.bin",)
 _CODE = ("*.py",)
-_OTHER_FORMATS = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "coreml/*")
+OTHER_FORMATS = ("onnx/*", "openvino/*", "*/onnx/*", "*/openvino/*", "coreml/*")
 
 
 def resolve_source(model: str, revision: str | None = None, trust: Trust = NO_TRUST) -> Source:
@@ -45,6 +45,6 @@ def resolve_source(model: str, revision: str | None = None, trust: Trust = NO_TR
         raise CheckpointError(
             f"{model} is a file; expected an .onnx file, or the folder of a checkpoint, such as the one it lies in."
         )
-    files = (*_FILES, *_PICKLED * trust.allow_pickle, *_CODE * trust.trust_remote_code)
-    snapshot = download(model, revision, files, ignore=_OTHER_FORMATS, error=CheckpointError)
+    files = (*FILES, *_PICKLED * trust.allow_pickle, *_CODE * trust.trust_remote_code)
+    snapshot = download(model, revision, files, ignore=OTHER_FORMATS, error=CheckpointError)
     return Source(name=model, folder=snapshot, revision=snapshot.name)

@@ -29,14 +29,9 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
     """Load config.json.
 
     Raises:
-        CheckpointError: it is missing or malformed, needs remote code that is not allowed, is an adapter's, a
-            quantised model's, an encoder-decoder's or one with a projection behind it, or asks for what transformers
-            does not compute.
+        CheckpointError: it is missing or malformed, needs remote code that is not allowed, is a quantised model's, an
+            encoder-decoder's or one with a projection behind it, or asks for what transformers does not compute.
     """
-    if (folder / "adapter_config.json").is_file():
-        raise CheckpointError(
-            f"{folder} holds an adapter (adapter_config.json). Merge it into its base model, save that, and export it."
-        )
     path = folder / "config.json"
     fields = read_object(path)
     model_type = fields.get("model_type")

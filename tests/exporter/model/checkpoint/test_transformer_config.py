@@ -55,12 +55,6 @@ def test_but_not_where_the_encoder_alone_embeds(tmp_path, model_type, encoder_on
     assert load_config(tmp_path).model_type == model_type
 
 
-def test_an_adapter_is_refused(tmp_path):
-    write_json(tmp_path / "adapter_config.json", {"peft_type": "LORA"})
-    with pytest.raises(CheckpointError, match="Merge it into its base model"):
-        load_config(tmp_path)
-
-
 def test_remote_code_runs_by_flag_only(tmp_path, monkeypatch):
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "cache"))
     folder = tmp_path / "m"
