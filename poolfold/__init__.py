@@ -4,10 +4,10 @@ manifest    the records that the exporter writes, and their JSON
 verify      check every file of an artifact against its manifest
 tokenise    texts -> input_ids, attention_mask
 inputs      check a caller's texts, ids and masks
-packing     positions of the real tokens in a batch
 hub         artifacts of the Hugging Face hub, by their ids
 encoder     texts or ids -> vectors, with any session
 sessions    one file or folder per runtime
+choice      which strategy, dtype and form of an artifact to run
 load        an artifact directory -> Encoder
 errors      every error, with its exit code
 

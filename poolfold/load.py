@@ -6,67 +6,25 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 
 import msgspec
 
+from poolfold.choice import Choice, choose, faster_below
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, is_failure
 from poolfold.hub import find_artifact
 from poolfold.manifest import MANIFEST_NAME, Manifest, Text
-from poolfold.sessions import Opening, Session, targets
-from poolfold.sessions.by_padding import FASTER_BELOW, ByPadding
+from poolfold.sessions import Opening, Session
+from poolfold.sessions.by_padding import ByPadding
 from poolfold.sessions.ort_providers import CPU, PROVIDERS
-from poolfold.sessions.targets import Runs, Target, find_target
+from poolfold.sessions.targets import Target, find_target
 from poolfold.sessions.threads import MOST_THREADS, default_threads
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import open_files, read_checked
 from poolfold.verify.files import OpenFile, open_file
 
 TOKENIZER_NAME = "tokenizer.json"
-
-
-class Runnable(NamedTuple):
-    """What a session can be opened for.
-
-    form: `plain`; `padding-free` or `packed`, which compute real tokens only.
-    path: the ONNX graph of that form or the engine, relative to the artifact.
-    """
-
-    target: str
-    strategy: str
-    dtype: str
-    form: str
-    path: str
-
-
-def runnables(manifest: Manifest) -> tuple[Runnable, ...]:
-    """All of an artifact that runs on this machine: every graph, and the engines whose library and GPU are here."""
-    records = {engine.path: engine for engine in manifest.engines}
-    return tuple(
-        entry
-        for target in targets.TARGETS
-        for entry in _entries(manifest, target)
-        if not target.has_engine_files or target.runs_here(records[entry.path])
-    )
-
-
-def _entries(manifest: Manifest, target: Target) -> tuple[Runnable, ...]:
-    """All that an artifact holds for a target, wherever it runs."""
-    engines = [engine for engine in manifest.engines if engine.target == target.name]
-    match target.runs:
-        case Runs.ENGINE:
-            return tuple(Runnable(target.name, e.strategy, e.dtype, e.form, e.path) for e in engines)
-        case Runs.COMPILED:
-            by_path = {graph.path: graph for graph in manifest.graphs}
-            listed = [(e.strategy, e.dtype, by_path[e.graph]) for e in engines if e.graph in by_path]
-        case Runs.GRAPH:
-            listed = [(graph.strategy, graph.dtype, graph) for graph in manifest.graphs]
-    return tuple(
-        Runnable(target.name, strategy, dtype, form, path)
-        for strategy, dtype, graph in listed
-        for form, path in graph.forms.items()
-    )
 
 
 def load(
@@ -140,7 +98,7 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
             "Load it again, and pickle that."
         )
     # Before the hashes: those of a large artifact take seconds.
-    choice = _choose_graphs(directory, manifest, record, asked.strategy, asked.dtype)
+    choice = choose(directory, manifest, record, asked.strategy, asked.dtype)
     keep = {TOKENIZER_NAME, *choice.forms.values()}
     for engine in manifest.engines:
         keep |= {engine.graph} if engine.path in keep and engine.stripped else set()
@@ -208,7 +166,7 @@ def open_encoder(
     graph the first two on the CPU, of an engine plain and packed.
     """
     record = _check_arguments(target, threads, provider, gpu)
-    choice = _choose_graphs(directory, manifest, record, strategy, dtype)
+    choice = choose(directory, manifest, record, strategy, dtype)
     return _open_encoder(
         directory,
         manifest,
@@ -223,33 +181,10 @@ def open_encoder(
     )
 
 
-class _Choice(NamedTuple):
-    """What of an artifact is to run. forms: form -> path, of a graph or an engine."""
-
-    strategy: str
-    dtype: str
-    forms: Mapping[str, str]
-
-
-def _choose_graphs(
-    directory: Path, manifest: Manifest, record: Target, strategy: str | None, dtype: str | None
-) -> _Choice:
-    """The forms of a strategy and a dtype, those asked for or else the defaults."""
-    trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
-    strategy = _choose(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
-    entries = [entry for entry in _entries(manifest, record) if entry.strategy == strategy]
-    if record.runs is not Runs.GRAPH and not entries:
-        _refuse_missing(directory, manifest, strategy, record)
-    kind = "dtype" if record.runs is Runs.GRAPH else f"{record.name} dtype"
-    dtypes = list(dict.fromkeys(entry.dtype for entry in entries))
-    dtype = _choose(directory, f"{kind} (for strategy {strategy})", dtype, dtypes, "fp32")
-    return _Choice(strategy, dtype, {entry.form: entry.path for entry in entries if entry.dtype == dtype})
-
-
 def _open_encoder(
     directory: Path,
     manifest: Manifest,
-    choice: _Choice,
+    choice: Choice,
     record: Target,
     open_file: Callable[[Path], OpenFile],
     *,
@@ -313,19 +248,7 @@ def _open_forms(
     tokens_only = forms.get(target.tokens_only_form)
     if tokens_only is None or "plain" not in forms:
         return plain
-    return ByPadding(
-        plain, lambda: open_path(tokens_only), faster_below=_faster_below(manifest, target, forms["plain"])
-    )
-
-
-def _faster_below(manifest: Manifest, target: Target, path: str) -> float:
-    """The share of real tokens below which the form that computes them only was faster than the plain one, `path`."""
-    engines = manifest.engines if target.has_engine_files else ()
-    engine = next((engine for engine in engines if engine.path == path), None)
-    graph = manifest.graph_at(path if engine is None else engine.graph)
-    if graph is None or graph.padding_free is None:
-        return FASTER_BELOW
-    return graph.padding_free.faster_below.get(target.name, FASTER_BELOW)
+    return ByPadding(plain, lambda: open_path(tokens_only), faster_below=faster_below(manifest, target, forms["plain"]))
 
 
 def _check_arguments(target: str, threads: int | None, provider: str, gpu: int) -> Target:
@@ -344,17 +267,6 @@ def _check_arguments(target: str, threads: int | None, provider: str, gpu: int) 
     if not isinstance(gpu, int) or gpu < 0:
         raise InputError(f"gpu is {gpu!r}; expected its number, counted from 0.")
     return record
-
-
-def _choose(directory: Path, what: str, asked: str | None, has: list[str], preferred: str | None) -> str:
-    """What was asked for if the artifact has it; if nothing was, `preferred` where it is there, else the first."""
-    if not has:
-        raise ArtifactError(f"{directory} has no {what} at all. Export the model again.")
-    if asked is None:
-        return preferred if preferred in has else has[0]
-    if asked not in has:
-        raise InputError(f"{directory} has no {what} {asked!r}; it has {', '.join(has)}. Take one, or export it too.")
-    return asked
 
 
 def read_tokenizer(directory: Path, manifest: Manifest, open_file: Callable[[Path], OpenFile] = open_file) -> Tokenizer:
@@ -384,15 +296,3 @@ def read_tokenizer(directory: Path, manifest: Manifest, open_file: Callable[[Pat
 def _parsed(content: str, text: bytes, vocab_size: int) -> Tokenizer:
     """A tokeniser from values that can be looked up again."""
     return Tokenizer(content, msgspec.json.decode(text, type=Text), vocab_size)
-
-
-def _refuse_missing(directory: Path, manifest: Manifest, strategy: str, target: Target) -> NoReturn:
-    """Say how to get what is not there."""
-    name = target.name
-    has = dict.fromkeys(["onnxruntime", *(e.target for e in manifest.engines if e.strategy == strategy)])
-    how = (
-        f"Build one: poolfold build DIR --target {name}"
-        if target.has_engine_files
-        else f"Export one: poolfold export MODEL -o DIR --pooling {strategy} --target {name}"
-    )
-    raise ArtifactError(f"{directory} has no {name} engine for strategy {strategy}; it has {', '.join(has)}. {how}")

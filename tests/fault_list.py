@@ -198,10 +198,10 @@ FAULTS = (
     ),
     Fault(
         "token_positions off by one",
-        "poolfold/packing.py",
+        "poolfold/sessions/packing.py",
         "np.flatnonzero(is_token)",
         "(np.flatnonzero(is_token) + 1)",
-        "tests/poolfold/test_packing.py",
+        "tests/poolfold/sessions/test_packing.py",
     ),
     # fp16.
     Fault(

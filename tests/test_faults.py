@@ -39,4 +39,4 @@ def test_a_fault_is_caught_a_harmless_change_survives_and_a_syntax_error_is_neit
 ) -> None:
     row = faults.try_fault(Fault("any", POSITIONS.file, before, after, POSITIONS.tests))
     assert (row.command is not None, bool(row.error)) == (result == "caught", result == "broken")
-    assert row.test.startswith("tests/poolfold/test_packing.py") == (result == "caught")
+    assert row.test.startswith("tests/poolfold/sessions/test_packing.py") == (result == "caught")

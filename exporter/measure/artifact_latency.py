@@ -13,7 +13,7 @@ from exporter.measure.workloads import workloads
 from exporter.spec.model import ModelSpec
 from graphs.pooling.head import Cut
 from graphs.pooling.strategy import Strategy, parse_strategy
-from poolfold.load import runnables
+from poolfold.choice import runnables
 from poolfold.manifest import Latency, Manifest
 
 ROUNDED = 4

@@ -17,8 +17,9 @@ from exporter.measure import worker
 from exporter.measure.interleave import take_turns
 from exporter.measure.protocol import Pooled, Run
 from exporter.measure.workloads import Batch
+from poolfold.choice import Runnable, runnables
 from poolfold.encoder import Encoder
-from poolfold.load import Runnable, open_encoder, runnables
+from poolfold.load import open_encoder
 from poolfold.manifest import Graph, Manifest
 
 _TEXTS = 16

@@ -20,9 +20,10 @@ from exporter.spec.model import DType
 from graphs.files.weights import load_graph, save_graphs
 from graphs.pooling.strategy import parse_strategy
 from graphs.precision.rehearsal import RehearseFloat16Pass
+from poolfold.choice import Runnable, runnables
 from poolfold.encoder import Encoder
 from poolfold.errors import CheckFailed
-from poolfold.load import Runnable, open_encoder, read_tokenizer, runnables
+from poolfold.load import open_encoder, read_tokenizer
 from poolfold.manifest import Engine, Executor, Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU

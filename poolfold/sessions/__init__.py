@@ -7,6 +7,7 @@ by_padding      two forms of a graph in one session; each batch runs on the fast
 profiles        splits a batch into shapes that an engine accepts
 external_data   the tensors of a graph that lie in another file
 graph_inputs    names of inputs and output; the inputs for a batch
+packing         positions of the real tokens in a batch
 targets         one record a target, and the list of them
 threads         how many threads a run takes where the caller does not say
 user_cache      files kept between processes

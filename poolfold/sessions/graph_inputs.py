@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from poolfold.errors import ArtifactError
 from poolfold.manifest import EMBEDDING
-from poolfold.packing import token_positions
+from poolfold.sessions.packing import token_positions
 
 INPUT_IDS = "input_ids"
 ATTENTION_MASK = "attention_mask"

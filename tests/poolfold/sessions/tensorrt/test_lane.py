@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from poolfold.errors import TargetUnavailable
-from poolfold.packing import token_positions
+from poolfold.sessions.packing import token_positions
 from poolfold.sessions.tensorrt.lane import EngineLane
 from tests.fake_gpu import DIM, fake_engine
 from tests.poolfold.sessions.tensorrt.test_checks import ENGINE

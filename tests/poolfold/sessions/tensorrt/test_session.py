@@ -11,8 +11,9 @@ import pytest
 import poolfold
 from exporter.commands.cli import run_command
 from exporter.spec.model import DType
+from poolfold.choice import runnables
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable
-from poolfold.load import open_encoder, runnables
+from poolfold.load import open_encoder
 from poolfold.manifest import Engine
 from poolfold.sessions.tensorrt.checks import check_plan, find_place, make_runtime, runs_here
 from poolfold.sessions.tensorrt.engine import deserialise
