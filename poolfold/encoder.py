@@ -16,8 +16,8 @@ import numpy.typing as npt
 from poolfold.errors import ArtifactError, CheckFailed, InputError
 from poolfold.inputs import check_batch, check_texts
 from poolfold.manifest import EMBEDDING, Model, Output
-from poolfold.outputs import refusals
 from poolfold.sessions import Session
+from poolfold.sessions.outputs import refusals
 from poolfold.tokenise import Tokenizer, pad, shorten
 
 _SHOWN = 5

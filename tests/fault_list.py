@@ -299,14 +299,14 @@ FAULTS = (
     ),
     Fault(
         "NaN returned",
-        "poolfold/outputs.py",
+        "poolfold/sessions/outputs.py",
         "lambda rows: _any(np.isnan(rows))",
         "lambda rows: _any(np.zeros_like(rows, dtype=np.bool_))",
         _ENCODER,
     ),
     Fault(
         "zero vector returned",
-        "poolfold/outputs.py",
+        "poolfold/sessions/outputs.py",
         "lambda rows: ~_any(rows != 0)",
         "lambda rows: _any(np.zeros_like(rows, dtype=np.bool_))",
         _ENCODER,

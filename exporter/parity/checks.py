@@ -20,7 +20,7 @@ from exporter.spec.reference import Reference
 from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold.errors import CheckFailed, CheckpointError, InputError
 from poolfold.manifest import Executor
-from poolfold.outputs import refused_rows
+from poolfold.sessions.outputs import refused_rows
 from poolfold.tokenise import shorten
 
 __all__ = ["Embed", "ParityReport", "ReferenceRun", "check", "run_reference"]

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.spec.model import DType
-from poolfold.outputs import refused_rows
+from poolfold.sessions.outputs import refused_rows
 
 NEIGHBOURS = 10
 _ROWS_AT_ONCE = 512

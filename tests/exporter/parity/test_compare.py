@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from exporter.parity.compare import LIMITS, NEIGHBOURS, compare, cosines
 from exporter.spec.model import DType
-from poolfold.outputs import refused_rows
+from poolfold.sessions.outputs import refused_rows
 
 TIE = LIMITS[DType.FP32].tie
 
