@@ -348,7 +348,7 @@ FAULTS = (
     ),
     Fault(
         "seal of the manifest not checked",
-        "poolfold/manifest.py",
+        "poolfold/manifest/sealed_json.py",
         ".hexdigest().encode() != seal.group(1)",
         '.hexdigest().encode() == b""',
         _VERIFY,

@@ -1,4 +1,4 @@
-// The manifest: what a loader needs of an artifact. poolfold/manifest.py documents the fields.
+// The manifest: what a loader needs of an artifact. poolfold/manifest/ documents the fields.
 //
 // Keys that a loader does not need (parity, latency, environment, passes) are checked for their types and not stored.
 #pragma once

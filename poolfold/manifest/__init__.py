@@ -1,0 +1,63 @@
+"""The manifest: the contract between the exporter that writes an artifact and the loaders that read it.
+
+record        what every record is
+contents      the model, strategies, graphs, engines and files
+reports       rows of parity and latency
+artifact      the manifest, whole
+sealed_json   a manifest as JSON that guards itself, and back
+
+Values only, and their exact JSON form. Nothing here looks at the other files of the artifact (`verify` does), and
+nothing here knows torch, ONNX or any engine.
+"""
+
+from __future__ import annotations
+
+from poolfold.manifest.artifact import Manifest
+from poolfold.manifest.contents import (
+    EMBEDDING,
+    Contents,
+    Engine,
+    File,
+    Graph,
+    Model,
+    Output,
+    PaddingFree,
+    Precision,
+    Profile,
+    Range,
+    Strategy,
+    Text,
+    TokenizerExample,
+    TokenizerReading,
+)
+from poolfold.manifest.reports import Executor, Latency, Parity, ParityCheck, WorstText
+from poolfold.manifest.sealed_json import MANIFEST_NAME, SCHEMA_VERSION, dumps, loads, read_manifest
+
+__all__ = [
+    "EMBEDDING",
+    "MANIFEST_NAME",
+    "SCHEMA_VERSION",
+    "Contents",
+    "Engine",
+    "Executor",
+    "File",
+    "Graph",
+    "Latency",
+    "Manifest",
+    "Model",
+    "Output",
+    "PaddingFree",
+    "Parity",
+    "ParityCheck",
+    "Precision",
+    "Profile",
+    "Range",
+    "Strategy",
+    "Text",
+    "TokenizerExample",
+    "TokenizerReading",
+    "WorstText",
+    "dumps",
+    "loads",
+    "read_manifest",
+]

@@ -1,0 +1,41 @@
+"""A manifest, whole."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from poolfold.manifest.contents import Engine, File, Graph, Model, Strategy
+from poolfold.manifest.record import Record
+from poolfold.manifest.reports import Latency, Parity
+
+
+class Manifest(Record, frozen=True):
+    """An artifact, whole. `environment` is a report for people and scripts: plain JSON."""
+
+    schema_version: int
+    poolfold_version: str
+    created: str
+    command: tuple[str, ...]
+    model: Model
+    strategies: tuple[Strategy, ...]
+    graphs: tuple[Graph, ...]
+    engines: tuple[Engine, ...]
+    files: tuple[File, ...]
+    parity: tuple[Parity, ...]
+    latency: tuple[Latency, ...]
+    environment: Mapping[str, Any]
+
+    def graph(self, strategy: str, dtype: str) -> Graph | None:
+        """The graph of a strategy and a dtype, or None."""
+        return next((g for g in self.graphs if (g.strategy, g.dtype) == (strategy, dtype)), None)
+
+    def graph_at(self, path: str) -> Graph | None:
+        """The graph one of whose forms is a file."""
+        return next((graph for graph in self.graphs if path in graph.forms.values()), None)
+
+    def digest(self, *paths: str | None) -> str:
+        """A name for the content of some files of the artifact, from the SHA-256 of each."""
+        sums = {file.path: file.sha256 for file in self.files}
+        return hashlib.sha256(" ".join(sums.get(path, "") for path in paths if path).encode()).hexdigest()

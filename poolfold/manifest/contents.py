@@ -1,0 +1,230 @@
+"""What an artifact holds: the model that it came from, its strategies, graphs, engines and files."""
+
+from __future__ import annotations
+
+from poolfold.manifest.record import Record
+
+
+class Text(Record, frozen=True):
+    """How a text becomes `input_ids`: all a tokeniser needs besides tokenizer.json.
+
+    `max_seq_length` counts tokens, special tokens included; longer texts are truncated to it on `truncation_side`.
+    `include_prompt`: whether the prompt's tokens are pooled. If not, `attention_mask` is 2 on them, 1 on the others.
+    `lower_case` says that the checkpoint asked for lower-casing; tokenizer.json already does it.
+    """
+
+    max_seq_length: int
+    padding_side: str
+    truncation_side: str
+    pad_token_id: int
+    lower_case: bool
+    prompts: dict[str, str]
+    default_prompt_name: str | None
+    include_prompt: bool = True
+
+
+class TokenizerExample(Record, frozen=True):
+    """A text and its ids, in full: by tokenizer.json as published, and by the transformers of that day."""
+
+    text: str
+    file: tuple[int, ...]
+    transformers: tuple[int, ...]
+
+
+class TokenizerReading(Record, frozen=True):
+    """Whose ids the artifact has: `source` is `file`, tokenizer.json as published, or `transformers`.
+
+    `texts` were read both ways, 0 where there was one way only; `differ` of them got other ids, such as `example`.
+    """
+
+    source: str
+    texts: int
+    differ: int
+    example: TokenizerExample | None
+
+
+class Model(Record, frozen=True):
+    """What the checkpoint says it is.
+
+    `source` is a hub id, or the bare name of a folder or an ONNX file; `source_sha256` hashes the contents of the files
+    that were read there, None in artifacts of 0.2.0.
+    `modules` lists what the graph computes, in order, for example transformer, pooling, dense, normalize, truncate.
+    `dimensions` is what a cut keeps of a vector, None without one; `renormalized` says that a normalisation follows it.
+    `trained_strategy` is None where the checkpoint does not say how it was trained.
+    `vocab_size` counts the rows of the embedding table: ids lie in [0, vocab_size).
+    `tokenizer` is None before 0.3, where the ids were those of transformers.
+    """
+
+    source: str
+    revision: str | None
+    model_type: str
+    hidden_size: int
+    num_layers: int
+    vocab_size: int
+    trained_strategy: str | None
+    modules: tuple[str, ...]
+    dimensions: int | None
+    similarity: str
+    text: Text
+    renormalized: bool = False
+    source_sha256: str | None = None
+    tokenizer: TokenizerReading | None = None
+
+
+class Strategy(Record, frozen=True):
+    """A pooling strategy in the artifact: `name` is one mode, or modes joined by `+` whose vectors are concatenated."""
+
+    name: str
+    trained: bool
+    dim: int
+
+
+class Precision(Record, frozen=True):
+    """Nodes that stay fp32 in an fp16 graph, and the named rule that keeps them so."""
+
+    rule: str
+    nodes: int
+    why: str
+
+
+class PaddingFree(Record, frozen=True):
+    """The same graph computing real tokens only: same inputs, same vectors, same weights file.
+
+    `faster_below`: target -> share of a batch's places that hold tokens, below which this was the faster graph when the
+    model was exported. A target that is not there was not measured.
+    """
+
+    path: str
+    nodes: int
+    faster_below: dict[str, float]
+
+
+class Output(Record, frozen=True):
+    """What a graph gives, and how its values are compared.
+
+    `axes` and `dtype` describe the tensor. `metric` tells which values are alike. `refused` lists what never stands in
+    it: `nan`, `infinity`, and `zero`, a row of zeros.
+    """
+
+    name: str
+    axes: tuple[str, ...]
+    dtype: str
+    metric: str
+    refused: tuple[str, ...]
+
+
+EMBEDDING = Output(
+    name="sentence_embedding",
+    axes=("batch", "dim"),
+    dtype="float32",
+    metric="cosine",
+    refused=("nan", "infinity", "zero"),
+)
+"""One vector a text: what every graph of this schema version gives."""
+
+
+class Graph(Record, frozen=True):
+    """An ONNX graph: `input_ids`, `attention_mask` int64 [batch, seq] -> `sentence_embedding` fp32 [batch, dim].
+
+    `weights` is the external data file that graphs of one dtype share, relative to the artifact. `padding_free` and
+    `packed` are further forms of it, None where it has none; `packed` is a graph for engines, with the places of the
+    tokens as a further input, `token_positions` int64 [1, tokens]. `passes` says what each optimisation did, or why it
+    did nothing.
+    """
+
+    path: str
+    weights: str | None
+    strategy: str
+    dtype: str
+    inputs: tuple[str, ...]
+    output: str
+    opset: int
+    nodes: int
+    attention_layers: int
+    attention_ops: int
+    kept_fp32: tuple[Precision, ...]
+    padding_free: PaddingFree | None
+    packed: str | None
+    passes: dict[str, str]
+    status: str
+
+    @property
+    def forms(self) -> dict[str, str]:
+        """Each form of the graph: `plain`, `padding-free`, `packed` -> its path."""
+        forms = {"plain": self.path}
+        if self.padding_free is not None:
+            forms["padding-free"] = self.padding_free.path
+        if self.packed is not None:
+            forms["packed"] = self.packed
+        return forms
+
+
+class Range(Record, frozen=True):
+    """One dimension of an optimisation profile."""
+
+    min: int
+    opt: int
+    max: int
+
+
+class Profile(Record, frozen=True):
+    """An optimisation profile: the shapes an engine accepts, and the one it is tuned for.
+
+    `share`: of the texts that the profiles were made from, those that fall into this one; None where none were given.
+    """
+
+    batch: Range
+    seq_len: Range
+    share: float | None = None
+
+
+class Contents(Record, frozen=True):
+    """What the library says is inside an engine.
+
+    `precisions`: layers by the precision of what they give, in the library's names. `fp32_kept`: fp32 layers that come
+    from nodes that the graph keeps so. `device_memory`: bytes that a run needs besides the weights, by profile; empty
+    where only a GPU could tell.
+    """
+
+    layers: int
+    precisions: dict[str, int]
+    fp32_kept: int
+    device_memory: tuple[int, ...]
+
+
+class Engine(Record, frozen=True):
+    """An engine and what it needs. `status`: `built` (it never ran here) or `validated` (its vectors were checked).
+
+    `form`: `plain`, or `packed` where it takes `token_positions` and computes real tokens only. The library must have
+    exactly `library_version`, or its major number where the engine is `version_compatible`. `hardware_compatibility`:
+    `none` (GPUs of `compute_capabilities` alone), `same_compute_capability` or `ampere_plus`. `stripped`: its weights
+    are left out, and are refitted from `graph` when it is loaded. `contents`: None where nothing was built.
+    """
+
+    path: str
+    target: str
+    strategy: str
+    dtype: str
+    status: str
+    graph: str
+    form: str
+    library: str
+    library_version: str
+    compute_capabilities: tuple[str, ...]
+    version_compatible: bool
+    hardware_compatibility: str
+    stripped: bool
+    profiles: tuple[Profile, ...]
+    contents: Contents | None
+    attention_layers: int
+    attention_fused: int
+    build_seconds: float
+    warnings: tuple[str, ...]
+
+
+class File(Record, frozen=True):
+    """A file of the artifact; `path` is relative, with forward slashes."""
+
+    path: str
+    bytes: int
+    sha256: str
