@@ -20,7 +20,7 @@ from tests.hub import COMMIT, NAME, environment, serve
 ROOT = Path(__file__).parents[2]
 TEXTS = ["w1 w2 w3", "w9"]
 PROLOGUE = """
-import json, sys
+import json, pickle, sys
 import poolfold
 name, commit, folder, texts = json.loads(sys.argv[1])
 def refused(*arguments, **options):
@@ -33,14 +33,16 @@ USE = """
 import huggingface_hub
 with poolfold.load(name, threads=1) as encoder:
     by_id = encoder.encode(texts).tolist()
+    pickled = pickle.dumps(encoder)
+    again = pickle.loads(pickled).encode(texts).tolist()
 with poolfold.load(name, threads=1, revision="v1") as encoder:
     by_tag = encoder.encode(texts).tolist()
 local = huggingface_hub.snapshot_download(name, local_dir=folder)
 cached = huggingface_hub.snapshot_download(name)
 vectors = [poolfold.load(place, threads=1).encode(texts).tolist() for place in (local, cached)]
 poolfold.verify(name, revision=commit)
-print(json.dumps({"vectors": [by_id, by_tag, *vectors], "cached": cached, "refusals": [
-    refused(name, revision="v2"), refused("our/nothing"), refused(folder, revision="v1")]}))
+print(json.dumps({"vectors": [by_id, again, by_tag, *vectors], "pinned": commit.encode() in pickled, "cached": cached,
+    "refusals": [refused(name, revision="v2"), refused("our/nothing"), refused(folder, revision="v1")]}))
 """
 OFFLINE = """
 with poolfold.load(name, threads=1) as encoder:
@@ -80,6 +82,7 @@ def test_an_artifact_on_the_hub_loads_by_id_and_fetched_both_ways(tmp_path: Path
         np.testing.assert_array_equal(np.array(vectors, np.float32), expected(TEXTS))
     assert Path(answer["cached"], "onnx/mean_fp32.onnx").is_symlink(), "the premise: a snapshot of links"
     assert Path(answer["cached"]).name == COMMIT
+    assert answer["pinned"], "a pickle names the commit that was loaded, not the branch"
     assert sum("resolve" in request and "GET" in request for request in by_id) == 4, "the files of the artifact alone"
     (revision, missing, folder) = answer["refusals"]
     assert revision == ["ArtifactError", f"{NAME} has no revision 'v2'. Give a branch, a tag or a commit."]
