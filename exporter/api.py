@@ -149,6 +149,7 @@ def build(
     hardware_compatibility: str = "none",
     compute_capabilities: Sequence[str] = (),
     strip_weights: bool = False,
+    revision: str | None = None,
     console: Console = QUIET,
 ) -> Manifest:
     """Build engines from the graphs of an artifact, and add them to it: `poolfold build`.
@@ -159,7 +160,7 @@ def build(
     {('tensorrt-rtx', 'fp16', 'built')}
 
     Args:
-        directory: an artifact, made here or elsewhere.
+        directory: an artifact, made here or elsewhere; or a hub id.
         targets: whose engines.
         output: where the result goes; None for over `directory`.
         strategies: of the artifact's; empty for all.
@@ -175,6 +176,7 @@ def build(
         hardware_compatibility: as for `export`.
         compute_capabilities: as for `export`.
         strip_weights: as for `export`.
+        revision: branch, tag or commit of a hub id.
         console: where progress and warnings go.
 
     Returns:
@@ -187,7 +189,10 @@ def build(
     from exporter.spec.build_options import BuildOptions
     from exporter.spec.model import read_dtypes
     from exporter.spec.options import Shapes
+    from poolfold.hub import find_artifact, require_own_place
 
+    place = find_artifact(directory, revision)
+    require_own_place(directory, place, output)
     options = BuildOptions(
         builder_level,
         workspace_gib,
@@ -197,8 +202,8 @@ def build(
         strip_weights,
     )
     request = BuildRequest(
-        directory=Path(directory),
-        output=Path(output or directory),
+        directory=place,
+        output=Path(output or place),
         targets=tuple(dict.fromkeys(targets)),
         strategies=tuple(dict.fromkeys(strategies)),
         dtypes=read_dtypes(dtypes),
@@ -220,6 +225,7 @@ def validate(
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    revision: str | None = None,
     console: Console = QUIET,
 ) -> tuple[ParityReport, ...]:
     """Check what an artifact runs on a target against the model it came from: `poolfold validate`.
@@ -232,7 +238,7 @@ def validate(
     True
 
     Args:
-        directory: the artifact.
+        directory: the artifact, or a hub id.
         target: check what runs on it.
         provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
         texts: your own texts, checked besides poolfold's corpus.
@@ -240,6 +246,7 @@ def validate(
         threads: of a session; None for `default_threads`.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.
+        revision: branch, tag or commit of the artifact's hub id.
         console: where progress and warnings go.
 
     Returns:
@@ -250,10 +257,11 @@ def validate(
     """
     from exporter.pipeline.check_artifact import CheckRequest, validate_artifact
     from exporter.spec.origin import Trust
+    from poolfold.hub import find_artifact
 
     trust = Trust(allow_pickle, trust_remote_code)
     where = None if model is None else str(model)
-    request = CheckRequest(Path(directory), target, provider, where, threads, trust)
+    request = CheckRequest(find_artifact(directory, revision), target, provider, where, threads, trust)
     return validate_artifact(request, tuple(texts), console)
 
 
@@ -267,6 +275,7 @@ def bench(
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    revision: str | None = None,
     console: Console = QUIET,
 ) -> LatencyReport:
     """Measure latency, throughput and memory of an artifact against its model, interleaved: `poolfold bench`.
@@ -277,7 +286,7 @@ def bench(
     ['onnxruntime', 'pytorch']
 
     Args:
-        directory: the artifact.
+        directory: the artifact, or a hub id.
         target: measure what runs on it.
         provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
         seconds: about how long to measure.
@@ -285,6 +294,7 @@ def bench(
         threads: of every system alike; None for `default_threads`.
         allow_pickle: as for `export`.
         trust_remote_code: as for `export`.
+        revision: branch, tag or commit of the artifact's hub id.
         console: where progress and warnings go.
 
     Raises:
@@ -292,10 +302,11 @@ def bench(
     """
     from exporter.pipeline.check_artifact import CheckRequest, measure_latency
     from exporter.spec.origin import Trust
+    from poolfold.hub import find_artifact
 
     trust = Trust(allow_pickle, trust_remote_code)
     where = None if model is None else str(model)
-    request = CheckRequest(Path(directory), target, provider, where, threads, trust)
+    request = CheckRequest(find_artifact(directory, revision), target, provider, where, threads, trust)
     return measure_latency(request, seconds, console)
 
 

@@ -41,6 +41,21 @@ def find_artifact(artifact: str | Path, revision: str | None = None) -> Path:
     return Path(artifact)
 
 
+def require_own_place(artifact: str | Path, place: Path, output: object) -> None:
+    """Refuse to write a result into the hub's cache.
+
+    Args:
+        artifact: what the user named.
+        place: its directory, from `find_artifact`.
+        output: where the result goes; None for over the artifact.
+
+    Raises:
+        InputError: the artifact is the hub's, and there is no other place.
+    """
+    if output is None and place != Path(artifact):
+        raise InputError(f"{artifact} is a hub id, so that there is no place for the result. Name one with -o.")
+
+
 def artifact_or_none(model: str, revision: str | None = None) -> Path | None:
     """The directory of an artifact, as `find_artifact`; None where `model` is something else, or cannot be had.
 

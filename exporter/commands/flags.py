@@ -13,8 +13,7 @@ import click
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
 from exporter.spec.origin import TokenizerSource
-from poolfold.errors import InputError
-from poolfold.hub import find_artifact
+from poolfold.hub import find_artifact, require_own_place
 from poolfold.sessions import targets
 from poolfold.sessions.ort_providers import PROVIDERS
 
@@ -118,8 +117,7 @@ def artifact(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def run(directory: Path, revision: str | None = None, **options: Any) -> None:
         place = find_artifact(directory, revision)
-        if place != directory and options.get("output", "") is None:
-            raise InputError(f"{directory} is a hub id, so that there is no place for the result. Name one with -o.")
+        require_own_place(directory, place, options.get("output", ""))
         command(directory=place, **options)
 
     return run

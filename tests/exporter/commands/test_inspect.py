@@ -92,7 +92,7 @@ def test_an_artifact_for_people(artifact: Path, capsys: pytest.CaptureFixture[st
 
 def test_a_checkpoint(checkpoint: Path, capsys: pytest.CaptureFixture[str]) -> None:
     found = json_of(capsys, checkpoint)
-    assert (found["source"], found["model_type"], found["trained_strategy"]) == (checkpoint.name, "bert", "mean")
+    assert (found["source"], found["model_type"], found["trained_strategy"]) == (str(checkpoint), "bert", "mean")
     assert (found["hidden_size"], found["num_layers"], found["dim"]) == (HIDDEN, LAYERS, HIDDEN)
     assert found["modules"] == ["transformer", "pooling", "normalize"]
     assert found["text"]["prompts"] == {"query": "search for: ", "document": ""}

@@ -114,10 +114,10 @@ def test_both_sides_compute_the_same_vectors(exported):
 def test_an_artifact_that_was_changed_is_not_measured(exported, tmp_path):
     spec, artifact = exported
     system = artifact_system(artifact, MEAN, "fp32")
-    stray = artifact / "stray.txt"
+    stray = artifact / "onnx" / "stray.onnx"
     stray.write_text("not in the manifest")
     try:
-        with pytest.raises(CheckFailed, match=r"measuring mean fp32 onnxruntime: .*stray\.txt"):
+        with pytest.raises(CheckFailed, match=r"measuring mean fp32 onnxruntime: .*stray\.onnx"):
             measure(
                 [dataclasses.replace(system, baseline=system.name)],
                 workloads(spec.text, spec.vocab_size, spec.tokenizer_json)[:1],

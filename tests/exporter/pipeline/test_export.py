@@ -174,7 +174,7 @@ def test_latency_is_measured_beside_pytorch_and_reported(
 def test_a_pooling_that_is_swapped_on_the_way_publishes_nothing(
     checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recipes, "FoldPoolingPass", lambda _: FoldPoolingPass(parse_strategy("cls")))
+    monkeypatch.setattr(recipes, "FoldPoolingPass", lambda _, **__: FoldPoolingPass(parse_strategy("cls")))
     with pytest.raises(CheckFailed, match=r"mean fp32 on onnxruntime cpu does not give PyTorch's vectors: cosine"):
         export_here(checkpoint, tmp_path / "out")
     assert list(tmp_path.iterdir()) == []

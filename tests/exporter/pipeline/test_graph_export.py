@@ -185,7 +185,7 @@ def poisoned(tmp_path: Path) -> Callable[..., str]:
 
 
 def test_a_swapped_pooling_publishes_nothing(foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipes, "FoldPoolingPass", lambda _: FoldPoolingPass(parse_strategy("cls")))
+    monkeypatch.setattr(recipes, "FoldPoolingPass", lambda _, **__: FoldPoolingPass(parse_strategy("cls")))
     with pytest.raises(CheckFailed, match=r"mean fp32 on onnxruntime cpu does not give model\.onnx's vectors: cosine"):
         export_here(foreign, tmp_path / "out", pooling=("mean",))
     assert list(tmp_path.iterdir()) == []

@@ -125,4 +125,4 @@ def test_transformers_ids_are_taken_on_request(tmp_path: Path) -> None:
     assert theirs != [tokenizer.encode(text).ids for text in LINES]
     with poolfold.load(tmp_path / "out") as encoder:
         np.testing.assert_allclose(encoder.encode(LINES), vectors(folder, theirs, "mean"), rtol=0, atol=1e-5)
-    assert all(report.passed for report in exporter.validate(tmp_path / "out"))
+    assert all(report.passed for report in exporter.validate(tmp_path / "out", model=folder))
