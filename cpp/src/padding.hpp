@@ -1,4 +1,4 @@
-// Pads rows of ids to one length. As `pad` of poolfold/tokenise.py.
+// Pads rows of ids to one length. As `pad` of poolfold/tokenise/tokenizer.py.
 #pragma once
 
 #include <cstdint>

@@ -8,6 +8,7 @@ import pickle  # noqa: TID251 - what is tested: that encoders can be pickled
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import datasets
@@ -50,9 +51,10 @@ def test_a_spawned_worker_loads_it_wherever_it_runs(
     directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(directory.parent)
-    with poolfold.load("DIR") as encoder, multiprocessing.get_context("spawn").Pool(1) as pool:
-        monkeypatch.chdir("/")
-        np.testing.assert_array_equal(pool.map(encoder.encode, [TEXTS])[0], encoder.encode(TEXTS))
+    encoder = poolfold.load("DIR")
+    monkeypatch.chdir("/")  # where no DIR lies
+    with encoder, ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        np.testing.assert_array_equal(pool.submit(encoder.encode, TEXTS).result(), encoder.encode(TEXTS))
 
 
 def test_its_hash_is_of_the_artifact_and_the_arguments(directory: Path, tmp_path: Path) -> None:
