@@ -153,7 +153,7 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
     if comparison.verdict.metric is not None and others:
         yield f"The report has {', '.join(others)}, each with its interval, too."
     if cost is None:
-        yield f"Speed and memory: {comparison.no_cost}."
+        yield f"Speed and memory were {comparison.no_cost}."
     else:
         if cost.usual is not None:
             texts = counted(cost.usual.batch, ("text", "texts"))

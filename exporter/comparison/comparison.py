@@ -129,7 +129,7 @@ def compare(options: CompareOptions, task: Task, console: Console) -> Comparison
         }
         shown = next(iter(drawn[first]))
         stage.outcome = f"{', '.join(drawn[first])} on {counted(units, UNITS[type(task)])}"
-    cost, no_cost = (None, "left out: --skip-cost") if options.skip_cost else _cost(options, entries, dtypes, console)
+    cost, no_cost = (None, "left out (--skip-cost)") if options.skip_cost else _cost(options, entries, dtypes, console)
     if decides is None:
         agreement = {name: row[shown] for name, row in intervals[first].items() if shown == AGREEMENT and shown in row}
         verdict = keep_trained(str(trained), agreement, options.margin)
@@ -225,8 +225,8 @@ def _cost(
         try:
             cost = _measured_cost(options, entries, dtypes, stage)
         except Exception as error:  # whatever a library raises: it must not take the quality with it
-            why = f"measuring it failed: {in_words(error)}"
-            stage.warn(f"speed and memory are missing; {why}")
+            why = f"not measured: {in_words(error)}"
+            stage.warn(f"speed and memory were {why}")
             stage.outcome = "not measured"
             return None, why
         # What is missing or disturbed may be had another time.

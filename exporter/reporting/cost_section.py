@@ -30,7 +30,7 @@ def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
     """Speed against quality, and time and memory against length; what was not measured, and why."""
     cost, first = comparison.cost, comparison.dtype
     if cost is None:
-        return (Section("Speed and memory", (f"{comparison.no_cost[:1].upper()}{comparison.no_cost[1:]}.",)),)
+        return (Section("Speed and memory", (f"They were {comparison.no_cost.removesuffix('.')}.",)),)
     shapes = {shape.name: shape for shape in cost.latency.workloads}
     against = cost.latency.systems[0].name
     disturbed = {(timing.system, timing.workload) for timing in cost.latency.timings if timing.disturbed}
