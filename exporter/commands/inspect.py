@@ -15,7 +15,7 @@ from exporter.host.console import Console
 from exporter.spec.origin import Trust
 from poolfold.errors import InputError
 from poolfold.hub import artifact_or_none
-from poolfold.verify import verify
+from poolfold.verify import read_checked, verify
 
 
 @click.command(
@@ -34,12 +34,14 @@ def inspect(*, subject: str, revision: str | None, allow_pickle: bool, trust_rem
     path = Path(subject)
     if path.is_file() or (path.suffix == ".onnx" and not path.is_dir()):
         _graph(path, console)
-    elif (artifact := artifact_or_none(subject, revision)) is not None:
-        path = artifact
-        manifest = verify(path)
+    elif (artifact := artifact_or_none(subject, revision, files=False)) is not None:
+        is_here, path = artifact == path.expanduser(), artifact
+        manifest = verify(path) if is_here else read_checked(path)
         print_table(manifest, path, console)
         print_graphs(manifest, console)
         print_engines(manifest, console)
+        if not is_here:
+            console.line("By its manifest; the other files were not downloaded.")
         console.json(artifact_json(manifest, path))
     else:
         _checkpoint(subject, revision, Trust(allow_pickle, trust_remote_code), console)
@@ -97,7 +99,8 @@ def _checkpoint(subject: str, revision: str | None, trust: Trust, console: Conso
     from exporter.model.checkpoint.source import resolve_source
     from exporter.spec.description import describe_model, embedding_dim
 
-    spec = read_spec(resolve_source(subject, revision, trust), trust)
+    source = resolve_source(subject, revision, trust, weights=False)
+    spec = read_spec(source, trust, weights=source.revision is None)
     model = describe_model(spec, spec.head, None)
     described: dict[str, Any] = msgspec.to_builtins(model)
     described["source"] = spec.source.name
