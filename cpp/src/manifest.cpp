@@ -171,7 +171,8 @@ void read_latency(const Value& value) {
                       {"speedup", a_number},
                       {"sentences_per_s", a_number},
                       {"tokens_per_s", a_number},
-                      {"increase_mib", an_optional_number}});
+                      {"increase_mib", an_optional_number},
+                      {"disturbed", a_bool, false}});
 }
 
 void read(const Value& value, Manifest& manifest) {
@@ -186,7 +187,8 @@ void read(const Value& value, Manifest& manifest) {
                       {"files", records<File>(manifest.files, read)},
                       {"parity", [](const Value& items) { each(items, read_parity); }},
                       {"latency", [](const Value& items) { each(items, read_latency); }},
-                      {"environment", any_object}});
+                      {"environment", any_object},
+                      {"latency_left_out", strings_by_name, false}});
 }
 
 // The offset of the seal's 64 digits, or npos. The seal must be the file's first key.

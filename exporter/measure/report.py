@@ -31,6 +31,7 @@ class Timing:
     speedup: the baseline's window over this one's, round by round; above 1 is faster than the baseline.
     sentences_per_s: rows over the median latency.
     tokens_per_s: tokens that are not padding, over the median latency.
+    disturbed: other programs kept the processors busy, and too few rounds were free of them.
     """
 
     system: str
@@ -42,6 +43,7 @@ class Timing:
     speedup: Quartiles
     sentences_per_s: float
     tokens_per_s: float
+    disturbed: bool = False
 
 
 @dataclass(frozen=True)

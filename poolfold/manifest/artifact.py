@@ -6,13 +6,18 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from poolfold.manifest.contents import Engine, File, Graph, Model, Strategy
 from poolfold.manifest.record import Record
 from poolfold.manifest.reports import Latency, Parity
 
 
 class Manifest(Record, frozen=True):
-    """An artifact, whole. `environment` is a report for people and scripts: plain JSON."""
+    """An artifact, whole. `environment` is a report for people and scripts: plain JSON.
+
+    `latency_left_out`: what was not measured, and why: workload, or `latency` or `padding` for a whole stage -> reason.
+    """
 
     schema_version: int
     poolfold_version: str
@@ -26,6 +31,7 @@ class Manifest(Record, frozen=True):
     parity: tuple[Parity, ...]
     latency: tuple[Latency, ...]
     environment: Mapping[str, Any]
+    latency_left_out: dict[str, str] = msgspec.field(default_factory=dict)
 
     def graph(self, strategy: str, dtype: str) -> Graph | None:
         """The graph of a strategy and a dtype, or None."""

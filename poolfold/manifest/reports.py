@@ -68,7 +68,8 @@ class Latency(Record, frozen=True):
 
     `runtime`: a target, with ONNX Runtime's provider behind it where that is another than `cpu`; or a baseline.
     `speedup`: the baseline's time over this one's, the median of the rounds' ratios. `increase_mib`: what the model and
-    the largest batch add to the process; None where the machine does not tell.
+    the largest batch add to the process; None where the machine does not tell. `disturbed`: other programs kept the
+    processors busy while it was measured, and too few rounds were free of them: no claim rests on its numbers.
     """
 
     strategy: str
@@ -83,3 +84,4 @@ class Latency(Record, frozen=True):
     sentences_per_s: float
     tokens_per_s: float
     increase_mib: float | None
+    disturbed: bool = False
