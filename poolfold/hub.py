@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import glob
 import importlib.util
+import io
 import os
 import re
 import socket
+import threading
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from poolfold.errors import ArtifactError, InputError
@@ -22,6 +26,9 @@ from poolfold.manifest import MANIFEST_NAME, read_manifest, similar
 
 _PATIENCE_S = 10
 _ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+
+_told: ContextVar[Callable[[int, int], None] | None] = ContextVar("told", default=None)
+"""Who hears of downloads; None where the library draws bars of its own."""
 
 
 def find_artifact(artifact: str | Path, revision: str | None = None) -> Path:
@@ -134,6 +141,7 @@ def download(
                 allow_patterns=list(patterns),
                 ignore_patterns=list(ignore),
                 local_files_only=not _reachable(),
+                **_bars(),
             )
         )
 
@@ -174,6 +182,47 @@ def _reachable() -> bool:
     except OSError:
         return False
     return True
+
+
+@contextmanager
+def downloads_tell(progress: Callable[[int, int], None]) -> Iterator[None]:
+    """Draw no bar for what is downloaded in the block; `progress` is told instead.
+
+    Args:
+        progress: called with bytes done and bytes in all, which may still grow, at most ten times a second.
+    """
+    token = _told.set(progress)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def _bars() -> dict[str, Any]:
+    """What tells the library how to show a download."""
+    told = _told.get()
+    if told is None:
+        return {}
+    tell = told
+    from tqdm.auto import tqdm
+
+    done = total = 0
+
+    class Bar(tqdm):  # type: ignore[misc]  # a library without types
+        """Tells of bytes: those fetched and those written out are counted by a bar each, and files by a third."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options | {"file": io.StringIO(), "disable": False})
+
+        def display(self, *_: Any, **__: Any) -> None:
+            nonlocal done, total
+            if self.unit == "B" and self.total:
+                done, total = max(done, int(self.n)), max(total, int(self.total))
+                tell(done, total)
+
+    # A lock between processes, which nobody needs, would be reported as leaked where this one ends early.
+    Bar.set_lock(threading.RLock())
+    return {"tqdm_class": Bar}
 
 
 @contextmanager

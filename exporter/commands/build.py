@@ -10,7 +10,8 @@ import click
 from exporter import api
 from exporter.commands import flags
 from exporter.commands.artifact_table import as_json as artifact_json
-from exporter.commands.artifact_table import print_engines, print_table
+from exporter.commands.artifact_table import print_table
+from exporter.commands.engine_table import print_engines
 from exporter.host.console import Console
 from exporter.host.text_file import read_texts
 
@@ -47,5 +48,5 @@ def build(directory: Path, output: Path | None, texts: Path | None, as_json: boo
     manifest = api.build(directory, output=output, texts=read_texts(texts), console=console, **options)
     place = output or directory
     print_table(manifest, place, console)
-    print_engines(manifest, console)
+    print_engines(manifest, console, insides=True)
     console.json(artifact_json(manifest, place))

@@ -93,6 +93,9 @@ def main() -> None:
     # A command is short and what it makes lives to the end: looking for garbage often only costs time.
     gc.set_threshold(100_000, 50, 100)
     _mend_streams()
+    # A stage shows what it downloads; libraries' own bars would write over it. Other processes inherit this.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     code = run_command(sys.argv[1:])
     sys.stderr.flush()
     # All is written and every process ended; taking the libraries down in order would take a noticeable while.
