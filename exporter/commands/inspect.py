@@ -10,12 +10,13 @@ import click
 
 from exporter.commands import flags
 from exporter.commands.artifact_table import as_json as artifact_json
-from exporter.commands.artifact_table import print_engines, print_graphs, print_table
+from exporter.commands.artifact_table import print_table
+from exporter.commands.engine_table import print_engines, print_graphs
 from exporter.host.console import Console
 from exporter.spec.origin import Trust
 from poolfold.errors import InputError
 from poolfold.hub import artifact_or_none
-from poolfold.verify import verify
+from poolfold.verify import read_checked, verify
 
 
 @click.command(
@@ -27,19 +28,35 @@ from poolfold.verify import verify
 @flags.revision
 @flags.pickle
 @flags.remote
+@click.option(
+    "--wide", is_flag=True, help="Of an artifact: all columns whatever the width, engines, and what each pass did."
+)
 @flags.as_json
-def inspect(*, subject: str, revision: str | None, allow_pickle: bool, trust_remote_code: bool, as_json: bool) -> None:
+@flags.quiet
+def inspect(
+    *,
+    subject: str,
+    revision: str | None,
+    allow_pickle: bool,
+    trust_remote_code: bool,
+    wide: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """Say what a checkpoint, an artifact or a graph is."""
-    console = Console(as_json=as_json)
+    console = Console(as_json=as_json, quiet=quiet, wide=wide)
     path = Path(subject)
     if path.is_file() or (path.suffix == ".onnx" and not path.is_dir()):
         _graph(path, console)
-    elif (artifact := artifact_or_none(subject, revision)) is not None:
-        path = artifact
-        manifest = verify(path)
+    elif (artifact := artifact_or_none(subject, revision, files=False)) is not None:
+        is_here, path = artifact == path.expanduser(), artifact
+        with console.waiting("verify"):
+            manifest = verify(path) if is_here else read_checked(path)
         print_table(manifest, path, console)
-        print_graphs(manifest, console)
-        print_engines(manifest, console)
+        print_graphs(manifest, console, passes=wide)
+        print_engines(manifest, console, insides=wide)
+        if not is_here:
+            console.line("By its manifest; the other files were not downloaded.")
         console.json(artifact_json(manifest, path))
     else:
         _checkpoint(subject, revision, Trust(allow_pickle, trust_remote_code), console)
@@ -97,7 +114,8 @@ def _checkpoint(subject: str, revision: str | None, trust: Trust, console: Conso
     from exporter.model.checkpoint.source import resolve_source
     from exporter.spec.description import describe_model, embedding_dim
 
-    spec = read_spec(resolve_source(subject, revision, trust), trust)
+    source = resolve_source(subject, revision, trust, weights=False)
+    spec = read_spec(source, trust, weights=source.revision is None)
     model = describe_model(spec, spec.head, None)
     described: dict[str, Any] = msgspec.to_builtins(model)
     described["source"] = spec.source.name
