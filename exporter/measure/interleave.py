@@ -13,12 +13,12 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from exporter.host.environment import environment, load_average
-from exporter.measure import disturbance, report, schedule
+from exporter.measure import disturbance, report, schedule, warm_up
 from exporter.measure.process import Worker
 from exporter.measure.protocol import Ran, Run
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
-from exporter.measure.warm_up import Allowance, Progress, Warmed, load, warm_up
+from exporter.measure.warm_up import Allowance, Progress, Warmed
 from exporter.measure.workloads import Workload
 from poolfold.errors import CheckFailed, InputError
 from poolfold.sessions.threads import allowed_cores, default_threads
@@ -69,17 +69,16 @@ def measure(
         workers = [
             stack.enter_context(Worker(systems[places.index(place)], threads)) for place in range(max(places) + 1)
         ]
-        before_load = load(workers, until)
-        warmed = warm_up(workers, workloads, allowed, PAUSE_S, progress)
+        before_load = warm_up.load(workers, until)
+        warmed = warm_up.warm_up(workers, workloads, allowed, PAUSE_S, progress)
         names = [system.name for system in systems]
         bases = [places[names.index(system.baseline)] for system in systems]
         pairs = list(zip(places, bases, strict=True))
         windows = _windows(workers, warmed, allowed, pairs, threads, progress)
 
-    left_out = dict(warmed.left_out)
-    left_out |= {
-        w.name: "the time was over before its turn" for w, r in zip(warmed.workloads, windows, strict=True) if not r[0]
-    }
+    rounds_s = [schedule.round_seconds(row, PAUSE_S) for row in warmed.calls_s]
+    never = [(w.name, s) for w, s, row in zip(warmed.workloads, rounds_s, windows, strict=True) if not row[0]]
+    left_out = warmed.left_out | {name: warm_up.refused(schedule.MIN_ROUNDS * round_s, 0.0) for name, round_s in never}
     timed = [(w, row) for w, row in zip(warmed.workloads, windows, strict=True) if row[0]]
     if not timed:
         raise CheckFailed("all of the time for measuring went by while the systems were loading and warming up.")

@@ -19,6 +19,7 @@ import numpy as np
 
 from exporter.measure import disturbance, schedule, worker
 from exporter.measure.protocol import Pooled, Ran, Run
+from exporter.measure.warm_up import refused
 from exporter.measure.workloads import Batch
 from poolfold.choice import Runnable, runnables
 from poolfold.encoder import Encoder
@@ -154,7 +155,7 @@ def _faster_below(
 
 def _too_long(needed_s: float, until: float) -> str | None:
     left_s = max(0.0, until - time.monotonic())
-    return None if needed_s < left_s else f"needs about {needed_s:.0f} s, and {left_s:.0f} s were left"
+    return None if needed_s < left_s else refused(needed_s, left_s)
 
 
 def _call_seconds(plain: Encoder, manifest: Manifest) -> float:

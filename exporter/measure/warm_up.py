@@ -60,7 +60,7 @@ class Allowance:
             )
         needed = schedule.MIN_ROUNDS * schedule.round_seconds(calls_s, pause_s) + (0.0 if warm else sum(calls_s))
         left = max(0.0, self.until - time.monotonic() - planned_s)
-        return None if needed <= left else f"needs about {needed:.0f} s, and {left:.0f} s were left"
+        return None if needed <= left else refused(needed, left)
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,11 @@ class Warmed:
     calls_s: list[list[float]]
     peaks: list[int | None]
     left_out: dict[str, str]
+
+
+def refused(needed_s: float, left_s: float) -> str:
+    """The reason, where something does not fit into what is left of the time."""
+    return f"needs about {needed_s:.0f} s, and {left_s:.0f} s were left"
 
 
 def load(workers: Sequence[Worker], until: float) -> list[int | None]:
@@ -113,15 +118,15 @@ def warm_up(
             expected = [
                 schedule.estimate(tokens, of_worker, workload.tokens) for of_worker in zip(*calls_s, strict=True)
             ]
-            refused = allowed.refusal(expected, planned_s, pause_s, warm=False)
-            if refused:
-                left_out[workload.name] = refused
+            reason = allowed.refusal(expected, planned_s, pause_s, warm=False)
+            if reason:
+                left_out[workload.name] = reason
                 continue
         warmed = [_warm_up_worker(worker, workload, cold=not kept) for worker in workers]
         taken = [call_s for call_s, _ in warmed]
-        refused = allowed.refusal(taken, planned_s, pause_s, warm=True) if kept else None
-        if refused:
-            left_out[workload.name] = refused
+        reason = allowed.refusal(taken, planned_s, pause_s, warm=True) if kept else None
+        if reason:
+            left_out[workload.name] = reason
             continue
         kept.append(workload)
         calls_s.append(taken)

@@ -34,7 +34,8 @@ _LONGEST = 300
 def measure(draft: Draft, options: ExportOptions, captured: Capture, console: Console) -> Draft:
     """The draft with what was measured within `bench_seconds`, and why the rest was not. Calls begun are finished."""
     if options.skip_latency:
-        return replace(draft, latency_left_out=dict.fromkeys((LATENCY, PADDING), "--skip-latency"))
+        stages = [LATENCY, *([PADDING] if _has_two_forms(draft) else [])]
+        return _without(draft, dict.fromkeys(stages, "--skip-latency was given"))
     start = time.monotonic()
     until = start + options.bench_seconds
     draft = measure_padding(draft, options, captured, console, start + _PADDING_SHARE * options.bench_seconds)
@@ -43,7 +44,7 @@ def measure(draft: Draft, options: ExportOptions, captured: Capture, console: Co
 
 def measure_padding(draft: Draft, options: ExportOptions, captured: Capture, console: Console, until: float) -> Draft:
     """How much padding makes the padding-free form the faster one."""
-    if not any(graph.padding_free for graph in draft.graphs):
+    if not _has_two_forms(draft):
         return draft
     draft, manifest = draft.seal()
     with console.stage(PADDING) as stage:
@@ -98,9 +99,13 @@ def measure_latency(draft: Draft, options: ExportOptions, captured: Capture, con
         stage.outcome = (
             f"{len(report.systems)} systems on {len(report.workloads)} workloads, {report.threads} threads, interleaved"
         )
-        if report.left_out:
-            stage.outcome += f"; left out: {', '.join(report.left_out)} (--bench-seconds {options.bench_seconds})"
-    return _without(replace(draft, latency=as_rows(report)), report.left_out)
+        left_out = {name: f"{why} of --bench-seconds {options.bench_seconds}" for name, why in report.left_out.items()}
+        stage.outcome += "".join(f"; {name} left out: {why}" for name, why in left_out.items())
+    return _without(replace(draft, latency=as_rows(report)), left_out)
+
+
+def _has_two_forms(draft: Draft) -> bool:
+    return any(graph.padding_free for graph in draft.graphs)
 
 
 def lengths_of(texts: tuple[str, ...], tokens: Tokens) -> list[int]:
