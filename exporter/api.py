@@ -39,6 +39,7 @@ def export(
     revision: str | None = None,
     force: bool = False,
     skip_latency: bool = False,
+    bench_seconds: int = 90,
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
@@ -76,7 +77,8 @@ def export(
             bare cut, as sentence-transformers' `truncate_dim` does.
         revision: branch, tag or commit of a hub id.
         force: replace an artifact that is there, once everything has succeeded.
-        skip_latency: leave out the latency and memory stage, which takes about a minute.
+        skip_latency: leave out the padding, latency and memory stages.
+        bench_seconds: the most that these stages take together; the manifest says what was left out for it.
         threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.
@@ -125,6 +127,7 @@ def export(
         revision=revision,
         force=force,
         skip_latency=skip_latency,
+        bench_seconds=bench_seconds,
         threads=threads,
         trust=Trust(allow_pickle, trust_remote_code),
         tokenizer=TokenizerSource(tokenizer),

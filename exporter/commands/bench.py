@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -14,6 +14,9 @@ from exporter.host.console import Console
 from exporter.host.libraries import keep_out
 from exporter.spec.origin import BASELINES, origin_of
 from poolfold.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from exporter.measure.report import Timing
 
 
 @flags.defaults_of(api.bench)
@@ -49,7 +52,7 @@ def bench(directory: Path, model: str | None, as_json: bool, quiet: bool, **opti
                 timing.system,
                 timing.workload,
                 f"{timing.latency_ms.median:.2f} [{timing.latency_ms.q1:.2f}, {timing.latency_ms.q3:.2f}]",
-                f"{timing.speedup.median:.2f} [{timing.speedup.q1:.2f}, {timing.speedup.q3:.2f}]",
+                _ratio(timing),
                 f"{timing.sentences_per_s:.0f}",
                 f"{timing.tokens_per_s:.0f}",
                 _mib(memory[timing.system]),
@@ -58,6 +61,11 @@ def bench(directory: Path, model: str | None, as_json: bool, quiet: bool, **opti
         ],
     )
     console.json({"directory": str(directory), **dataclasses.asdict(report)})
+
+
+def _ratio(timing: Timing) -> str:
+    mark = " disturbed" if timing.disturbed else ""
+    return f"{timing.speedup.median:.2f} [{timing.speedup.q1:.2f}, {timing.speedup.q3:.2f}]{mark}"
 
 
 def _mib(size: int | None) -> str:

@@ -73,8 +73,10 @@ def _cell(check: ParityCheck | None) -> str:
 
 
 def _latency(folder: Path, manifest: Manifest) -> Sequence[Section]:
+    left_out = [f"{what} left out: {reason}." for what, reason in manifest.latency_left_out.items()]
     if not manifest.latency:
-        return (Section("Latency", ("Not measured when this artifact was made: run poolfold bench.",)),)
+        missing = left_out or ["Not measured when this artifact was made."]
+        return (Section("Latency", (*missing, "Measure with poolfold bench.")),)
     series: dict[str, dict[str, float]] = {}
     rows = []
     for row in manifest.latency:
@@ -83,7 +85,7 @@ def _latency(folder: Path, manifest: Manifest) -> Sequence[Section]:
         memory = "-" if row.increase_mib is None else f"{row.increase_mib:.0f}"
         rows.append([
             name, row.workload, f"{row.median_ms:.2f} [{row.q1_ms:.2f}, {row.q3_ms:.2f}]",
-            f"{row.speedup:.2f}", f"{row.sentences_per_s:.0f}", memory,
+            f"{row.speedup:.2f}x{', disturbed' if row.disturbed else ''}", f"{row.sentences_per_s:.0f}", memory,
         ])  # fmt: skip
     baselines = [row.runtime for row in manifest.latency if row.runtime in BASELINES]
     against = BASELINES[baselines[0]] if baselines else "the reference's"
@@ -92,9 +94,15 @@ def _latency(folder: Path, manifest: Manifest) -> Sequence[Section]:
         f"{manifest.latency[0].threads} threads; every system took turns on each workload, batch x tokens, in one "
         f"run. Speed-up is {against} time over this one's. MiB is what model and largest batch add to a process."
     )
+    disturbed = sum(row.disturbed for row in manifest.latency)
+    unreliable = (
+        f"Disturbed: other programs kept the machine busy in {disturbed} of {len(rows)} rows, whose numbers are "
+        "unreliable; measure again with poolfold bench."
+    )
+    told = (text, *([unreliable] if disturbed else []), *left_out)
     header = ("system", "texts x tokens", "ms", "speed-up", "texts/s", "MiB")
     figure = Figure(svg, "Milliseconds of each system on each workload; left is better")
-    return (Section("Latency", (text,), (figure, Table("Times: medians with quartiles", header, rows))),)
+    return (Section("Latency", told, (figure, Table("Times: medians with quartiles", header, rows))),)
 
 
 def _contents(manifest: Manifest) -> Section:
