@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 import poolfold
 from exporter.commands import flags
-from exporter.host.console import Console
+from exporter.host.console import Console, count
 from exporter.host.text_column import read_texts_or_column
 from exporter.host.text_file import STDIN
 from poolfold.errors import InputError
@@ -84,7 +84,7 @@ def embed(
                 prompt_name=prompt_name,
                 progress=lambda done: stage.progress(done, len(texts), f"{done} of {len(texts)} texts"),
             )
-            stage.outcome = f"{len(vectors)} texts, {encoder.strategy} {encoder.dtype} on {encoder.target}"
+            stage.outcome = f"{count(len(vectors), 'text')}, {encoder.strategy} {encoder.dtype} on {encoder.target}"
         _save(output, vectors)
         console.line(f"{output}: float32 {list(vectors.shape)}")
         console.json(

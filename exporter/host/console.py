@@ -165,7 +165,15 @@ def _bar(name: str) -> Iterator[tuple[Any, Any]]:
     # One line, whatever is said: a bar of two would leave the first behind.
     one_line = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     detail = TextColumn("{task.fields[detail]}", markup=False, table_column=one_line)
-    with Progress(*columns, detail, console=_stderr(), transient=True, expand=True, refresh_per_second=5) as bar:
+    shown = Progress(
+        *(*columns, detail),
+        console=_stderr(),
+        transient=True,
+        expand=True,
+        refresh_per_second=5,
+        redirect_stdout=False,  # what is written there is the result, whoever reads it
+    )
+    with shown as bar:
         _shown.append(bar)
         try:
             yield bar, bar.add_task(name, total=None, detail="")

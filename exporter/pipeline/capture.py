@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from exporter.host.console import Console
+from exporter.host.console import Console, count
 from exporter.model.of_artifact import open_model
 from exporter.parity.checks import run_reference
 from exporter.pipeline.plan import Capture
@@ -44,5 +44,5 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
             plan.strategies,
             progress=lambda done, total: stage.progress(done, total, f"{done} of {total} texts"),
         )
-        stage.outcome = f"{len(plan.tokens.rows)} texts in {reference.described}"
+        stage.outcome = f"{count(len(plan.tokens.rows), 'text')} in {reference.described}"
     return Capture(plan, run, path)

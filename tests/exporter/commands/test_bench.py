@@ -44,7 +44,7 @@ def test_ratios_against_pytorch(
         ratios = [a / b for a, b in zip(theirs["windows_ms"], ours["windows_ms"], strict=True)]
         assert min(ratios) <= ours["speedup"]["q1"] <= ours["speedup"]["median"] <= max(ratios)
         assert ours["latency_ms"]["median"] > 0
-    assert f"bench      2 systems, {len(workloads)} workloads, 1 threads" in err
+    assert f"bench      2 systems, {len(workloads)} workloads, 1 thread" in err
 
 
 def test_a_target_is_measured_by_itself(

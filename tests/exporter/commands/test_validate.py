@@ -55,7 +55,7 @@ def test_the_users_texts_are_checked_too(
     )
     out, err = capsys.readouterr()
     assert f"reference  {manifest.parity[0].texts + 3} texts in PyTorch fp32" in err
-    assert "validate   1 candidates, 0 failed" in err
+    assert "validate   1 candidate, 0 failed" in err
     rows = [line.split() for line in out.splitlines() if line.split()[:1] == ["mean"]]
     assert {row[-1] for row in rows} <= {"passed", "reported"}
     assert ["mean", "fp32", "onnxruntime", "cpu", "cosine"] in [row[:5] for row in rows]
