@@ -99,6 +99,7 @@ def export(
     from exporter.pipeline.export_model import export_model
     from exporter.spec.build_options import BuildOptions
     from exporter.spec.model import read_dtypes
+    from exporter.spec.names import read_pooling
     from exporter.spec.options import ExportOptions, Shapes
     from exporter.spec.origin import TokenizerSource, Trust
     from graphs.pooling.head import Cut
@@ -114,7 +115,7 @@ def export(
     options = ExportOptions(
         model=str(model),
         output=Path(output),
-        pooling=tuple(pooling),
+        pooling=tuple(read_pooling(name) for name in pooling),
         dtypes=read_dtypes(dtypes),
         targets=tuple(dict.fromkeys(targets)),
         shapes=Shapes(batch, seq_len, buckets if isinstance(buckets, str) or buckets is None else tuple(buckets)),
@@ -369,6 +370,7 @@ def compare(
     from exporter.comparison.read_task import read_task
     from exporter.reporting.comparison_page import compare_and_report
     from exporter.spec.model import read_dtypes
+    from exporter.spec.names import read_pooling
     from exporter.spec.origin import TokenizerSource, Trust
 
     options = CompareOptions(
@@ -376,7 +378,7 @@ def compare(
         data=str(data),
         against=tuple(str(other) for other in against),
         folder=comparison_folder(None if output is None else Path(output), str(model), str(data)),
-        pooling=tuple(dict.fromkeys(pooling)),
+        pooling=tuple(dict.fromkeys(read_pooling(name) for name in pooling)),
         dtypes=read_dtypes(dtypes),
         revision=revision,
         threads=threads,

@@ -55,7 +55,10 @@ def staging(destination: Path, *, force: bool, mark: str = MANIFEST_NAME, kind: 
         _require_free(destination, force, mark, kind)
         _sweep(destination)
         stage = destination.parent / f"{_stage_prefix(destination)}{secrets.token_hex(4)}"
-        stage.mkdir()
+        try:
+            stage.mkdir()
+        except FileNotFoundError:  # as in /proc
+            raise InputError(f"{destination.parent} takes no new directories. Choose another place with -o.") from None
         with _owned(stage, made):
             place = Staging(stage / "artifact", stage / "scratch")
             place.directory.mkdir()

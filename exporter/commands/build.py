@@ -26,7 +26,10 @@ from exporter.host.text_file import read_texts
 @flags.artifact
 @click.option("--target", "targets", type=flags.ENGINES, multiple=True, required=True, help="Repeat for both.")
 @click.option("-o", "--output", type=flags.FOLDER, metavar="DIR", help="Where the result goes.  [default: over DIR]")
-@click.option("--strategy", "strategies", multiple=True, metavar="S", help="Of DIR's. Repeat.  [default: all]")
+@click.option(
+    "--strategy", "--pooling", "strategies", type=flags.Pooling(), multiple=True, metavar="S",
+    help="Of DIR's. Repeat.  [default: all]",
+)  # fmt: skip
 @click.option(
     "--dtype",
     "dtypes",

@@ -31,25 +31,26 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--kind",
-    type=click.Choice(["pairs", "retrieval", "labels", "texts"]),
+    type=flags.Names(["pairs", "retrieval", "labels", "texts"]),
     help="What DATA is.  [default: by its columns]",
 )
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(["csv", "tsv", "jsonl", "parquet", "txt"]),
+    type=flags.Names(["csv", "tsv", "jsonl", "parquet", "txt"]),
     help="How it is written.  [default: by its suffix]",
 )
 @click.option(
     "--columns", metavar="A,B,...", help="Two texts and a score; text and label; or text.  [default: their usual names]"
 )
 @click.option(
-    "--pooling", multiple=True, metavar="S", help="Repeat.  [default: the trained one, cls, mean and max; all of DIR's]"
-)
+    "--pooling", "--strategy", "pooling", type=flags.Pooling(), multiple=True, metavar="S",
+    help="Repeat.  [default: the trained one, cls, mean and max; all of DIR's]",
+)  # fmt: skip
 @click.option(
     "--dtype",
     "dtypes",
-    type=click.Choice(["fp32", "fp16"]),
+    type=flags.GRAPH_DTYPES,
     multiple=True,
     help="The verdict goes by the first.",
 )

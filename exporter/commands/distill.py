@@ -26,8 +26,15 @@ _FEWEST_OTHERS = 12
     )
 )
 @click.argument("model")
-@click.option("--to", default="cls", metavar="S", help="The strategy that learns.")
-@click.option("--from", "teacher", default="trained", metavar="S", help="The strategy whose vectors it learns.")
+@click.option("--to", type=flags.Pooling(), default="cls", metavar="S", help="The strategy that learns.")
+@click.option(
+    "--from",
+    "teacher",
+    type=flags.Pooling(),
+    default="trained",
+    metavar="S",
+    help="The strategy whose vectors it learns.",
+)
 @click.option("--texts", type=flags.FOLDER, required=True, metavar="FILE", help="What to learn from, one text a line.")
 @click.option("--data", metavar="PAIRS", help="Scored pairs to learn from as well, as `compare` reads them.")
 @click.option(

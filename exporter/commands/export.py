@@ -27,6 +27,9 @@ from exporter.host.text_file import read_texts
 @click.option("-o", "--output", type=flags.FOLDER, required=True, metavar="DIR", help="The artifact: a new directory.")
 @click.option(
     "--pooling",
+    "--strategy",
+    "pooling",
+    type=flags.Pooling(),
     multiple=True,
     metavar="S",
     help="cls, mean, max, mean_sqrt_len_tokens, weightedmean, lasttoken, or several joined by '+'; 'trained' is what "

@@ -16,7 +16,7 @@ from exporter.host.console import Console, count
 from exporter.spec.origin import Trust
 from poolfold.errors import InputError
 from poolfold.hub import artifact_or_none
-from poolfold.verify import verify
+from poolfold.verify import read_checked, verify
 
 
 @click.command(
@@ -49,15 +49,16 @@ def inspect(
     if path.is_file() or (path.suffix == ".onnx" and not path.is_dir()):
         _graph(path, console)
         return
-    with console.waiting("look up"):
-        artifact = artifact_or_none(subject, revision)
-    if artifact is not None:
-        path = artifact
-        with console.waiting("verify"):
-            manifest = verify(path)
+    with console.waiting("read"):
+        artifact = artifact_or_none(subject, revision, files=False)
+        is_here, path = artifact == path.expanduser(), artifact or path
+        manifest = None if artifact is None else verify(path) if is_here else read_checked(path)
+    if manifest is not None:
         print_table(manifest, path, console)
         print_graphs(manifest, console, passes=wide)
         print_engines(manifest, console, insides=wide)
+        if not is_here:
+            console.line("By its manifest; the other files were not downloaded.")
         console.json(artifact_json(manifest, path))
     else:
         _checkpoint(subject, revision, Trust(allow_pickle, trust_remote_code), console)
@@ -117,7 +118,8 @@ def _checkpoint(subject: str, revision: str | None, trust: Trust, console: Conso
         from exporter.model.checkpoint.source import resolve_source
         from exporter.spec.description import describe_model, embedding_dim
 
-        spec = read_spec(resolve_source(subject, revision, trust), trust)
+        source = resolve_source(subject, revision, trust, weights=False)
+        spec = read_spec(source, trust, weights=source.revision is None)
     model = describe_model(spec, spec.head, None)
     described: dict[str, Any] = msgspec.to_builtins(model)
     described["source"] = spec.source.name
