@@ -40,7 +40,8 @@ def bench(directory: Path, model: str | None, as_json: bool, quiet: bool, **opti
     """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
     console = Console(as_json=as_json, quiet=quiet)
     keep_out(*origin_of(model or read_manifest(directory).model.source).without)
-    report = api.bench(directory, model=model, console=console, **options)
+    with console.waiting("bench"):
+        report = api.bench(directory, model=model, console=console, **options)
     _print(report, str(directory), console)
     console.json({"directory": str(directory), **dataclasses.asdict(report)})
 
@@ -72,7 +73,9 @@ def _print(report: LatencyReport, directory: str, console: Console) -> None:
     if marks:
         console.note(DISTURBED)
     for name, why in report.left_out.items():
-        console.note(f"{name} left out: {why.rstrip('.')}. Give it more time with --seconds.")
+        console.note(f"{name} left out: {why.rstrip('.')}.")
+    if report.left_out:
+        console.note("Give what was left out more time with --seconds.")
     if left_out:
         console.note(f"Too wide for this terminal: {', '.join(left_out)}. --json has all.")
 

@@ -75,7 +75,8 @@ if TYPE_CHECKING:
 def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Compare pooling strategies on your data: quality with intervals, speed, memory, and which one to take."""
     console = Console(as_json=as_json, quiet=quiet)
-    report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)
+    with console.waiting("compare"):
+        report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)
     _print(report.comparison, report.described["model"], console)
     console.line(f"Report: {report.page}")
     console.json({**report.described, "report": str(report.page)})

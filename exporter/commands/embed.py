@@ -88,9 +88,11 @@ def embed(
     else:
         _require_writable(output, source, directory, force)
     texts = read_texts_or_column(source, column)
-    with poolfold.load(
-        directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
-    ) as encoder:
+    with console.waiting("load"):
+        loaded = poolfold.load(
+            directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
+        )
+    with loaded as encoder:
         with console.stage("embed") as stage:
             vectors = encoder.encode(
                 texts,

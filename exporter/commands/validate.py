@@ -48,7 +48,8 @@ def validate(
     own = read_texts(texts)
     source = model or read_manifest(directory).model.source
     keep_out(*origin_of(source).without)
-    reports = api.validate(directory, model=model, texts=own, console=console, **options)
+    with console.waiting("validate"):
+        reports = api.validate(directory, model=model, texts=own, console=console, **options)
     _print(reports, f"{directory} against {source}", console)
     passed = all(report.passed for report in reports)
     rows = [report.as_row() for report in reports]
