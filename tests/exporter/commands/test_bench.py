@@ -114,4 +114,4 @@ def test_the_table_has_a_row_for_each_system_and_workload(
     assert run_command(["bench", str(artifact), "--model", str(checkpoint), "--quiet"]) == 0
     narrow = capsys.readouterr().out
     assert max(map(len, narrow.splitlines()[1:])) <= 80, "below the title, whose path is long"
-    assert "Too wide for this terminal: real tokens/s" in narrow
+    assert "Too wide for this terminal: texts/s, real tokens/s" in narrow
