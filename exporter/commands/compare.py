@@ -83,7 +83,8 @@ if TYPE_CHECKING:
 def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Compare pooling strategies on your data: quality with intervals, speed, memory, and which one to take."""
     console = Console(as_json=as_json, quiet=quiet)
-    report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)
+    with console.waiting("compare"):
+        report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)
     _print(report.comparison, Path(report.described["model"]).name, console)
     console.line(f"Report: {report.page}")
     console.json({**report.described, "report": str(report.page)})

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from exporter.host.console import Console
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
 from exporter.spec.names import DTYPE_WORDS, TARGET_WORDS, read_name, read_pooling
@@ -156,7 +157,9 @@ def artifact(command: Callable[..., None]) -> Callable[..., None]:
     @revision
     @functools.wraps(command)
     def run(directory: Path, revision: str | None = None, **options: Any) -> None:
-        place = find_artifact(directory, revision)
+        # For a directory there is nothing to wait for.
+        with Console(quiet=options.get("quiet", False) or directory.exists()).waiting("find"):
+            place = find_artifact(directory, revision)
         if not (place / MANIFEST_NAME).exists():
             raise no_artifact(place)
         require_own_place(directory, place, options.get("output", ""))
