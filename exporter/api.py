@@ -40,6 +40,7 @@ def export(
     revision: str | None = None,
     force: bool = False,
     skip_latency: bool = False,
+    bench_seconds: int = 90,
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
@@ -77,7 +78,8 @@ def export(
             bare cut, as sentence-transformers' `truncate_dim` does.
         revision: branch, tag or commit of a hub id.
         force: replace an artifact that is there, once everything has succeeded.
-        skip_latency: leave out the latency and memory stage, which takes about a minute.
+        skip_latency: leave out the padding, latency and memory stages.
+        bench_seconds: the most that these stages take together; the manifest says what was left out for it.
         threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.
@@ -100,6 +102,7 @@ def export(
     from exporter.pipeline.export_model import export_model
     from exporter.spec.build_options import BuildOptions
     from exporter.spec.model import read_dtypes
+    from exporter.spec.names import read_pooling
     from exporter.spec.options import ExportOptions, Shapes
     from exporter.spec.origin import TokenizerSource, Trust
     from graphs.pooling.head import Cut
@@ -115,7 +118,7 @@ def export(
     options = ExportOptions(
         model=str(model),
         output=Path(output),
-        pooling=tuple(pooling),
+        pooling=tuple(read_pooling(name) for name in pooling),
         dtypes=read_dtypes(dtypes),
         targets=tuple(dict.fromkeys(targets)),
         shapes=Shapes(batch, seq_len, buckets if isinstance(buckets, str) or buckets is None else tuple(buckets)),
@@ -125,6 +128,7 @@ def export(
         revision=revision,
         force=force,
         skip_latency=skip_latency,
+        bench_seconds=bench_seconds,
         threads=threads,
         trust=Trust(allow_pickle, trust_remote_code),
         tokenizer=TokenizerSource(tokenizer),
@@ -375,6 +379,7 @@ def compare(
     from exporter.comparison.read_task import read_task
     from exporter.reporting.comparison_page import compare_and_report
     from exporter.spec.model import read_dtypes
+    from exporter.spec.names import read_pooling
     from exporter.spec.origin import TokenizerSource, Trust
 
     options = CompareOptions(
@@ -382,7 +387,7 @@ def compare(
         data=str(data),
         against=tuple(str(other) for other in against),
         folder=comparison_folder(None if output is None else Path(output), str(model), str(data)),
-        pooling=tuple(dict.fromkeys(pooling)),
+        pooling=tuple(dict.fromkeys(read_pooling(name) for name in pooling)),
         dtypes=read_dtypes(dtypes),
         revision=revision,
         threads=threads,

@@ -4,13 +4,16 @@
     ├── CheckFailed                1  it ran, and a check failed
     ├── InputError                 2  bad input or usage
     │   ├── CheckpointError        2  a checkpoint that cannot be read, or not be folded
-    │   └── ArtifactError          2  an artifact that is not what its manifest says
+    │   └── ArtifactError          2  an artifact that cannot be used
+    │       └── ArtifactDiffers    2  an artifact that is not what its manifest says; `verify` ends with 1
     └── TargetUnavailable          3  the target, or a library it needs, is not here
 
 A message says what was got, what was expected and what to do. Any other exception is a bug: exit code 70.
 """
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 
 class PoolfoldError(Exception):
@@ -36,7 +39,19 @@ class CheckpointError(InputError):
 
 
 class ArtifactError(InputError):
-    """An artifact directory that differs from its manifest."""
+    """A directory that is no artifact, or an artifact that cannot be read or does not have what was asked for."""
+
+
+class ArtifactDiffers(ArtifactError):
+    """An artifact that differs from its manifest, or whose manifest was changed.
+
+    problems: what differs, a line each.
+    """
+
+    def __init__(self, message: str, problems: Sequence[str] = ()) -> None:
+        """Keep the lines beside the message."""
+        super().__init__(message)
+        self.problems = tuple(problems)
 
 
 class TargetUnavailable(PoolfoldError):

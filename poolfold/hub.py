@@ -7,16 +7,28 @@ HF_TOKEN, HF_HUB_OFFLINE.
 from __future__ import annotations
 
 import glob
+import importlib.util
+import io
 import os
 import re
-from collections.abc import Iterator, Sequence
+import socket
+import threading
+import urllib.request
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
 
 from poolfold.errors import ArtifactError, InputError
-from poolfold.manifest import MANIFEST_NAME, read_manifest
+from poolfold.manifest import MANIFEST_NAME, read_manifest, similar
 
+_PATIENCE_S = 10
 _ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+
+_told: ContextVar[Callable[[int, int], None] | None] = ContextVar("told", default=None)
+"""Who hears of downloads; None where the library draws bars of its own."""
 
 
 def find_artifact(artifact: str | Path, revision: str | None = None) -> Path:
@@ -56,8 +68,13 @@ def require_own_place(artifact: str | Path, place: Path, output: object) -> None
         raise InputError(f"{artifact} is a hub id, so that there is no place for the result. Name one with -o.")
 
 
-def artifact_or_none(model: str, revision: str | None = None) -> Path | None:
+def artifact_or_none(model: str, revision: str | None = None, *, files: bool = True) -> Path | None:
     """The directory of an artifact, as `find_artifact`; None where `model` is something else, or cannot be had.
+
+    Args:
+        model: a directory, or a hub id.
+        revision: branch, tag or commit of a hub id.
+        files: False downloads the manifest alone.
 
     Raises:
         ArtifactError: the hub's model is an artifact, and its files cannot be downloaded.
@@ -69,7 +86,7 @@ def artifact_or_none(model: str, revision: str | None = None) -> Path | None:
         folder = _download_manifest(model, revision)
     except ArtifactError:
         return None
-    return _with_files(model, folder)
+    return _with_files(model, folder) if files else folder
 
 
 def _download_manifest(name: str, revision: str | None) -> Path:
@@ -79,7 +96,7 @@ def _download_manifest(name: str, revision: str | None) -> Path:
     with _errors(name, revision, ArtifactError):
         from huggingface_hub import hf_hub_download
 
-        return Path(hf_hub_download(name, MANIFEST_NAME, revision=revision)).parent
+        return Path(hf_hub_download(name, MANIFEST_NAME, revision=revision, local_files_only=not _reachable())).parent
 
 
 def _with_files(name: str, folder: Path) -> Path:
@@ -118,8 +135,94 @@ def download(
         from huggingface_hub import snapshot_download
 
         return Path(
-            snapshot_download(name, revision=revision, allow_patterns=list(patterns), ignore_patterns=list(ignore))
+            snapshot_download(
+                name,
+                revision=revision,
+                allow_patterns=list(patterns),
+                ignore_patterns=list(ignore),
+                local_files_only=not _reachable(),
+                **_bars(),
+            )
         )
+
+
+def full_name(name: str, revision: str | None = None) -> str:
+    """The hub id that a name without an owner means: sentence-transformers' model of that name, where there is one.
+
+    Source: sentence-transformers, which looks there first.
+    """
+    if "/" in name or importlib.util.find_spec("huggingface_hub") is None:
+        return name
+    from huggingface_hub import errors as hub
+    from huggingface_hub import hf_hub_download
+
+    theirs = f"sentence-transformers/{name}"
+    try:
+        hf_hub_download(theirs, "config.json", revision=revision, local_files_only=not _reachable())
+    except hub.LocalEntryNotFoundError:  # before the next: it is one of that kind
+        return name
+    except (hub.EntryNotFoundError, hub.RevisionNotFoundError):
+        return theirs
+    except (hub.HFValidationError, hub.HfHubHTTPError, OSError):
+        return name
+    return theirs
+
+
+def _reachable() -> bool:
+    """Whether the hub can be reached. Where it cannot, huggingface_hub would retry for 23 s."""
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE or urllib.request.getproxies():
+        return True  # for the library to find out
+    hub = urlsplit(constants.ENDPOINT)
+    try:
+        socket.create_connection(
+            (hub.hostname, hub.port or (443 if hub.scheme == "https" else 80)), _PATIENCE_S
+        ).close()
+    except OSError:
+        return False
+    return True
+
+
+@contextmanager
+def downloads_tell(progress: Callable[[int, int], None]) -> Iterator[None]:
+    """Draw no bar for what is downloaded in the block; `progress` is told instead.
+
+    Args:
+        progress: called with bytes done and bytes in all, which may still grow, at most ten times a second.
+    """
+    token = _told.set(progress)
+    try:
+        yield
+    finally:
+        _told.reset(token)
+
+
+def _bars() -> dict[str, Any]:
+    """What tells the library how to show a download."""
+    told = _told.get()
+    if told is None:
+        return {}
+    tell = told
+    from tqdm.auto import tqdm
+
+    done = total = 0
+
+    class Bar(tqdm):  # type: ignore[misc]  # a library without types
+        """Tells of bytes: those fetched and those written out are counted by a bar each, and files by a third."""
+
+        def __init__(self, *args: Any, **options: Any) -> None:
+            super().__init__(*args, **options | {"file": io.StringIO(), "disable": False})
+
+        def display(self, *_: Any, **__: Any) -> None:
+            nonlocal done, total
+            if self.unit == "B" and self.total:
+                done, total = max(done, int(self.n)), max(total, int(self.total))
+                tell(done, total)
+
+    # A lock between processes, which nobody needs, would be reported as leaked where this one ends early.
+    Bar.set_lock(threading.RLock())
+    return {"tqdm_class": Bar}
 
 
 @contextmanager
@@ -138,6 +241,7 @@ def _errors(name: str, revision: str | None, error: type[InputError]) -> Iterato
     except hub.HFValidationError:
         raise error(
             f"{name} is neither a folder nor a hub id. Expected a folder that exists, or `organisation/name`."
+            f"{similar(Path(name))}"
         ) from None
     except hub.GatedRepoError:
         raise error(
@@ -146,14 +250,14 @@ def _errors(name: str, revision: str | None, error: type[InputError]) -> Iterato
     except hub.RepositoryNotFoundError:
         raise error(
             f"{name} is not a folder here, and the hub has no such public model. "
-            "Check the name; for a private model run `hf auth login`."
+            f"Check the name; for a private model run `hf auth login`.{similar(Path(name))}"
         ) from None
     except hub.RevisionNotFoundError:
         raise error(f"{name} has no revision {revision!r}. Give a branch, a tag or a commit.") from None
     except (hub.LocalEntryNotFoundError, hub.OfflineModeIsEnabled):
         raise error(
             f"{at} is not a folder here, not in the local cache, and the hub cannot be reached. "
-            "Give a folder, or connect (and unset HF_HUB_OFFLINE)."
+            f"Give a folder, or connect (and unset HF_HUB_OFFLINE).{similar(Path(name))}"
         ) from None
     except hub.EntryNotFoundError:
         raise error(

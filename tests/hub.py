@@ -17,8 +17,8 @@ REVISIONS = ("main", "v1", COMMIT)
 
 
 @contextmanager
-def serve(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve a folder as `our/model`.
+def serve(folder: Path, name: str = NAME) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder as a model, `our/model`.
 
     Yields:
         The address; the paths of all requests so far.
@@ -28,7 +28,7 @@ def serve(folder: Path) -> Iterator[tuple[str, list[str]]]:
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             requests.append(f"{self.command} {self.path}")
-            status, headers, body = _respond(folder, unquote(self.path.partition("?")[0]))
+            status, headers, body = _respond(folder, name, unquote(self.path.partition("?")[0]))
             self.send_response(status)
             for key, value in headers.items():
                 self.send_header(key, value)
@@ -53,19 +53,19 @@ def serve(folder: Path) -> Iterator[tuple[str, list[str]]]:
         server.server_close()
 
 
-def _respond(folder: Path, path: str) -> tuple[int, dict[str, str], bytes]:
+def _respond(folder: Path, model: str, path: str) -> tuple[int, dict[str, str], bytes]:
     """Status, headers and body for a path."""
-    if path.startswith(f"/api/models/{NAME}/"):
-        kind, _, revision = path.removeprefix(f"/api/models/{NAME}/").partition("/")
+    if path.startswith(f"/api/models/{model}/"):
+        kind, _, revision = path.removeprefix(f"/api/models/{model}/").partition("/")
         if revision.partition("/")[0] not in REVISIONS:
             return 404, {"X-Error-Code": "RevisionNotFound"}, b""
         files = {p.relative_to(folder).as_posix(): p for p in sorted(folder.rglob("*")) if p.is_file()}
         tree = [{"type": "file", "path": n, "size": p.stat().st_size, "oid": _tag(p)} for n, p in files.items()]
-        model = {"id": NAME, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
-        return 200, {"Content-Type": "application/json"}, json.dumps(tree if kind == "tree" else model).encode()
-    if not path.startswith(f"/{NAME}/resolve/"):
+        info = {"id": model, "sha": COMMIT, "siblings": [{"rfilename": name} for name in files]}
+        return 200, {"Content-Type": "application/json"}, json.dumps(tree if kind == "tree" else info).encode()
+    if not path.startswith(f"/{model}/resolve/"):
         return 404, {"X-Error-Code": "RepoNotFound"}, b""
-    revision, _, name = path.removeprefix(f"/{NAME}/resolve/").partition("/")
+    revision, _, name = path.removeprefix(f"/{model}/resolve/").partition("/")
     if revision not in REVISIONS:
         return 404, {"X-Error-Code": "RevisionNotFound"}, b""
     if not (folder / name).is_file():

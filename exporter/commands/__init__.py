@@ -3,5 +3,6 @@
 export, build, validate, bench, compare, report, distill, embed, inspect, verify, targets   the commands
 cli              the group of them, exit codes, and the last word on errors
 flags            flags that several commands share
-artifact_table   an artifact as tables
+artifact_table   an artifact's candidates as a table; all of it as JSON
+engine_table     its graphs and engines
 """

@@ -1,73 +1,27 @@
-"""An artifact as tables for people and as one object for scripts. Reads the manifest only."""
+"""An artifact's candidates as a table for people, and all of it as one object for scripts. Reads the manifest only."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from exporter.host.console import Console
+from exporter.host.console import Console, count
 from exporter.spec.origin import BASELINES, CHECKPOINT
-from poolfold.manifest import Manifest, PaddingFree, Strategy
-from poolfold.sessions.by_padding import FASTER_BELOW
+from poolfold.manifest import Engine, Latency, Manifest, Parity, Strategy
 
-_SHOWN = ("1x128", "32x128", "32x128 ragged")
-"""Workloads in the table; reports/latency.json has them all."""
-
-
-def print_graphs(manifest: Manifest, console: Console) -> None:
-    """One row for each graph: how many nodes, which attention, and what the optimisations did to it."""
-    rows = []
-    for graph in manifest.graphs:
-        free = graph.padding_free
-        below = "-" if free is None else _faster_below(free)
-        attention = f"{graph.attention_ops} of {graph.attention_layers}"
-        nodes = str(graph.nodes) if free is None else f"{graph.nodes}, {free.nodes}"
-        rows.append([graph.strategy, graph.dtype, nodes, attention, below])
-    header = ("strategy", "dtype", "nodes, padding-free", "attention in one operator", "padding-free at real tokens")
-    console.table("Graphs", header, rows)
-    for strategy in manifest.strategies:
-        graph = next(g for g in manifest.graphs if g.strategy == strategy.name)
-        for name, note in graph.passes.items():
-            console.line(f"{strategy.name}, {name}: {note}")
-
-
-def print_engines(manifest: Manifest, console: Console) -> None:
-    """One row for each engine that is a file: what it takes, and what its library says is inside."""
-    rows = []
-    for engine in manifest.engines:
-        if engine.contents is not None:
-            inside = engine.contents
-            precisions = ", ".join(f"{name} {count}" for name, count in inside.precisions.items())
-            memory = "-" if not inside.device_memory else "/".join(f"{b / 2**20:.0f}" for b in inside.device_memory)
-            runs_on = engine.target if engine.form == "plain" else f"{engine.target} {engine.form}"
-            kernels = f"{inside.layers}: {precisions}"
-            fused = f"{engine.attention_fused} of {engine.attention_layers}"
-            seconds, kept = f"{engine.build_seconds:.1f}", str(inside.fp32_kept)
-            rows.append([engine.strategy, engine.dtype, runs_on, kernels, kept, fused, memory, seconds])
-    if not rows:
-        return
-    header = ("strategy", "dtype", "engine", "kernels", "nodes kept fp32", "attention fused", "MiB a run", "built in s")
-    console.table("Engines", header, rows)
-    for target in dict.fromkeys(engine.target for engine in manifest.engines if engine.profiles):
-        profiles = next(e.profiles for e in manifest.engines if e.target == target)
-        for profile in profiles:
-            batch, seq = profile.batch, profile.seq_len
-            share = "" if profile.share is None else f": {profile.share:.0%} of the texts"
-            console.line(
-                f"{target} takes {batch.min} to {batch.max} texts of {seq.min} to {seq.max} tokens, tuned for "
-                f"{batch.opt} x {seq.opt}{share}"
-            )
-        shares = [profile.share for profile in profiles if profile.share is not None]
-        if shares and sum(shares) < 1 - 1e-9:
-            console.line(f"{target} takes no longer texts: {1 - sum(shares):.0%} of them are longer than every profile")
-
-
-def _faster_below(free: PaddingFree) -> str:
-    measured = ", ".join(f"{target} below {share:.0%}" for target, share in free.faster_below.items())
-    return measured or f"below {FASTER_BELOW:.0%} (not measured)"
+_MOST_TOLD = ("1x128", "32x128", "32x128 ragged")
+"""Workloads that a narrow table has before others: they are what most texts look like."""
+DISTURBED = (
+    "(1.40x?): disturbed by other programs, so that neither time nor ratio is a finding. Measure again with "
+    "`poolfold bench` when the machine is idle."
+)
+"""What the mark behind a ratio means."""
+_STAGES = ("latency", "padding")
+"""What `latency_left_out` calls whole stages."""
 
 
 def as_json(manifest: Manifest, directory: Path) -> Mapping[str, Any]:
@@ -78,45 +32,51 @@ def as_json(manifest: Manifest, directory: Path) -> Mapping[str, Any]:
 
 
 def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
-    """One row for each graph and engine, and one for each model they were measured against."""
-    workloads = [name for name in _SHOWN if any(row.workload == name for row in manifest.latency)]
-    header = ["strategy", "dtype", "runs on", "trained", "checked", "cosine >=", "top-10", *_latency_header(workloads)]
-    rows: list[list[str]] = []
-    for strategy in manifest.strategies:
-        rows += _strategy_rows(manifest, strategy, workloads)
+    """One row for each candidate, and one for each model they were measured against; below it what the words mean."""
+    workloads = list(dict.fromkeys(row.workload for row in manifest.latency))
+    header = ["strategy", "dtype", "target", "status", "cosine\nat least", "top-10\nshared"]
+    header += [f"{name}\nms (ratio)" for name in workloads]
+    header += ["memory\nMiB"] * bool(workloads)
+    rows = [row for strategy in manifest.strategies for row in _strategy_rows(manifest, strategy, workloads)]
+    by_need = [name for name in _MOST_TOLD if name in workloads] + [w for w in workloads if w not in _MOST_TOLD]
+    shapes = [f"{name} ms (ratio)" for name in by_need]
+    most_needed = [*shapes[:3], "memory MiB", "top-10 shared", *shapes[3:]]
+    # The first workload stays whatever the width: a time without its ratio says little, and none nothing.
+    left_out = console.table(_title(manifest, directory), header, rows, gives_way=most_needed[:0:-1])
+    for line in ("", *_how_to_read(manifest, left_out), *_missing(manifest, left_out)):
+        console.note(line)
+
+
+def _title(manifest: Manifest, directory: Path) -> str:
     model = manifest.model
-    dims = "/".join(str(dim) for dim in dict.fromkeys(strategy.dim for strategy in manifest.strategies))
-    console.table(f"{directory}: {model.model_type}, {model.num_layers} layers, {dims} dimensions", header, rows)
-    if manifest.latency:
-        console.line(
-            f"Milliseconds for batch x tokens, {manifest.latency[0].threads} threads, median; (x) is "
-            f"{BASELINES[_baseline(manifest)]} time over this one's, interleaved in one run. MiB: what model and "
-            "largest batch add to the process."
-        )
-    for line in _remarks(manifest):
-        console.line(line)
+    dims = " or ".join(str(dim) for dim in dict.fromkeys(strategy.dim for strategy in manifest.strategies))
+    return (
+        f"{directory}: {model.source} ({model.model_type}, {count(model.num_layers, 'layer')}, {dims} dimensions, "
+        f"up to {model.text.max_seq_length} tokens)"
+    )
 
 
 def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[str]) -> list[list[str]]:
     """The model itself where it was measured, then the graphs, then the engines."""
-    name, trained = strategy.name, "yes" if strategy.trained else "no"
+    name, baseline = strategy.name, _baseline(manifest)
+    candidates = [("fp32", baseline, "reference")] * bool(manifest.latency)
+    candidates += [(g.dtype, "onnxruntime", g.status) for g in manifest.graphs if g.strategy == name]
+    engines: dict[tuple[str, str], list[Engine]] = {}
+    for engine in manifest.engines:
+        if engine.strategy == name:
+            engines.setdefault((engine.dtype, engine.target), []).append(engine)
+    # One candidate, whatever forms it has: the loader takes the right one for a batch.
+    candidates += [(*key, "built" if _any_built(forms) else forms[0].status) for key, forms in engines.items()]
     rows = []
-    if manifest.latency:
-        cells = _latency_cells(manifest, name, "fp32", _baseline(manifest), workloads)
-        rows.append([name, "fp32", _baseline(manifest), trained, "reference", "", "", *cells])
-    for graph in (g for g in manifest.graphs if g.strategy == name):
-        parity = _parity_cells(manifest, name, graph.dtype, "onnxruntime")
-        cells = _latency_cells(manifest, name, graph.dtype, "onnxruntime", workloads)
-        rows.append([name, graph.dtype, "onnxruntime", trained, graph.status, *parity, *cells])
-    for engine in (e for e in manifest.engines if e.strategy == name):
-        fused = f"{engine.status}, {engine.attention_fused}/{engine.attention_layers} attention fused"
-        parity = _parity_cells(manifest, name, engine.dtype, engine.target)
-        cells = _latency_cells(manifest, name, engine.dtype, engine.target, workloads)
-        never_ran = [""] * len([*parity, *cells])
-        measured = never_ran if engine.status == "built" else [*parity, *cells]
-        runs_on = engine.target if engine.form == "plain" else f"{engine.target} {engine.form}"
-        rows.append([name, engine.dtype, runs_on, trained, fused, *measured])
+    for dtype, target, status in candidates:
+        checks = _parity_cells(manifest.parity if status == "validated" else (), name, dtype, target)
+        measured = [r for r in manifest.latency if (r.strategy, r.dtype, r.runtime) == (name, dtype, target)]
+        rows.append([name, dtype, target, status, *checks, *_latency_cells(manifest, measured, workloads)])
     return rows
+
+
+def _any_built(engines: Sequence[Engine]) -> bool:
+    return any(engine.status == "built" for engine in engines)
 
 
 def _baseline(manifest: Manifest) -> str:
@@ -124,47 +84,99 @@ def _baseline(manifest: Manifest) -> str:
     return next((row.runtime for row in manifest.latency if row.runtime in BASELINES), CHECKPOINT.baseline)
 
 
-def _latency_header(workloads: Sequence[str]) -> list[str]:
-    return [*workloads, "MiB"] if workloads else []
-
-
-def _latency_cells(manifest: Manifest, strategy: str, dtype: str, runtime: str, workloads: Sequence[str]) -> list[str]:
-    rows = {
-        row.workload: row
-        for row in manifest.latency
-        if (row.strategy, row.dtype, row.runtime) == (strategy, dtype, runtime)
-    }
+def _latency_cells(manifest: Manifest, measured: Sequence[Latency], workloads: Sequence[str]) -> list[str]:
+    """A time and a ratio for each workload, and the memory."""
     if not workloads:
         return []
-    cells = [f"{rows[w].median_ms:.1f} ({rows[w].speedup:.2f}x)" if w in rows else "-" for w in workloads]
-    memory = next((row.increase_mib for row in rows.values()), None)
+    rows = {row.workload: row for row in measured}
+    cells = []
+    for name in workloads:
+        marks = any(row.disturbed for row in manifest.latency if row.workload == name)
+        row = rows.get(name)
+        cells.append(
+            "-" if row is None else f"{milliseconds(row.median_ms)} {ratio(row.speedup, row.disturbed, marks=marks)}"
+        )
+    memory = next((row.increase_mib for row in measured), None)
     return [*cells, "-" if memory is None else f"{memory:.0f}"]
 
 
-def _parity_cells(manifest: Manifest, strategy: str, dtype: str, target: str) -> list[str]:
+def ratio(value: float, disturbed: bool, *, marks: bool) -> str:
+    """A ratio, with a mark where it is no finding; `marks`: others of the column have one, and digits are aligned."""
+    return f"({value:.2f}x?)" if disturbed else f"({value:.2f}x){' ' * marks}"
+
+
+def milliseconds(value: float) -> str:
+    """Three digits, and whole milliseconds from 100 on: more would be noise."""
+    return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
+
+
+def _parity_cells(parity: Sequence[Parity], strategy: str, dtype: str, target: str) -> list[str]:
     """The worse of a graph's own figures and its rehearsal's, on a target."""
-    checks = [
-        row.checks
-        for row in manifest.parity
-        if (row.strategy, row.dtype, row.ran_on.target) == (strategy, dtype, target)
-    ]
+    checks = [row.checks for row in parity if (row.strategy, row.dtype, row.ran_on.target) == (strategy, dtype, target)]
     if not checks:
         return ["-", "-"]
     cosine = min(entry["cosine"].value for entry in checks)
     neighbours = min(entry["neighbours"].value for entry in checks)
-    return [f"{cosine:.7f}", f"{neighbours:.3f}"]
+    return [at_least(cosine), f"{neighbours:.3f}"]
 
 
-def _remarks(manifest: Manifest) -> list[str]:
-    """Remarks below the table: how to read what it shows."""
-    lines = []
+def at_least(cosine: float) -> str:
+    """A cosine of the worst text: rounded down, but for what a double cannot tell apart."""
+    return f"{math.floor(round(cosine * 1e7, 4)) / 1e7:.7f}"
+
+
+def _how_to_read(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
+    """What the words of the table mean, as far as they are in it."""
+    lines = [_about_strategies(manifest)]
+    if manifest.parity:
+        texts = count(max(row.texts for row in manifest.parity), "text")
+        shared = (
+            "" if "top-10 shared" in left_out else "; top-10: the share of its nearest neighbours that are the same"
+        )
+        lines.append(
+            f"validated: gives the vectors of {manifest.parity[0].reference}; cosine: with these, of the worst of "
+            f"{texts}{shared}."
+        )
     if any(graph.dtype == "fp16" for graph in manifest.graphs):
         lines.append(
-            "fp16 is also checked on its rehearsal, the graph in fp32 with every fp16 tensor rounded; the smaller "
-            "figure is shown. ONNX Runtime's CPU provider computes fp16 mostly in fp32: its times say nothing of a GPU."
+            "fp16: the smaller cosine of the graph and its rehearsal (fp32, with each fp16 tensor rounded). On a CPU "
+            "ONNX Runtime computes fp16 mostly in fp32: its times say nothing of a GPU."
         )
     if any(engine.dtype == "bf16" for engine in manifest.engines):
-        lines.append("bf16 is how OpenVINO executes the fp32 graph on this CPU; no graph is stored in it.")
-    if any(engine.status == "built" for engine in manifest.engines):
-        lines.append("built: made for its target, and not run on this machine; its vectors have not been checked.")
+        lines.append("bf16: how OpenVINO executes the fp32 graph on this CPU; no graph is stored in it.")
+    if _any_built(manifest.engines):
+        lines.append("built: made for its target and not run here; its vectors have not been checked.")
+    if manifest.latency:
+        ragged = " (ragged: of many lengths)" * any("ragged" in row.workload for row in manifest.latency)
+        memory = "" if "memory MiB" in left_out else " MiB: what model and largest batch add to the process."
+        lines.append(
+            f"ms: to embed texts x tokens{ragged}, median, {count(manifest.latency[0].threads, 'thread')}. (1.40x): "
+            f"{BASELINES[_baseline(manifest)]} time over this one's, taken in turns; above 1 is faster.{memory}"
+        )
+    if any(row.disturbed for row in manifest.latency):
+        lines.append(DISTURBED)
+    return lines
+
+
+def _about_strategies(manifest: Manifest) -> str:
+    trained = [strategy.name for strategy in manifest.strategies if strategy.trained]
+    others = [strategy.name for strategy in manifest.strategies if not strategy.trained]
+    meaning = "strategy: how a text's token vectors become one."
+    if manifest.model.trained_strategy is None:
+        return f"{meaning} The model does not say with which it was trained."
+    worse = f"; an untrained one ({', '.join(others)}) is usually worse" if others else ""
+    return f"{meaning} The model was trained with {' and '.join(trained) or manifest.model.trained_strategy}{worse}."
+
+
+def _missing(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
+    """What is not in the table, and why."""
+    reasons = manifest.latency_left_out
+    lines = [f"{name} left out: {reason.rstrip('.')}." for name, reason in reasons.items() if name not in _STAGES]
+    names = {"latency": "Latency and memory", "padding": "Where the padding-free form is faster"}
+    lines += [f"{names[stage]} left out: {reasons[stage].rstrip('.')}." for stage in _STAGES if stage in reasons]
+    if not manifest.latency and "latency" not in reasons:
+        lines.append("Latency and memory left out: not measured. `poolfold bench` measures them.")
+    if left_out:
+        shown = ", ".join(name.removesuffix(" ms (ratio)") for name in left_out)
+        lines.append(f"Too wide for this terminal: {shown}. `poolfold inspect --wide` shows all.")
     return lines

@@ -10,7 +10,8 @@ import click
 from exporter import api
 from exporter.commands import flags
 from exporter.commands.artifact_table import as_json as artifact_json
-from exporter.commands.artifact_table import print_engines, print_table
+from exporter.commands.artifact_table import print_table
+from exporter.commands.engine_table import print_engines
 from exporter.host.console import Console
 from exporter.host.text_file import read_texts
 
@@ -25,7 +26,10 @@ from exporter.host.text_file import read_texts
 @flags.artifact
 @click.option("--target", "targets", type=flags.ENGINES, multiple=True, required=True, help="Repeat for both.")
 @click.option("-o", "--output", type=flags.FOLDER, metavar="DIR", help="Where the result goes.  [default: over DIR]")
-@click.option("--strategy", "strategies", multiple=True, metavar="S", help="Of DIR's. Repeat.  [default: all]")
+@click.option(
+    "--strategy", "--pooling", "strategies", type=flags.Pooling(), multiple=True, metavar="S",
+    help="Of DIR's. Repeat.  [default: all]",
+)  # fmt: skip
 @click.option(
     "--dtype",
     "dtypes",
@@ -41,8 +45,9 @@ from exporter.host.text_file import read_texts
 def build(directory: Path, output: Path | None, texts: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Build engines from the graphs of DIR, an artifact made here or elsewhere, and add them to it."""
     console = Console(as_json=as_json, quiet=quiet)
-    manifest = api.build(directory, output=output, texts=read_texts(texts), console=console, **options)
+    with console.waiting("build"):
+        manifest = api.build(directory, output=output, texts=read_texts(texts), console=console, **options)
     place = output or directory
     print_table(manifest, place, console)
-    print_engines(manifest, console)
+    print_engines(manifest, console, insides=True)
     console.json(artifact_json(manifest, place))

@@ -6,9 +6,11 @@ embed and list targets.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import gc
 import io
+import itertools
 import os
 import sys
 import traceback
@@ -30,7 +32,7 @@ from exporter.commands.targets import targets
 from exporter.commands.validate import validate
 from exporter.commands.verify import verify
 from exporter.host.console import Console
-from poolfold.errors import PoolfoldError
+from poolfold.errors import InputError, PoolfoldError
 from poolfold.sessions.targets import TARGETS
 
 EXIT_BUG = 70
@@ -76,6 +78,10 @@ _OVERVIEW = flags.examples(
 @click.version_option(package_name="poolfold")
 def cli() -> None:
     """Turn a sentence-embedding checkpoint into validated artifacts, with the pooling folded into the graph."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InputError("The working directory is not there any more. Change into one that is.") from None
 
 
 for _command in (export, build, validate, bench, compare, report, distill, embed, inspect, verify, targets):
@@ -87,6 +93,9 @@ def main() -> None:
     # A command is short and what it makes lives to the end: looking for garbage often only costs time.
     gc.set_threshold(100_000, 50, 100)
     _mend_streams()
+    # A stage shows what it downloads; libraries' own bars would write over it. Other processes inherit this.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("TQDM_DISABLE", "1")
     code = run_command(sys.argv[1:])
     sys.stderr.flush()
     # All is written and every process ended; taking the libraries down in order would take a noticeable while.
@@ -116,45 +125,49 @@ def _flushed(stream: TextIO) -> bool:
 
 
 def run_command(arguments: list[str]) -> int:
-    """Run a command and turn its end into an exit code, with a message on stderr.
+    """Run a command and turn its end into an exit code, with a message on stderr; with --json an object on stdout too.
 
     Takes what follows `poolfold` on the command line; never raises, but for what ends the interpreter itself.
     """
     try:
-        cli.main(arguments, prog_name="poolfold", standalone_mode=False)
-    except click.exceptions.Exit as exit_:
-        return exit_.exit_code
+        # A command returns nothing; the number is that of click's `Exit`.
+        return int(cli.main(arguments, prog_name="poolfold", standalone_mode=False) or 0)
     except click.ClickException as error:
         error.show()
-        return EXIT_USAGE
+        code, message = EXIT_USAGE, error.format_message()
     except (click.Abort, KeyboardInterrupt):
-        Console().error("interrupted; nothing was published.")
-        return EXIT_INTERRUPTED
+        code, message = EXIT_INTERRUPTED, "interrupted; nothing was published."
+        Console().error(message)
     except PoolfoldError as error:
-        Console().error(str(error))
-        return error.exit_code
+        code, message = error.exit_code, str(error)
+        Console().error(message)
     except Exception as error:
-        return _explain(error, arguments)
-    return 0
+        code, message = _explain(error, arguments)
+        Console().error(message)
+    options = list(itertools.takewhile(lambda argument: argument != "--", arguments))
+    with contextlib.suppress(OSError):  # a full disk is an error that cannot be written there
+        Console(as_json="--json" in options).json({"error": message, "exit_code": code})
+    return code
 
 
-def _explain(error: Exception, arguments: list[str]) -> int:
-    """Print an error that is not one of poolfold's own; returns its exit code."""
+def _explain(error: Exception, arguments: list[str]) -> tuple[int, str]:
+    """The exit code and the message of an error that is not one of poolfold's own."""
     extra = _EXTRAS.get((error.name or "").partition(".")[0]) if isinstance(error, ModuleNotFoundError) else None
     extra = extra and _EXTRAS_OF_COMMANDS.get(arguments[0], extra)
     match error:
         case ModuleNotFoundError() if extra is not None:
-            Console().error(
+            return EXIT_UNAVAILABLE, (
                 f"`poolfold {arguments[0]}` needs {error.name}, which this install lacks. "
                 f"Install it with: pip install 'poolfold[{extra}]'"
             )
-            return EXIT_UNAVAILABLE
         case OSError() if error.errno in _FULL:
-            Console().error(f"no room to write {error.filename or 'the result'} ({error.strerror}). Free some space.")
-            return EXIT_USAGE
+            return EXIT_USAGE, (
+                f"no room to write {error.filename or 'the result'} ({error.strerror}). Free some space."
+            )
     # One line for the user; the traceback only where it was asked for.
     if os.environ.get("POOLFOLD_DEBUG") == "1":
         traceback.print_exception(error, file=sys.stderr)
     first = next(iter(str(error).splitlines()), "")
-    Console().error(f"a bug in poolfold: {type(error).__name__}: {first[:300]} (POOLFOLD_DEBUG=1 shows the traceback)")
-    return EXIT_BUG
+    return EXIT_BUG, (
+        f"a bug in poolfold: {type(error).__name__}: {first[:300]} (POOLFOLD_DEBUG=1 shows the traceback)"
+    )

@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 )
 @click.option(
     "--kind",
-    type=click.Choice(["pairs", "retrieval", "triplets", "labels", "texts"]),
+    type=flags.Names(["pairs", "retrieval", "triplets", "labels", "texts"]),
     help="What DATA is.  [default: by its columns]",
 )
 @click.option(
     "--format",
     "file_format",
-    type=click.Choice(["csv", "tsv", "jsonl", "parquet", "txt"]),
+    type=flags.Names(["csv", "tsv", "jsonl", "parquet", "txt"]),
     help="How it is written.  [default: by its suffix]",
 )
 @click.option(
@@ -49,12 +49,13 @@ if TYPE_CHECKING:
     "[default: their usual names]",
 )
 @click.option(
-    "--pooling", multiple=True, metavar="S", help="Repeat.  [default: the trained one, cls, mean and max; all of DIR's]"
-)
+    "--pooling", "--strategy", "pooling", type=flags.Pooling(), multiple=True, metavar="S",
+    help="Repeat.  [default: the trained one, cls, mean and max; all of DIR's]",
+)  # fmt: skip
 @click.option(
     "--dtype",
     "dtypes",
-    type=click.Choice(["fp32", "fp16"]),
+    type=flags.GRAPH_DTYPES,
     multiple=True,
     help="The verdict goes by the first.",
 )
@@ -82,7 +83,8 @@ if TYPE_CHECKING:
 def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Compare pooling strategies on your data: quality with intervals, speed, memory, and which one to take."""
     console = Console(as_json=as_json, quiet=quiet)
-    report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)
+    with console.waiting("compare"):
+        report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)
     _print(report.comparison, Path(report.described["model"]).name, console)
     console.line(f"Report: {report.page}")
     console.json({**report.described, "report": str(report.page)})

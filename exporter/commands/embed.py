@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,9 +14,9 @@ import numpy.typing as npt
 
 import poolfold
 from exporter.commands import flags
-from exporter.host.console import Console
+from exporter.host.console import Console, count
 from exporter.host.text_column import read_texts_or_column
-from exporter.host.text_file import STDIN
+from exporter.host.text_file import STREAM
 from poolfold.errors import InputError
 from poolfold.sessions.user_cache import write_whole
 
@@ -43,9 +44,18 @@ from poolfold.sessions.user_cache import write_whole
     "--column", metavar="NAME", help="The column of the texts.  [default: text, sentence, body, or the only one]"
 )
 @click.option(
-    "-o", "--output", type=flags.FOLDER, required=True, metavar="FILE", help="float32 [texts, dim], NumPy format."
+    "-o",
+    "--output",
+    type=flags.FOLDER,
+    required=True,
+    metavar="FILE",
+    help="float32 [texts, dim], NumPy format; -: standard output.",
 )
-@click.option("--strategy", metavar="S", help="A strategy of DIR.  [default: the trained one]")
+@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@click.option(
+    "--strategy", "--pooling", "strategy", type=flags.Pooling(), metavar="S",
+    help="A strategy of DIR.  [default: the trained one]",
+)  # fmt: skip
 @click.option("--target", type=flags.TARGETS, help="What runs the graph.")
 @flags.provider
 @click.option("--dtype", type=flags.DTYPES, help="Precision to run in.  [default: fp32 where DIR has it]")
@@ -60,6 +70,7 @@ def embed(
     source: Path,
     column: str | None,
     output: Path,
+    force: bool,
     strategy: str | None,
     target: str,
     provider: str,
@@ -72,11 +83,16 @@ def embed(
 ) -> None:
     """Embed the texts of a file, one vector a text."""
     console = Console(as_json=as_json, quiet=quiet)
-    _require_writable(output, source, directory)
+    if output == STREAM:
+        _require_stream(as_json)
+    else:
+        _require_writable(output, source, directory, force)
     texts = read_texts_or_column(source, column)
-    with poolfold.load(
-        directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
-    ) as encoder:
+    with console.waiting("load"):
+        loaded = poolfold.load(
+            directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
+        )
+    with loaded as encoder:
         with console.stage("embed") as stage:
             vectors = encoder.encode(
                 texts,
@@ -84,7 +100,10 @@ def embed(
                 prompt_name=prompt_name,
                 progress=lambda done: stage.progress(done, len(texts), f"{done} of {len(texts)} texts"),
             )
-            stage.outcome = f"{len(vectors)} texts, {encoder.strategy} {encoder.dtype} on {encoder.target}"
+            stage.outcome = f"{count(len(vectors), 'text')}, {encoder.strategy} {encoder.dtype} on {encoder.target}"
+        if output == STREAM:
+            _write(sys.stdout.buffer, vectors)
+            return
         _save(output, vectors)
         console.line(f"{output}: float32 {list(vectors.shape)}")
         console.json(
@@ -99,14 +118,24 @@ def embed(
         )
 
 
-def _require_writable(output: Path, source: Path, directory: Path) -> None:
-    """Find out before the work, not after it; and let nothing be lost that the command reads."""
+def _require_stream(as_json: bool) -> None:
+    """Standard output takes the vectors alone, and no terminal shows them."""
+    if as_json:
+        raise InputError("-o - writes the vectors to standard output, and --json an object. Leave one of them out.")
+    if sys.stdout.isatty():
+        raise InputError("-o - writes a NumPy file, which a terminal cannot show. Redirect it, or name a FILE with -o.")
+
+
+def _require_writable(output: Path, source: Path, directory: Path, force: bool) -> None:
+    """Find out before the work, not after it; and let nothing be lost that is there."""
     if output.is_dir():
         raise InputError(f"{output} is a directory; expected a file name such as vectors.npy.")
     if output.exists() and not output.is_file():
         raise InputError(f"{output} is no regular file; expected a file name such as vectors.npy.")
-    if output.exists() and source != STDIN and source.exists() and output.samefile(source):
+    if output.exists() and source != STREAM and source.exists() and output.samefile(source):
         raise InputError(f"{output} is the input itself. Write elsewhere with -o.")
+    if output.exists() and not force:
+        raise InputError(f"{output} exists. Write elsewhere with -o, or pass --force to replace it.")
     if output.suffix.lower() not in (".npy", ""):
         raise InputError(f"{output} has the suffix {output.suffix!r}; expected .npy, the format that is written.")
     if output.resolve().is_relative_to(directory.resolve()):
@@ -119,15 +148,15 @@ def _require_writable(output: Path, source: Path, directory: Path) -> None:
 
 def _save(output: Path, vectors: npt.NDArray[np.float32]) -> None:
     """Write the vectors, whole or not at all."""
-
-    def write(file: BinaryIO) -> None:
-        # Not np.save: where a write fails it loses the reason.
-        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
-        file.write(vectors.data)
-
     try:
-        write_whole(output, write)
+        write_whole(output, lambda file: _write(file, vectors))
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             raise InputError(f"No room to write {output} ({error.strerror}). Free some, or write elsewhere.") from None
-        raise
+        raise InputError(f"{output} cannot be written ({error.strerror}). Write elsewhere with -o.") from None
+
+
+def _write(file: BinaryIO, vectors: npt.NDArray[np.float32]) -> None:
+    # Not np.save: where a write fails it loses the reason.
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
+    file.write(vectors.data)

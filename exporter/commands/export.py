@@ -27,6 +27,9 @@ from exporter.host.text_file import read_texts
 @click.option("-o", "--output", type=flags.FOLDER, required=True, metavar="DIR", help="The artifact: a new directory.")
 @click.option(
     "--pooling",
+    "--strategy",
+    "pooling",
+    type=flags.Pooling(),
     multiple=True,
     metavar="S",
     help="cls, mean, max, mean_sqrt_len_tokens, weightedmean, lasttoken, or several joined by '+'; 'trained' is what "
@@ -50,7 +53,13 @@ from exporter.host.text_file import read_texts
 )
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
-@click.option("--skip-latency", is_flag=True, help="Leave out the latency and memory stage.")
+@click.option("--skip-latency", is_flag=True, help="Leave out the padding, latency and memory stages.")
+@click.option(
+    "--bench-seconds",
+    type=click.IntRange(min=1),
+    metavar="S",
+    help="The most that these stages take together. What does not fit is left out, and the table says so.",
+)
 @flags.threads
 @flags.pickle
 @flags.remote
@@ -61,6 +70,7 @@ def export(output: Path, texts: Path | None, as_json: bool, quiet: bool, **optio
     """Export MODEL (hub id, folder, .onnx file) into DIR: graphs, engines, and the proof that they give its vectors."""
     console = Console(as_json=as_json, quiet=quiet)
     require_apart(output, [texts] if texts else [])
-    manifest = api.export(output=output, texts=read_texts(texts), console=console, **options)
+    with console.waiting("export"):
+        manifest = api.export(output=output, texts=read_texts(texts), console=console, **options)
     print_table(manifest, output, console)
     console.json(artifact_json(manifest, output))

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import click
 
+from exporter.host.console import Console
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
+from exporter.spec.names import DTYPE_WORDS, TARGET_WORDS, read_name, read_pooling
 from exporter.spec.origin import TokenizerSource
+from poolfold.errors import InputError
 from poolfold.hub import find_artifact, require_own_place
+from poolfold.manifest import MANIFEST_NAME, no_artifact
 from poolfold.sessions import targets
 from poolfold.sessions.ort_providers import PROVIDERS
 
@@ -32,7 +37,8 @@ class Triple(click.ParamType):  # type: ignore[type-arg]  # generic only in the 
             return value
         parts = str(value).split(":")
         if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
-            self.fail(f"got {value!r}, expected three positive integers such as 1:8:64", param, ctx)
+            alone = f". Write 1:{value}:{value}?" if str(value).isascii() and str(value).isdecimal() else ""
+            self.fail(f"got {value!r}, expected MIN:OPT:MAX, three positive integers such as 1:8:64{alone}", param, ctx)
         low, opt, high = (int(part) for part in parts)
         if not 1 <= low <= opt <= high:
             self.fail(f"got {value!r}, expected 1 <= MIN <= OPT <= MAX", param, ctx)
@@ -56,6 +62,40 @@ class Buckets(click.ParamType):  # type: ignore[type-arg]  # generic only in the
         if not all(part.isascii() and part.isdecimal() for part in parts):
             self.fail(f"got {value!r}, expected lengths such as 32,64,128, or auto", param, ctx)
         return tuple(int(part) for part in parts)
+
+
+class Names(click.Choice):  # type: ignore[type-arg]  # generic only in the newest click
+    """One of several names, in any case; where it is another, the message says which was probably meant."""
+
+    def __init__(self, names: Iterable[str], words: Mapping[str, str] = MappingProxyType({})) -> None:
+        """Take the names, and other tools' words for them."""
+        super().__init__(tuple(names), case_sensitive=False)
+        self._words = words
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read a name."""
+        try:
+            return read_name(str(value), self.choices, self._words, _option(param))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Pooling(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
+    """A strategy, several joined by `+`, or `trained`."""
+
+    name = "S"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Read its name."""
+        try:
+            return read_pooling(str(value), _option(param))
+        except InputError as error:
+            self.fail(str(error), param, ctx)
+
+
+def _option(param: click.Parameter | None) -> str:
+    """As it is mostly written: the first of its long forms."""
+    return next((name for name in param.opts if name.startswith("--")), "") if param is not None else ""
 
 
 def defaults_of(function: Callable[..., object]) -> Callable[[click.Command], click.Command]:
@@ -83,9 +123,10 @@ def examples(*lines: str) -> str:
 
 
 FOLDER = click.Path(path_type=Path)
-TARGETS = click.Choice([target.name for target in targets.TARGETS])
-ENGINES = click.Choice([target.name for target in targets.TARGETS if target.has_engine_files])
-DTYPES = click.Choice([dtype.value for dtype in DType])
+TARGETS = Names((target.name for target in targets.TARGETS), TARGET_WORDS)
+ENGINES = Names((target.name for target in targets.TARGETS if target.has_engine_files), TARGET_WORDS)
+DTYPES = Names((dtype.value for dtype in DType), DTYPE_WORDS)
+GRAPH_DTYPES = Names((dtype.value for dtype in DType if dtype.of_graph is dtype), DTYPE_WORDS)
 texts = click.option("--texts", type=FOLDER, metavar="FILE", help="Your own texts, one a line, UTF-8: checked too.")
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 quiet = click.option("-q", "--quiet", is_flag=True, help="Print the result, warnings and errors only.")
@@ -96,14 +137,14 @@ threads = click.option(
 )
 provider = click.option(
     "--provider",
-    type=click.Choice(PROVIDERS),
+    type=Names(PROVIDERS),
     help="What onnxruntime runs on; the others need an NVIDIA GPU.",
 )
 pickle = click.option("--allow-pickle", is_flag=True, help="Load pickled weights (*.bin): only from who you trust.")
 remote = click.option("--trust-remote-code", is_flag=True, help="Run Python code that the checkpoint brings along.")
 tokenizer = click.option(
     "--tokenizer",
-    type=click.Choice([source.value for source in TokenizerSource]),
+    type=Names(source.value for source in TokenizerSource),
     default=TokenizerSource.FILE.value,
     help="Whose ids to take where they differ: tokenizer.json as published, or the installed transformers'.",
 )
@@ -116,7 +157,11 @@ def artifact(command: Callable[..., None]) -> Callable[..., None]:
     @revision
     @functools.wraps(command)
     def run(directory: Path, revision: str | None = None, **options: Any) -> None:
-        place = find_artifact(directory, revision)
+        # For a directory there is nothing to wait for.
+        with Console(quiet=options.get("quiet", False) or directory.exists()).waiting("find"):
+            place = find_artifact(directory, revision)
+        if not (place / MANIFEST_NAME).exists():
+            raise no_artifact(place)
         require_own_place(directory, place, options.get("output", ""))
         command(directory=place, **options)
 
@@ -148,7 +193,7 @@ _BUILDING = (
     ),
     click.option("--version-compatible", is_flag=True, help="tensorrt: later releases of its major version load it."),
     click.option(
-        "--hardware-compatibility", type=click.Choice(HARDWARE), help="tensorrt: GPUs that may run it."
+        "--hardware-compatibility", type=Names(HARDWARE), help="tensorrt: GPUs that may run it."
     ),
     click.option(
         "--compute-capability", "compute_capabilities", multiple=True, metavar="N.N",

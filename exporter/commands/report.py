@@ -20,20 +20,24 @@ from poolfold.verify import verify
 )
 @flags.artifact
 @click.option("-o", "--output", type=flags.FOLDER, metavar="FOLDER", help="[default: DIR-report, beside DIR]")
+@click.option("--force", is_flag=True, help="Write into a FOLDER that is not empty.")
 @flags.as_json
 @flags.quiet
-def report(*, directory: Path, output: Path | None, as_json: bool, quiet: bool) -> None:
+def report(*, directory: Path, output: Path | None, force: bool, as_json: bool, quiet: bool) -> None:
     """Write an artifact's own parity and latency as an HTML page, with its plots beside it."""
     console = Console(as_json=as_json, quiet=quiet)
-    require("jinja2", "matplotlib")
-    from exporter.reporting.artifact_page import write_artifact
+    with console.waiting("verify"):
+        require("jinja2", "matplotlib")
+        from exporter.reporting.artifact_page import write_artifact
 
-    manifest = verify(directory)
+        manifest = verify(directory)
     place = directory.resolve()
     folder = output or place.with_name(f"{place.name}-report")
     require_apart(folder, [directory])
     if folder.resolve().is_relative_to(place):
         raise InputError(f"{folder} lies in the artifact, which takes no further files. Choose another with -o.")
+    if not force and folder.is_dir() and any(folder.iterdir()):
+        raise InputError(f"{folder} is not empty. Choose another with -o, or pass --force to write over it.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with console.stage("report") as stage:

@@ -226,6 +226,7 @@ def _export(
             revision=revision,
             force=True,
             skip_latency=True,
+            bench_seconds=0,
             threads=options.threads,
             trust=options.trust,
             tokenizer=options.tokenizer,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from exporter.comparison.resampling import AHEAD, LEVEL, NOT_SETTLED, Interval, Lead
 from exporter.comparison.tasks import counted
-from exporter.measure.report import Quartiles
+from exporter.measure.quartiles import Quartiles
 
 RULES = (
     "The strategy with the highest value is held against each other one by the 95 % interval of their difference "

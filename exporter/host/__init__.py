@@ -1,6 +1,8 @@
 """What surrounds the work: the terminal, the machine, other processes, libraries, a user's files of texts.
 
 console         results to stdout, progress to stderr
+table           a table that fits the terminal
+width           how wide that is; text folded to it
 environment     the machine and the versions
 child_process   one function in a process of its own
 libraries       libraries that an extra brings; libraries that a process must not import

@@ -1,7 +1,7 @@
 """The only place that writes to the terminal: results to stdout, narration to stderr.
 
-On a terminal a running stage shows a progress bar; elsewhere each stage is one line when it ends. With `--json` stdout
-holds one JSON object and nothing else.
+On a terminal a running stage shows a progress bar, its downloads included; elsewhere each stage is one line when it
+ends. There is never more than one bar. With `--json` stdout holds one JSON object and nothing else.
 """
 
 from __future__ import annotations
@@ -11,8 +11,11 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import Any
+
+from exporter.host.width import terminal_width, wrap
+from poolfold.hub import downloads_tell
 
 
 class Stage:
@@ -27,44 +30,62 @@ class Stage:
         if self._bar is not None:
             self._bar.update(self._task, completed=done, total=total, detail=detail)
 
+    def downloaded(self, done: int, total: int) -> None:
+        """Move the bar by bytes that came from the hub."""
+        self.progress(done, total, f"fetched {done / 2**20:.1f} of {total / 2**20:.1f} MiB")
+
     def warn(self, message: str) -> None:
         """Print a warning; the work goes on."""
         self._console.warn(message)
 
 
 class Console:
-    """Writes results and narration. `quiet` leaves warnings and errors only."""
+    """Writes results and narration.
 
-    def __init__(self, *, as_json: bool = False, quiet: bool = False) -> None:
-        self.as_json, self._quiet = as_json, quiet
-        self._bar: Any = None
+    `quiet` leaves the result, warnings and errors. With `wide` a table has all its columns, whatever the terminal.
+    """
+
+    def __init__(self, *, as_json: bool = False, quiet: bool = False, wide: bool = False) -> None:
+        self.as_json, self._quiet, self._wide = as_json, quiet, wide
 
     @contextmanager
     def stage(self, name: str) -> Iterator[Stage]:
         """Narrate one stage; set `outcome` on the yielded stage before the block ends."""
         started = time.perf_counter()
-        if self._quiet or not sys.stderr.isatty():
-            stage = Stage(self, None, None)
+        with self.waiting(name) as stage:
             yield stage
-        else:
-            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-            columns = (SpinnerColumn(), TextColumn("{task.description:<10}"), BarColumn(24), TimeElapsedColumn())
-            detail = TextColumn("{task.fields[detail]}", markup=False)
-            with Progress(*columns, detail, console=_stderr(), transient=True) as bar:
-                stage = Stage(self, bar, bar.add_task(name, total=None, detail=""))
-                self._bar = bar
-                try:
-                    yield stage
-                finally:
-                    self._bar = None
         if not self._quiet:
-            sys.stderr.write(f"{name:<10} {stage.outcome}  ({time.perf_counter() - started:.1f} s)\n")
+            said = f"{name:<{_NAME}} {stage.outcome}  ({time.perf_counter() - started:.1f} s)"
+            on_terminal = sys.stderr.isatty()
+            sys.stderr.write(
+                (wrap(said, terminal_width(sys.stderr), " " * (_NAME + 1)) if on_terminal else said) + "\n"
+            )
             sys.stderr.flush()
+
+    @contextmanager
+    def waiting(self, name: str) -> Iterator[Stage]:
+        """Show on a terminal that something is being done; nothing is left of it when the block ends."""
+        shows = not self._quiet and sys.stderr.isatty()
+        with _bar(name) if shows else nullcontext((None, None)) as (bar, task):
+            stage = Stage(self, bar, task)
+            with downloads_tell(stage.downloaded):
+                yield stage
+
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Leave the terminal to another process, which shows its own progress, while the block runs."""
+        shown = tuple(_shown)
+        for bar in shown:
+            bar.stop()
+        try:
+            yield
+        finally:
+            for bar in shown:
+                bar.start()
 
     def warn(self, message: str) -> None:
         """Print a warning on stderr."""
-        self._say("warning", "yellow", message)
+        self._say("warning", "magenta", message)
 
     def error(self, message: str) -> None:
         """Print an error on stderr."""
@@ -75,7 +96,7 @@ class Console:
         if sys.stderr.isatty():
             from rich.text import Text
 
-            console = self._bar.console if self._bar is not None else _stderr()
+            console = _shown[-1].console if _shown else _stderr()
             console.print(Text.assemble((kind, style), ": ", message), soft_wrap=True)
         else:
             sys.stderr.write(f"{kind}: {message}\n")
@@ -92,25 +113,27 @@ class Console:
             # ASCII only: stdout may have any encoding, and a path may hold what none has.
             _write(json.dumps(value, indent=2, allow_nan=False) + "\n")
 
-    def table(self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-        """Print a table of the result, unless the result is JSON. Cells that read as numbers align right."""
-        if self.as_json:
-            return
-        import rich.box
-        from rich.table import Table
-        from rich.text import Text
+    def note(self, text: str) -> None:
+        """Print a remark on the result, folded between words, unless the result is JSON."""
+        if not self.as_json:
+            _write(wrap(text, terminal_width(), "  ") + "\n")
 
-        # Text and not str: brackets in a path or a prompt are no markup.
-        table = Table(title=Text(title, "table.title"), title_justify="left", box=rich.box.SIMPLE_HEAD, pad_edge=False)
-        for index, name in enumerate(header):
-            numeric = all(row[index][:1].isdigit() or row[index] in ("", "-") for row in rows)
-            table.add_column(name, justify="right" if numeric else "left", no_wrap=index < 2, overflow="fold")
-        for row in rows:
-            table.add_row(*(Text(cell) for cell in row))
-        console = _stdout()
-        with console.capture() as rendered:
-            console.print(table)
-        _write(rendered.get())
+    def table(
+        self, title: str, header: Sequence[str], rows: Sequence[Sequence[str]], *, gives_way: Sequence[str] = ()
+    ) -> list[str]:
+        """Print a table of the result, unless the result is JSON; as `fit_table`.
+
+        Returns:
+            The names of the columns that the terminal was too narrow for.
+        """
+        if self.as_json:
+            return []
+        from exporter.host.table import fit_table
+
+        width = None if self._wide else terminal_width()
+        lines, left_out = fit_table(wrap(title, terminal_width()), header, rows, width, gives_way)
+        _write(lines)
+        return left_out
 
 
 def _write(text: str) -> None:
@@ -122,15 +145,59 @@ def _write(text: str) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _stdout() -> Any:
-    import rich.console
+def count(number: int, what: str) -> str:
+    """A number of things: `1 engine`, `2 engines`."""
+    return f"{number} {what}{'s' * (number != 1)}"
 
-    # A pipe has no width: leave room for whole rows instead of folding them at 80 columns.
-    width = None if sys.stdout.isatty() else 200
-    return rich.console.Console(file=sys.stdout, highlight=False, width=width)
+
+_NAME = 10
+"""Columns of a stage's name."""
+
+_shown: list[Any] = []
+"""The bar on the terminal; two would write over each other."""
+
+
+@contextmanager
+def _bar(name: str) -> Iterator[tuple[Any, Any]]:
+    """A bar, and the task in it; a stage within a stage takes its place in the same bar."""
+    if _shown:
+        bar = _shown[-1]
+        outer = bar.task_ids[-1]
+        bar.update(outer, visible=False)
+        task = bar.add_task(name, total=None, detail="")
+        try:
+            yield bar, task
+        finally:
+            bar.remove_task(task)
+            bar.update(outer, visible=True)
+        return
+    from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+    from rich.table import Column
+
+    columns = (SpinnerColumn(), TextColumn(f"{{task.description:<{_NAME}}}"), BarColumn(16), TimeElapsedColumn())
+    # One line, whatever is said: a bar of two would leave the first behind.
+    one_line = Column(no_wrap=True, overflow="ellipsis", ratio=1)
+    detail = TextColumn("{task.fields[detail]}", markup=False, table_column=one_line)
+    shown = Progress(
+        *(*columns, detail),
+        console=_stderr(),
+        transient=True,
+        expand=True,
+        refresh_per_second=5,
+        redirect_stdout=False,  # what is written there is the result, whoever reads it
+    )
+    with shown as bar:
+        _shown.append(bar)
+        try:
+            yield bar, bar.add_task(name, total=None, detail="")
+        finally:
+            _shown.pop()
 
 
 def _stderr() -> Any:
     import rich.console
+    from rich.theme import Theme
 
-    return rich.console.Console(file=sys.stderr, highlight=False, emoji=False)
+    # Neither yellow nor grey, which one background or the other swallows.
+    theme = Theme({"progress.elapsed": "default", "bar.back": "bright_black"})
+    return rich.console.Console(file=sys.stderr, highlight=False, emoji=False, theme=theme)

@@ -12,12 +12,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from exporter.host.console import count
 from exporter.host.text_file import read_texts
 from poolfold.errors import InputError, TargetUnavailable
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 SUFFIXES = tuple(f".{name}" for name in FORMATS)
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
+_SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
 class Row(NamedTuple):
@@ -60,13 +62,19 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
         if not header:
             raise InputError(f"{path} is empty; expected a first line that names the columns.")
         names = [name.strip() for name in header]
+        other = next((c for c in _SEPARATORS if c != delimiter and c in names[0]), None) if len(names) == 1 else None
+        if other is not None:
+            raise InputError(
+                f"{path}, line 1: one column, {names[0]!r}, whose cells seem to be separated by {_SEPARATORS[other]}; "
+                f"expected {_SEPARATORS[delimiter]}. Save the file so, or as Parquet or JSON lines."
+            )
         if len(set(names)) < len(names):
             raise InputError(f"{path}, line 1: a column comes twice among {', '.join(names)}. Name each once.")
         start = reader.line_num + 1
         for cells in reader:
             if cells and len(cells) != len(names):
                 raise InputError(
-                    f"{path}, line {start}: got {len(cells)} cells, expected {len(names)}: {', '.join(names)}."
+                    f"{path}, line {start}: got {count(len(cells), 'cell')}, expected {len(names)}: {', '.join(names)}."
                 )
             if cells:
                 yield Row(f"{path}, line {start}", dict(zip(names, cells, strict=True)))

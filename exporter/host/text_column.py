@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from exporter.host.rows import SUFFIXES, read_rows
-from exporter.host.text_file import STDIN, read_texts
+from exporter.host.text_file import STREAM, read_texts
 from poolfold.errors import InputError
 
 _LINES = ("", ".txt", ".text", ".md")
@@ -27,7 +27,7 @@ def read_texts_or_column(path: Path, column: str | None = None) -> tuple[str, ..
             or several to choose from; a record whose value is no text, named by its place.
         TargetUnavailable: a Parquet file without pyarrow.
     """
-    suffix = "" if path == STDIN else path.suffix.lower()
+    suffix = "" if path == STREAM else path.suffix.lower()
     if suffix in _LINES:
         if column is not None:
             raise InputError(f"{path} holds lines, and column {column!r} was asked for. Leave --column out.")

@@ -7,15 +7,15 @@ from pathlib import Path
 
 from poolfold.errors import InputError
 
-STDIN = Path("-")
-"""Stands for standard input, as in other commands."""
+STREAM = Path("-")
+"""Stands for standard input, and for standard output, as in other commands."""
 
 
 def read_texts(path: Path | None) -> tuple[str, ...]:
     """Read the lines of a file; an empty line is an empty text, so that line n stays row n.
 
     Args:
-        path: the file, or STDIN; None gives no texts.
+        path: the file, or STREAM; None gives no texts.
 
     Raises:
         InputError: no such file, not UTF-8 (the line is named), or unreadable.
@@ -23,7 +23,7 @@ def read_texts(path: Path | None) -> tuple[str, ...]:
     if path is None:
         return ()
     try:
-        data = sys.stdin.buffer.read() if path == STDIN else path.read_bytes()
+        data = sys.stdin.buffer.read() if path == STREAM else path.read_bytes()
     except FileNotFoundError:
         raise InputError(f"{path} does not exist. Give a UTF-8 file with one text a line.") from None
     except OSError as error:

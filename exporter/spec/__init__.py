@@ -2,6 +2,7 @@
 
 model           what a model says it is: Source, ModelSpec; precisions and forms
 options         what a user asked of `export`; build_options how to build engine files
+names           names that a user writes, in any case, with the one that was probably meant
 choices         the options held against the model: strategies, head, precisions by target
 origin          a checkpoint or an ONNX file, and what reading it may do
 profiles        optimisation profiles from lengths

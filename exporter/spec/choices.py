@@ -6,21 +6,20 @@ from collections.abc import Mapping, Sequence
 
 from exporter.spec.description import embedding_dim
 from exporter.spec.model import DType, ModelSpec
+from exporter.spec.names import TRAINED
 from graphs.pooling.head import Cut, Dense, Head, cut_head
 from graphs.pooling.strategy import PoolingMode, Strategy, parse_strategy, strategy_name
 from poolfold.errors import CheckpointError, InputError
 from poolfold.sessions import targets
 from poolfold.sessions.targets import find_target
 
-TRAINED = "trained"
-
 
 def choose_strategies(spec: ModelSpec, names: Sequence[str]) -> tuple[Strategy, ...]:
-    """Read `--pooling`; `trained` is what the checkpoint says. Named twice counts once.
+    """The strategies of names that `read_pooling` gave; `trained` is what the checkpoint says. Twice counts once.
 
     Raises:
         CheckpointError: `trained` was asked for, and the checkpoint does not say.
-        InputError: an unknown strategy, or one whose vectors the checkpoint's dense layers cannot take.
+        InputError: one whose vectors the checkpoint's dense layers cannot take.
     """
     strategies: list[Strategy] = []
     for name in names:
@@ -29,10 +28,7 @@ def choose_strategies(spec: ModelSpec, names: Sequence[str]) -> tuple[Strategy, 
                 f"{spec.source.name} does not say which pooling it was trained with: it has no modules.json. "
                 f"Name one with --pooling: {', '.join(PoolingMode)}."
             )
-        try:
-            strategy = spec.trained if name == TRAINED and spec.trained else parse_strategy(name)
-        except ValueError as error:
-            raise InputError(f"--pooling: {error}.") from None
+        strategy = spec.trained if name == TRAINED and spec.trained else parse_strategy(name)
         _require_head_fits(spec, strategy)
         if strategy not in strategies:
             strategies.append(strategy)

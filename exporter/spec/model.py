@@ -39,7 +39,7 @@ def read_dtypes(names: Iterable[str]) -> tuple[DType, ...]:
     """
     for name in names:
         if name not in list(DType):
-            raise InputError(f"unknown dtype {name!r}; expected {', '.join(DType)}.")
+            raise InputError(f"dtype {name!r} is unknown; expected one of {', '.join(DType)}.")
     return tuple(DType(name) for name in dict.fromkeys(names))
 
 

@@ -5,6 +5,7 @@ contents      the model, strategies, graphs, engines and files
 reports       rows of parity and latency
 artifact      the manifest, whole
 sealed_json   a manifest as JSON that guards itself, and back
+no_artifact   why a path is no artifact, and what was probably meant
 
 Values only, and their exact JSON form. Nothing here looks at the other files of the artifact (`verify` does), and
 nothing here knows torch, ONNX or any engine.
@@ -30,8 +31,9 @@ from poolfold.manifest.contents import (
     TokenizerExample,
     TokenizerReading,
 )
+from poolfold.manifest.no_artifact import MANIFEST_NAME, listed, no_artifact, similar
 from poolfold.manifest.reports import Executor, Latency, Parity, ParityCheck, WorstText
-from poolfold.manifest.sealed_json import MANIFEST_NAME, SCHEMA_VERSION, dumps, loads, read_manifest
+from poolfold.manifest.sealed_json import SCHEMA_VERSION, dumps, is_artifact, loads, read_manifest
 
 __all__ = [
     "EMBEDDING",
@@ -58,6 +60,10 @@ __all__ = [
     "TokenizerReading",
     "WorstText",
     "dumps",
+    "is_artifact",
+    "listed",
     "loads",
+    "no_artifact",
     "read_manifest",
+    "similar",
 ]

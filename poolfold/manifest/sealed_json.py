@@ -14,12 +14,12 @@ from typing import Any
 
 import msgspec
 
-from poolfold.errors import ArtifactError
+from poolfold.errors import ArtifactDiffers, ArtifactError
 from poolfold.manifest.artifact import Manifest
+from poolfold.manifest.no_artifact import MANIFEST_NAME, no_artifact
 from poolfold.manifest.reports import Executor
 
 SCHEMA_VERSION = 1
-MANIFEST_NAME = "manifest.json"
 _UNSEALED = "0" * 64
 _DEEPEST = 64
 _TOO_DEEP = f"it is nested more than {_DEEPEST} levels deep"
@@ -61,7 +61,8 @@ def loads(data: bytes, *, where: str = MANIFEST_NAME) -> Manifest:
         raise ArtifactError(f"{where} is not a poolfold manifest: it lacks manifest_sha256 or schema_version.")
     start, end = seal.span(1)
     if hashlib.sha256(data[:start] + _UNSEALED.encode() + data[end:]).hexdigest().encode() != seal.group(1):
-        raise ArtifactError(f"{where} was changed after it was written: its SHA-256 differs. Export the model again.")
+        problem = f"{where} was changed after it was written: its SHA-256 differs"
+        raise ArtifactDiffers(f"{problem}. Export the model again.", [problem])
     del fields["manifest_sha256"]
     try:
         manifest = msgspec.convert(_with_executors(fields), Manifest)
@@ -145,7 +146,14 @@ def read_manifest(directory: Path) -> Manifest:
     try:
         data = path.read_bytes()
     except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(
-            f"{directory} is not an artifact: it has no {MANIFEST_NAME}. Expected a directory from `poolfold export`."
-        ) from None
+        raise no_artifact(directory) from None
     return loads(data, where=str(path))
+
+
+def is_artifact(directory: Path) -> bool:
+    """Whether a directory has a manifest of ours, by its first key. Nothing is checked."""
+    try:
+        with (directory / MANIFEST_NAME).open("rb") as file:
+            return _SEAL.match(file.read(200)) is not None
+    except OSError:
+        return False

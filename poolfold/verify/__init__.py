@@ -13,9 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import Self
 
-from poolfold.errors import ArtifactError
+from poolfold.errors import ArtifactDiffers, ArtifactError
 from poolfold.hub import find_artifact
-from poolfold.manifest import MANIFEST_NAME, File, Manifest, loads
+from poolfold.manifest import MANIFEST_NAME, File, Manifest, loads, no_artifact
 from poolfold.verify.files import NotRegularError, OpenFile
 from poolfold.verify.unlisted import list_others
 
@@ -60,9 +60,7 @@ def read_checked(directory: Path) -> Manifest:
         file = OpenFile(path)
         file.read()
     except (FileNotFoundError, NotADirectoryError):
-        raise ArtifactError(
-            f"{directory} is not an artifact: it has no {MANIFEST_NAME}. Expected a directory from `poolfold export`."
-        ) from None
+        raise no_artifact(directory) from None
     except NotRegularError:
         raise ArtifactError(
             f"{path} is not a regular file. Fetch the artifact again, or export the model again."
@@ -152,9 +150,10 @@ def _differs(directory: Path, problems: list[_Problem]) -> ArtifactError:
     more = f"\n  - and {len(problems) - _SHOWN} more" if len(problems) > _SHOWN else ""
     if all(problem.unreadable for problem in problems):
         return ArtifactError(f"{directory} cannot be read:\n{shown}{more}\nCheck its permissions; nothing is damaged.")
-    return ArtifactError(
+    return ArtifactDiffers(
         f"{directory} differs from its {MANIFEST_NAME}:\n{shown}{more}\n"
-        "Fetch the artifact again, or export the model again."
+        "Fetch the artifact again, or export the model again.",
+        problems,
     )
 
 

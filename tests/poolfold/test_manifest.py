@@ -126,10 +126,24 @@ def test_something_else_is_no_manifest(data: bytes):
         loads(data)
 
 
-def test_no_manifest_says_what_was_expected(tmp_path: Path):
-    for directory in (tmp_path, tmp_path / "nowhere"):
-        with pytest.raises(ArtifactError, match=r"has no manifest\.json.*poolfold export"):
-            read_manifest(directory)
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("empty", r"has no manifest\.json\. Expected a directory from `poolfold export`\.$"),
+        ("all", r"has no manifest\.json\. It holds \S*/all/minilm, \S*/all/more/e5\. Give one of these"),
+        ("all/minilm/onnx", r"has no manifest\.json\. It lies in the artifact \S*/all/minilm\. Give that"),
+        ("all/minlm", r"does not exist\. Expected .*\. Did you mean \S*/all/minilm\?$"),
+        ("all/zzz", r"does not exist\. Expected a directory from `poolfold export`\.$"),
+        ("model", r"is a model\. Make an artifact of it: `poolfold export \S*/model -o ARTIFACT`"),
+    ],
+)
+def test_no_manifest_says_what_was_probably_meant(place: str, message: str, tmp_path: Path):
+    for name in ("empty", "all/minilm/onnx", "all/more/e5", "model"):
+        (tmp_path / name).mkdir(parents=True)
+    for file in ("all/minilm/manifest.json", "all/more/e5/manifest.json", "model/config.json"):
+        (tmp_path / file).write_text("{}")
+    with pytest.raises(ArtifactError, match=message):
+        read_manifest(tmp_path / place)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from exporter.model.checkpoint.json_object import read_object
-from exporter.model.checkpoint.source import FILES, OTHER_FORMATS
+from exporter.model.checkpoint.source import FILES, OTHER_FORMATS, TRANSFORMER_WEIGHTS
 from exporter.model.checkpoint.weight_files import header_dtypes
 from exporter.model.checkpoint.weight_names import require_floats
 from poolfold.errors import CheckpointError
@@ -22,8 +22,10 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 _MERGE = "Merge it into its base model, save that, and export it."
 
 
-def base_folder(folder: Path) -> Path | None:
+def base_folder(folder: Path, *, weights: bool = True) -> Path | None:
     """Where the base model of an adapter lies: in its folder, another one, or on the hub; None without an adapter.
+
+    From the hub it comes without its weights where `weights` is false.
 
     Raises:
         CheckpointError: an adapter of another kind than LoRA, without weights or with quantised ones; the base model is
@@ -41,7 +43,7 @@ def base_folder(folder: Path) -> Path | None:
         raise CheckpointError(f"{folder} holds an adapter without {WEIGHTS}. Restore the file. {_MERGE}")
     dtypes = header_dtypes(folder / WEIGHTS)
     require_floats(folder, dtypes, dtypes)
-    base = _base(folder, config)
+    base = _base(folder, config, weights)
     if importlib.util.find_spec("peft") is None:
         raise CheckpointError(
             f"{folder} holds an adapter ({CONFIG}) over {base.name}, and peft, which merges it, is not installed: "
@@ -50,9 +52,9 @@ def base_folder(folder: Path) -> Path | None:
     return base
 
 
-def _base(folder: Path, config: dict[str, Any]) -> Path:
-    weights = any(path.name != WEIGHTS for path in folder.glob("*.safetensors"))
-    if (folder / "config.json").is_file() and weights:
+def _base(folder: Path, config: dict[str, Any], weights: bool) -> Path:
+    has_weights = any(path.name != WEIGHTS for path in folder.glob("*.safetensors"))
+    if (folder / "config.json").is_file() and has_weights:
         return folder
     name = config.get("base_model_name_or_path")
     if not isinstance(name, str) or not name:
@@ -61,6 +63,7 @@ def _base(folder: Path, config: dict[str, Any]) -> Path:
         if (place / "config.json").is_file():
             return place.resolve()
     try:
-        return download(name, config.get("revision"), FILES, ignore=OTHER_FORMATS, error=CheckpointError)
+        ignore = OTHER_FORMATS if weights else (*OTHER_FORMATS, *TRANSFORMER_WEIGHTS)
+        return download(name, config.get("revision"), FILES, ignore=ignore, error=CheckpointError)
     except CheckpointError as error:
         raise CheckpointError(f"{folder} holds an adapter over {name}. {error}") from error

@@ -79,11 +79,21 @@ def check_names(config: dict[str, Any], path: Path) -> None:
         )
 
 
+def static_model(path: Path) -> CheckpointError:
+    """The error for a model that is a table of token vectors."""
+    return CheckpointError(
+        f"{path} is of a static model (model2vec): a table of token vectors without a transformer, so that there is no "
+        "graph to make. Expected a transformer; model2vec itself runs such a model, in numpy."
+    )
+
+
 def _module(entry: dict[str, Any], path: Path) -> Module:
     name, place = entry.get("type"), entry.get("path")
     if not isinstance(name, str) or not isinstance(place, str):
         raise CheckpointError(f"{path} has an entry without type or path: {entry}. Restore the file.")
     match = _CLASS.fullmatch(name)
+    if match is not None and match[1] == "StaticEmbedding":
+        raise static_model(path)
     if match is None or match[1] not in set(ModuleKind):
         raise CheckpointError(
             f"{path} lists the module {name!r}, which cannot be folded. "

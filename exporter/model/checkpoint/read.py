@@ -27,7 +27,7 @@ from exporter.spec.origin import NO_TRUST, TokenizerSource, Trust
 from graphs.pooling.head import Head
 from graphs.pooling.strategy import PoolingMode
 from poolfold.errors import CheckpointError
-from poolfold.manifest import Text
+from poolfold.manifest import Text, listed
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +38,11 @@ _INSTRUCTOR = ("hkunlp/instructor-base", "hkunlp/instructor-large", "hkunlp/inst
 
 
 def read_spec(
-    source: Source, trust: Trust = NO_TRUST, tokenizer_source: TokenizerSource = TokenizerSource.FILE
+    source: Source,
+    trust: Trust = NO_TRUST,
+    tokenizer_source: TokenizerSource = TokenizerSource.FILE,
+    *,
+    weights: bool = True,
 ) -> ModelSpec:
     """Read a checkpoint.
 
@@ -47,6 +51,7 @@ def read_spec(
         trust: read pytorch_model.bin where there is no safetensors file; run the model and tokenizer code that comes
             with the checkpoint.
         tokenizer_source: whose ids to take where tokenizer.json and transformers differ.
+        weights: False for a transformer without them: sizes are then what its configuration says.
 
     Raises:
         CheckpointError: it cannot be read, or holds something that cannot be folded.
@@ -54,10 +59,14 @@ def read_spec(
     folder = source.folder
     has_modules = (folder / "modules.json").is_file()
     if not has_modules and not any((folder / f"{name}config.json").is_file() for name in ("", "adapter_")):
-        raise CheckpointError(f"{folder} is no checkpoint: it has neither modules.json nor config.json.")
+        raise CheckpointError(
+            f"{folder} is no checkpoint: it has neither modules.json nor config.json.{_meant(folder)}"
+        )
+    if not has_modules:
+        _require_not_inside(folder)
     modules = read_modules(folder) if has_modules else ()
     transformer = modules[0].folder if modules else folder
-    own, base = transformer, base_folder(transformer)
+    own, base = transformer, base_folder(transformer, weights=weights)
     transformer = base or own
     config = load_config(transformer, trust_remote_code=trust.trust_remote_code)
     if getattr(config, "auto_map", None) and not trust.trust_remote_code:
@@ -75,11 +84,12 @@ def read_spec(
         _check_pooling(pooling, width, modules[1].folder)
         trained, include_prompt = pooling.strategy, include_prompt and pooling.include_prompt
         head = read_head(folder, allow_pickle=trust.allow_pickle)
-    if source.graph is None:
-        weight_files(transformer, allow_pickle=trust.allow_pickle)
-        shapes: Mapping[str, tuple[int, ...]] = tensor_shapes(transformer)
-    else:
+    shapes: Mapping[str, tuple[int, ...]] = {}
+    if source.graph is not None:
         shapes = _shapes_of_graph(source.graph, width)
+    elif weights:
+        weight_files(transformer, allow_pickle=trust.allow_pickle)
+        shapes = tensor_shapes(transformer)
     tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
     vocab_size = tables.pop() if len(tables) == 1 else size(config, "vocab_size")
     has_tokenizer = any((own / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json"))
@@ -121,6 +131,21 @@ def read_spec(
         trust=trust,
         adapter=own.resolve() if base else None,
     )
+
+
+def _meant(folder: Path) -> str:
+    """Which folders in it are checkpoints, down to two levels: a hub's cache has them there."""
+    names = ("modules.json", "config.json")
+    inside = {path.parent for depth in ("*", "*/*") for name in names for path in folder.glob(f"{depth}/{name}")}
+    outer = sorted(path for path in inside if not inside & set(path.parents))
+    return f" It holds {listed(outer)}. Give one of these folders." if outer else ""
+
+
+def _require_not_inside(folder: Path) -> None:
+    """Refuse the folder of one module, such as 1_Pooling: the checkpoint is the folder above it."""
+    whole = folder.resolve().parent
+    if (whole / "modules.json").is_file() and folder.resolve() in [module.folder for module in read_modules(whole)]:
+        raise CheckpointError(f"{folder} is one module of the checkpoint {whole}. Give that folder.")
 
 
 def _shapes_of_graph(graph: GraphFile, width: int) -> Mapping[str, tuple[int, ...]]:

@@ -12,6 +12,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from exporter.host.quiet import quiet_transformers
 from exporter.model.checkpoint.json_object import read_object
+from exporter.model.checkpoint.modules_json import static_model
 from exporter.model.checkpoint.nomic_bert import check_nomic_bert
 from poolfold.errors import CheckpointError
 
@@ -35,6 +36,8 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
     path = folder / "config.json"
     fields = read_object(path)
     model_type = fields.get("model_type")
+    if model_type == "model2vec":
+        raise static_model(path)
     if not isinstance(model_type, str):
         raise CheckpointError(f"{path} has no model_type. Restore the file, or download the checkpoint again.")
     if model_type not in CONFIG_MAPPING and not trust_remote_code:

@@ -1,35 +1,35 @@
-"""The table of an artifact, cell by cell, and its JSON."""
+"""The tables of an artifact, cell by cell and as they look at several widths, and its JSON.
+
+The pictures are in `tables/`: `UPDATE_TABLES=1 pytest tests/exporter/commands/test_artifact_table.py` writes them anew.
+"""
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 
 from exporter.commands.artifact_table import as_json, print_table
+from exporter.commands.engine_table import print_engines, print_graphs
 from exporter.host.console import Console
-from poolfold.manifest import Executor, Latency, Manifest, Parity, ParityCheck
+from poolfold.manifest import Manifest
 from tests.artifacts import write_artifact
+from tests.exporter.commands import manifests
+from tests.exporter.commands.manifests import engine, latency, parity, with_engines
 
-HEADER = ["strategy", "dtype", "runs on", "trained", "checked", "cosine >=", "top-10"]
-
-
-def parity(strategy: str, dtype: str, cosine: float, neighbours: float, executor: str = "onnxruntime cpu") -> Parity:
-    values = {"cosine": cosine, "neighbours": neighbours}
-    return Parity(
-        strategy, dtype, executor, Executor.parse(executor), reference="PyTorch", passed=True, texts=3, worst=(),
-        checks={name: ParityCheck(value, limit=None, passed=True) for name, value in values.items()},
-    )  # fmt: skip
-
-
-def latency(dtype: str, runtime: str, workload: str, median_ms: float, speedup: float, mib: float | None) -> Latency:
-    return Latency(
-        "mean", dtype, runtime, workload, threads=3, median_ms=median_ms, q1_ms=median_ms, q3_ms=median_ms,
-        speedup=speedup, sentences_per_s=1.0, tokens_per_s=1.0, increase_mib=mib,
-    )  # fmt: skip
+HEADER = ["strategy", "dtype", "target", "status", "at least", "shared"]
+PICTURES = Path(__file__).parent / "tables"
+WIDTHS = (80, 100, 120, 200)
+LONG = Path("a/very/long/way/to/the/folder/where/artifacts/lie/all-MiniLM-L6-v2-with-a-name-that-goes-on-and-on")
+ARTIFACTS: dict[str, tuple[Callable[[Path], Manifest], Path]] = {
+    "demo": (manifests.demo, Path("artifacts/all-MiniLM-L6-v2")),
+    "everything": (manifests.everything, LONG),
+    "unmeasured": (manifests.unmeasured, Path("out")),
+}
 
 
 @pytest.fixture
@@ -42,41 +42,109 @@ def manifest(tmp_path: Path) -> Manifest:
     return write_artifact(tmp_path / "a", strategies=("mean", "cls"), dtypes=("fp32", "fp16"), parity=checks)
 
 
+@pytest.fixture(params=ARTIFACTS)
+def shown(
+    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., str]:
+    """What `inspect` prints of an artifact in a terminal of a width."""
+    make, directory = ARTIFACTS[request.param]
+    made = make(tmp_path / "b")
+
+    def show(width: int, *, wide: bool = False) -> str:
+        monkeypatch.setenv("COLUMNS", str(width))
+        console = Console(wide=wide)
+        print_table(made, directory, console)
+        print_graphs(made, console, passes=wide)
+        print_engines(made, console, insides=wide)
+        return capsys.readouterr().out
+
+    show.__name__ = request.param
+    return show
+
+
 def table(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> tuple[list[list[str]], str]:
-    """The header and the rows, cells apart, and all that was printed."""
-    print_table(manifest, Path("out"), Console())
+    """The header's last line and the rows, cells apart, and all that was printed."""
+    print_table(manifest, Path("out"), Console(wide=True))
     out = capsys.readouterr().out
-    lines = [line for line in out.splitlines() if line.strip()]
+    lines = out.split("\n\n")[0].splitlines()
     start = next(i for i, line in enumerate(lines) if line.split()[:1] == ["strategy"])
-    body = [line for line in lines[start + 2 :] if line.startswith(" ")]
-    return [re.split(r"\s{2,}", line.strip()) for line in [lines[start], *body]], out
+    return [re.split(r"\s{2,}", line.strip()) for line in [lines[start], *lines[start + 2 :]]], out
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_tables_look_as_in_the_pictures(shown: Callable[..., str], width: int) -> None:
+    picture = PICTURES / f"{shown.__name__}-{width}.txt"
+    out = shown(width)
+    if "UPDATE_TABLES" in os.environ:
+        picture.write_text(out, encoding="utf-8")
+    assert out == picture.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("width", [80, 81, 93, 100, 119, 120, 160, 200, 300])
+def test_no_line_is_too_long_and_no_word_broken(shown: Callable[..., str], width: int) -> None:
+    out, all_of_it = shown(width), shown(width, wide=True)
+    assert [line for line in out.splitlines() if len(line) > width and str(LONG) not in line] == []
+    assert _candidates(out) == _candidates(all_of_it) != []
+    for word in ("onnxruntime", "tensorrt-rtx", "validated", "trained", "reference", "mean_sqrt_len_tokens"):
+        assert (word in out) == (word in all_of_it)
+
+
+def _candidates(out: str) -> list[list[str]]:
+    """What each row of the first table begins with: strategy, dtype, target, status."""
+    lines = out.split("\n\n")[0].splitlines()
+    return [line.split()[:4] for line in lines[next(i for i, line in enumerate(lines) if line[:1] == "─") + 1 :]]
+
+
+def test_more_is_shown_where_there_is_more_room(shown: Callable[..., str]) -> None:
+    columns = [len(shown(width).splitlines()[2].split()) for width in (80, 100, 120, 200)]
+    assert columns == sorted(columns)
+
+
+def test_the_demos_artifact_is_one_screen(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    made, console = manifests.demo(tmp_path / "b"), Console()
+    print_table(made, ARTIFACTS["demo"][1], console)
+    print_graphs(made, console, passes=False)
+    print_engines(made, console, insides=False)
+    assert len(capsys.readouterr().out.splitlines()) <= 45
 
 
 def test_a_row_for_each_graph(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
     (header, *rows), out = table(manifest, capsys)
     assert header == HEADER
     assert rows == [
-        ["mean", "fp32", "onnxruntime", "yes", "validated", "0.9999999", "1.000"],
-        ["mean", "fp16", "onnxruntime", "yes", "validated", "0.9995000", "0.995"],
-        ["cls", "fp32", "onnxruntime", "no", "validated", "-", "-"],
-        ["cls", "fp16", "onnxruntime", "no", "validated", "-", "-"],
+        ["mean", "fp32", "onnxruntime", "validated", "0.9999999", "1.000"],
+        ["mean", "fp16", "onnxruntime", "validated", "0.9995000", "0.995"],
+        ["cls", "fp32", "onnxruntime", "validated", "-", "-"],
+        ["cls", "fp16", "onnxruntime", "validated", "-", "-"],
     ]
-    assert "out: table, 0 layers, 8 dimensions" in out
-    assert "Milliseconds" not in out
+    assert "out: tests/table (table, 0 layers, 8 dimensions, up to 16 tokens)" in out
+    assert "trained with mean; an untrained one (cls)" in " ".join(out.split())
 
 
 def test_an_engine_is_built_and_has_no_vectors(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
-    with_engine = write_engines(manifest)
-    (_, *rows), out = table(with_engine, capsys)
-    assert rows[2] == ["mean", "fp16", "tensorrt-rtx", "yes", "built, 5/6 attention fused"]
-    assert "its vectors have not been checked" in out
-    assert "its vectors have not been checked" not in table(manifest, capsys)[1]
+    forms = [engine("mean", "fp16", "tensorrt-rtx", form=form) for form in ("plain", "packed")]
+    (_, *rows), out = table(with_engines(manifest, *forms), capsys)
+    assert rows[2] == ["mean", "fp16", "tensorrt-rtx", "built", "-", "-"]
+    assert rows[3][0] == "cls", "two forms are one candidate"
+    assert "its vectors have not been checked" in " ".join(out.split())
+    assert "built" not in table(manifest, capsys)[1]
+
+
+def test_one_form_that_did_not_run_is_no_validated_candidate(
+    manifest: Manifest, capsys: pytest.CaptureFixture[str]
+) -> None:
+    forms = [
+        engine("mean", "fp16", "tensorrt-rtx", form=f, status=s)
+        for f, s in (("plain", "validated"), ("packed", "built"))
+    ]
+    assert table(with_engines(manifest, *forms), capsys)[0][3][3] == "built"
 
 
 def test_an_engine_that_ran_here_has_figures_of_its_own(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
-    fields: dict[str, Any] = msgspec.to_builtins(write_engines(manifest))
-    ran = fields["engines"][0] | {"path": "onnx/mean_fp32.onnx", "target": "openvino", "status": "validated"}
-    fields["engines"] = [*fields["engines"], ran | {"dtype": "fp32"}, ran | {"dtype": "bf16"}]
+    ran = [engine("mean", dtype, "openvino", status="validated") for dtype in ("fp32", "bf16")]
     parities = (
         *manifest.parity,
         parity("mean", "fp32", 0.9999998, 1.0, "openvino cpu"),
@@ -86,51 +154,59 @@ def test_an_engine_that_ran_here_has_figures_of_its_own(manifest: Manifest, caps
         latency("fp32", "onnxruntime", "1x128", 10.0, 2.0, 95.0),
         latency("bf16", "openvino", "1x128", 5.0, 4.0, 80.0),
     )
-    ran_here = msgspec.structs.replace(msgspec.convert(fields, Manifest), parity=parities, latency=latencies)
+    ran_here = msgspec.structs.replace(with_engines(manifest, *ran), parity=parities, latency=latencies)
     (_, *rows), out = table(ran_here, capsys)
-    said = "validated, 5/6 attention fused"
-    assert rows[1] == ["mean", "fp32", "onnxruntime", "yes", "validated", "0.9999999", "1.000", "10.0 (2.00x)", "95"]
-    assert rows[3:6] == [
-        ["mean", "fp16", "tensorrt-rtx", "yes", "built, 5/6 attention fused"],
-        ["mean", "fp32", "openvino", "yes", said, "0.9999998", "1.000", "-", "-"],
-        ["mean", "bf16", "openvino", "yes", said, "0.9996000", "0.990", "5.0 (4.00x)", "80"],
+    assert rows[1] == ["mean", "fp32", "onnxruntime", "validated", "0.9999999", "1.000", "10.0 (2.00x)", "95"]
+    assert rows[3:5] == [
+        ["mean", "fp32", "openvino", "validated", "0.9999998", "1.000", "-", "-"],
+        ["mean", "bf16", "openvino", "validated", "0.9996000", "0.990", "5.00 (4.00x)", "80"],
     ]
-    assert "bf16 is how OpenVINO executes the fp32 graph" in out
+    assert "how OpenVINO executes the fp32 graph" in out
     assert "OpenVINO" not in table(manifest, capsys)[1]
-
-
-def write_engines(manifest: Manifest) -> Manifest:
-    fields: dict[str, Any] = msgspec.to_builtins(manifest)
-    fields["engines"] = [
-        {
-            "path": "engines/a.engine", "target": "tensorrt-rtx", "strategy": "mean", "dtype": "fp16",
-            "status": "built", "graph": "onnx/mean_fp16.onnx", "form": "plain",
-            "library": "tensorrt-rtx", "library_version": "1.7",
-            "compute_capabilities": ["8.9"], "version_compatible": False, "hardware_compatibility": "none",
-            "stripped": False, "contents": None, "profiles": [], "attention_layers": 6, "attention_fused": 5,
-            "build_seconds": 1.0, "warnings": [],
-        }
-    ]  # fmt: skip
-    return msgspec.convert(fields, Manifest)
 
 
 def test_latency_stands_beside_pytorchs(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
     rows = (
-        latency("fp32", "pytorch", "1x128", 20.0, 1.0, 130.0),
+        latency("fp32", "pytorch", "1x7", 9.0, 1.0, 130.0),
         latency("fp32", "pytorch", "32x128", 400.0, 1.0, 130.0),
-        latency("fp32", "onnxruntime", "1x128", 10.04, 1.996, 95.4),
-        latency("fp32", "onnxruntime", "1x7", 1.0, 9.0, 95.4),
-        latency("fp16", "onnxruntime", "1x128", 30.0, 0.5, None),
+        latency("fp32", "onnxruntime", "1x7", 4.504, 1.996, 95.4),
+        latency("fp16", "onnxruntime", "1x7", 18.0, 0.5, None),
     )
     (header, *found), out = table(msgspec.structs.replace(manifest, latency=rows), capsys)
-    assert header == [*HEADER, "1x128", "32x128", "MiB"]
+    assert header == [*HEADER, "ms (ratio)", "ms (ratio)", "MiB"]
+    assert "1x7" in out.splitlines()[1], "what was measured is shown, whichever workload it is"
     assert found[:3] == [
-        ["mean", "fp32", "pytorch", "yes", "reference", "20.0 (1.00x)", "400.0 (1.00x)", "130"],
-        ["mean", "fp32", "onnxruntime", "yes", "validated", "0.9999999", "1.000", "10.0 (2.00x)", "-", "95"],
-        ["mean", "fp16", "onnxruntime", "yes", "validated", "0.9995000", "0.995", "30.0 (0.50x)", "-", "-"],
+        ["mean", "fp32", "pytorch", "reference", "-", "-", "9.00 (1.00x)", "400 (1.00x)", "130"],
+        ["mean", "fp32", "onnxruntime", "validated", "0.9999999", "1.000", "4.50 (2.00x)", "-", "95"],
+        ["mean", "fp16", "onnxruntime", "validated", "0.9995000", "0.995", "18.0 (0.50x)", "-", "-"],
     ]
-    assert found[3] == ["cls", "fp32", "pytorch", "no", "reference", "-", "-", "-"]
-    assert "3 threads, median" in out
+    assert found[3] == ["cls", "fp32", "pytorch", "reference", "-", "-", "-", "-", "-"]
+    assert "median, 3 threads" in out
+
+
+def test_what_stayed_disturbed_is_marked_and_told(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        latency("fp32", "pytorch", "1x128", 20.0, 1.0, None),
+        latency("fp32", "onnxruntime", "1x128", 4.1, 4.87, None),
+    ]
+    assert "?" not in table(msgspec.structs.replace(manifest, latency=tuple(rows)), capsys)[1]
+    rows[1] = msgspec.structs.replace(rows[1], disturbed=True)
+    (_, *found), out = table(msgspec.structs.replace(manifest, latency=tuple(rows)), capsys)
+    assert [found[0][6], found[1][6]] == ["20.0 (1.00x)", "4.10 (4.87x?)"]
+    assert "(4.87x)" not in out
+    assert "neither time nor ratio is a finding" in " ".join(out.split())
+
+
+def test_what_was_left_out_is_told_with_its_reason(manifest: Manifest, capsys: pytest.CaptureFixture[str]) -> None:
+    reasons = {"32x512": "it would take 90 s", "padding": "no time was left."}
+    rows = (latency("fp32", "pytorch", "1x16", 20.0, 1.0, None),)
+    out = table(msgspec.structs.replace(manifest, latency=rows, latency_left_out=reasons), capsys)[1]
+    assert "32x512 left out: it would take 90 s.\n" in out
+    assert "Where the padding-free form is faster left out: no time was left.\n" in out
+    assert "Latency" not in out
+    out = table(msgspec.structs.replace(manifest, latency_left_out={"latency": "--skip-latency"}), capsys)[1]
+    assert "Latency and memory left out: --skip-latency.\n" in out
+    assert "Latency and memory left out: not measured." in table(manifest, capsys)[1]
 
 
 def test_fp16_on_a_cpu_is_explained_where_there_is_any(

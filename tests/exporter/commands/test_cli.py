@@ -118,7 +118,10 @@ def test_a_help_page_ends_with_two_examples_that_parse(command: str, capsys: pyt
 def test_help_shows_defaults(command: str) -> None:
     context = cli.commands[command].make_context(command, [], parent=cli.make_context("poolfold", [command]),
                                                  resilient_parsing=True)  # fmt: skip
-    records = {p.opts[-1]: p.get_help_record(context) for p in cli.commands[command].params if p.param_type_name}
+    records = {
+        next((name for name in p.opts if name.startswith("--")), ""): p.get_help_record(context)
+        for p in cli.commands[command].params
+    }
     shown = {name for name, record in records.items() if record and "default: " in record[1]}
     assert shown == DEFAULTS[command]
 
@@ -171,7 +174,7 @@ def test_a_bug_is_one_line_unless_the_traceback_is_asked_for(
     monkeypatch.delenv("POOLFOLD_DEBUG", raising=False)
     assert run_command(["targets", "--json"]) == 70
     out, err = capsys.readouterr()
-    assert out == ""
+    assert json.loads(out)["exit_code"] == 70
     assert len(err.splitlines()) == 1
     assert "a bug in poolfold: KeyError" in err
     assert "POOLFOLD_DEBUG=1" in err
@@ -190,6 +193,43 @@ def test_a_library_that_is_not_here_names_its_extra(
     assert "pip install 'poolfold[export]'" in capsys.readouterr().err
     raising(monkeypatch, ModuleNotFoundError("No module named 'ours'", name="ours"))
     assert run_command(["targets"]) == 70
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["verify", "nowhere", "--json"], 2, "nowhere is not an artifact: it does not exist"),
+        (["export", "m", "-o", "o", "--pooling", "average", "--json"], 2, "Did you mean mean?"),
+        (["nosuch", "--json"], 2, "No such command"),
+    ],
+)
+def test_with_json_an_error_is_an_object_too(
+    arguments: list[str], code: int, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command(arguments) == code
+    said = capsys.readouterr()
+    answer = json.loads(said.out)
+    assert (answer["exit_code"], answer.keys()) == (code, {"error", "exit_code"})
+    assert message in answer["error"]
+    assert message in said.err
+    assert run_command(["verify", "--", "--json"]) == 2  # a directory of that name
+    assert capsys.readouterr().out == ""
+
+
+def test_a_working_directory_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run_command(["verify", "artifact"]) == 2
+    assert "working directory is not there" in capsys.readouterr().err
+
+
+@pytest.mark.e2e
+def test_a_shell_completes(tmp_path: Path) -> None:
+    done = shell("poolfold", _POOLFOLD_COMPLETE="bash_complete", COMP_WORDS="poolfold ver", COMP_CWORD="1")
+    assert done.stdout == "plain,verify\n", done.stderr
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), click.Abort()], ids=repr)

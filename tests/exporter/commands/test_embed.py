@@ -35,7 +35,8 @@ from exporter.commands.embed import embed
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
 embed.callback(
-    directory=Path("absent"), source=Path(os.devnull), output=Path(sys.argv[1]), strategy=None, target="onnxruntime",
+    directory=Path("absent"), source=Path(os.devnull), output=Path(sys.argv[1]), force=False, strategy=None,
+    target="onnxruntime",
     column=None, revision=None, provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None,
     as_json=False, quiet=False)
 """
@@ -80,6 +81,34 @@ def test_a_prompt_stands_before_each_text(directory: Path) -> None:
     np.testing.assert_array_equal(np.load(output), expected([f"w1 w2 {text}" for text in TEXTS]))
 
 
+@pytest.mark.e2e
+def test_streams_in_and_out(directory: Path) -> None:
+    texts, expects = (directory.parent / "texts.txt").read_bytes(), expected(TEXTS)
+    command = [sys.executable, "-m", "poolfold", "embed", str(directory), "-i", "-", "-o", "-"]
+    done = subprocess.run(command, input=texts, capture_output=True)
+    np.testing.assert_array_equal(np.load(io.BytesIO(done.stdout)), expects)
+    assert done.stderr.startswith(b"embed ")
+    done = subprocess.run([*command, "--json"], input=texts, capture_output=True)
+    assert done.returncode == 2
+    assert "Leave one of them out" in json.loads(done.stdout)["error"]
+
+
+def test_nothing_is_replaced_unasked(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = directory.parent / "vectors.npy"
+    output.write_bytes(b"mine")
+    assert embed(directory, output) == 2
+    assert "exists" in capsys.readouterr().err
+    assert output.read_bytes() == b"mine"
+    assert embed(directory, output, "--force") == 0
+    np.testing.assert_array_equal(np.load(output), expected(TEXTS))
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="a file system of Linux")
+def test_a_place_that_takes_no_files(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert embed(directory, Path("/proc/vectors.npy")) == 2
+    assert re.search(r"/proc.* (cannot be written|is not writable)", capsys.readouterr().err)
+
+
 def test_no_texts_are_no_vectors(directory: Path) -> None:
     (directory.parent / "texts.txt").write_text("")
     assert embed(directory, directory.parent / "vectors.npy") == 0
@@ -122,7 +151,7 @@ def test_a_text_that_fails_leaves_the_old_file(directory: Path, capsys: pytest.C
     output = directory.parent / "vectors.npy"
     output.write_bytes(b"old")
     (directory.parent / "texts.txt").write_text("w1\nnan w2\n")
-    assert "text 1" in refused(directory, output, 1, capsys)
+    assert "text 1" in refused(directory, output, 1, capsys, "--force")
     assert output.read_bytes() == b"old"
 
 
@@ -131,7 +160,7 @@ def test_a_full_disk_leaves_the_old_file(directory: Path) -> None:
     output.write_bytes(b"old")
     (directory.parent / "texts.txt").write_text("w1\n" * 1000)  # 32 000 bytes of vectors
     before = sorted(path.name for path in directory.parent.iterdir())
-    arguments = ["embed", directory, "-i", directory.parent / "texts.txt", "-o", output]
+    arguments = ["embed", directory, "-i", directory.parent / "texts.txt", "-o", output, "--force"]
     done = subprocess.run([sys.executable, "-c", FULL, *map(str, arguments)], capture_output=True, text=True)
     assert done.returncode == 2, done.stderr
     assert f"No room to write {output}" in done.stderr
@@ -211,6 +240,8 @@ def test_a_column_by_name(directory: Path) -> None:
         ("t.log", "", (), "suffix '.log'.*-i - < t.log"),
         ("t.csv", "a,b\n1,2\n", (), "has the columns a, b; say with --column"),
         ("t.csv", "a,b\n1,2\n", ("--column", "c"), "no column 'c'; it has a, b"),
+        ("t.csv", "id;text\n1;w1, w2\n", (), "separated by semicolons; expected commas"),
+        ("t.tsv", "id,text\n1,w1\n", (), "separated by commas; expected tabs"),
         ("t.txt", "a\n", ("--column", "c"), "holds lines, and column 'c' was asked for"),
         ("t.jsonl", '{"text": "w1"}\n{"text": null}\n', (), "line 2: text is None; expected a text"),
         ("t.jsonl", '{"text": "w1"}\n{"body": "w1"}\n', (), "line 2: text is None"),

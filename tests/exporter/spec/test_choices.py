@@ -43,12 +43,6 @@ def test_trained_is_never_guessed(spec: ModelSpec) -> None:
     assert choose_strategies(untold, ["mean"]) == (MEAN,)
 
 
-@pytest.mark.parametrize("name", ["average", "", "cls+", "cls+cls", "MEAN"])
-def test_what_is_no_strategy_is_refused(spec: ModelSpec, name: str) -> None:
-    with pytest.raises(InputError, match="--pooling"):
-        choose_strategies(spec, [name])
-
-
 def test_a_dense_layer_takes_as_many_values_as_it_was_trained_on(dense: ModelSpec) -> None:
     assert choose_strategies(dense, list(PoolingMode)) == tuple((mode,) for mode in PoolingMode)
     with pytest.raises(InputError, match=r"--pooling cls\+max gives 64 values.*takes 32\..*such as mean"):

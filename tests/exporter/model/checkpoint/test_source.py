@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,9 +12,12 @@ from threading import Thread
 
 import pytest
 
+from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
 from exporter.spec.model import Source
 from poolfold.errors import CheckpointError, InputError
+from tests.artifacts import write_artifact
+from tests.hub import COMMIT, NAME, environment, serve
 from tests.models import tiny_checkpoint
 
 SHA = "0123456789abcdef0123456789abcdef01234567"
@@ -140,3 +144,52 @@ def test_what_the_hub_refuses_is_explained(tmp_path):
     assert gated.startswith("CheckpointError our/gated is gated. Accept its terms")
     assert revision == "CheckpointError our/model has no revision 'v9'. Give a branch, a tag or a commit."
     assert broken.startswith("CheckpointError our/broken ")
+
+
+@pytest.mark.parametrize("name", ["our", "our/model/1_Pooling", "artifact", "model2vec", "static"])
+def test_what_is_a_level_off_or_something_else_is_called_by_its_name(name, tmp_path):
+    tiny_checkpoint(tmp_path / "our" / "model")
+    write_artifact(tmp_path / "artifact")
+    for static, config in (
+        ("model2vec", {"config.json": {"model_type": "model2vec"}}),
+        ("static", {"modules.json": [{"path": "", "type": "sentence_transformers.models.StaticEmbedding"}]}),
+    ):
+        (tmp_path / static).mkdir()
+        for file, content in config.items():
+            (tmp_path / static / file).write_text(json.dumps(content))
+    right = {
+        "our": r"holds \S*/our/model\. Give one",
+        "our/model/1_Pooling": r"one module of the checkpoint \S*/our/model\. Give that",
+        "artifact": "is an artifact of poolfold, made from",
+    }
+    with pytest.raises(CheckpointError, match=right.get(name, r"static model \(model2vec\)")):
+        read_spec(resolve_source(str(tmp_path / name)))
+
+
+@pytest.mark.slow
+def test_a_name_without_an_owner_is_sentence_transformers_own(tmp_path):
+    folder = tiny_checkpoint(tmp_path / "m")
+    with serve(folder, "sentence-transformers/tiny") as (address, _):
+        home = {"HF_HOME": str(tmp_path / "hf")}
+        (line, other) = resolve_apart(tmp_path, "tiny", "other", HF_ENDPOINT=address, **home)
+    assert line.startswith(f"ok sentence-transformers/tiny {COMMIT} ")
+    assert other.startswith("CheckpointError other is not a folder here, and the hub has no such public model")
+    # From the cache, without a hub and without the retries of a library that waits for one.
+    (line,) = resolve_apart(tmp_path, "tiny", HF_ENDPOINT="http://127.0.0.1:9", **home)
+    assert line.startswith(f"ok sentence-transformers/tiny {COMMIT} ")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["checkpoint", "artifact"])
+def test_inspect_fetches_no_weights(what, tmp_path):
+    {"checkpoint": tiny_checkpoint, "artifact": write_artifact}[what](tmp_path / "m")
+    with serve(tmp_path / "m") as (address, requests):
+        done = subprocess.run(
+            [sys.executable, "-m", "poolfold", "inspect", NAME, "--json"],
+            env=environment(address, tmp_path / "hf"), cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)
+    fetched = {path.rpartition("/")[2] for path in requests if path.startswith("GET") and "/resolve/" in path}
+    assert not [name for name in fetched if name.endswith((".safetensors", ".onnx", ".data", ".bin"))], fetched
+    assert ("config.json" if what == "checkpoint" else "manifest.json") in fetched
