@@ -46,7 +46,7 @@ class Setting:
 
 SETTINGS = (
     Setting("ndcg@10 of 500 queries", 500, 0.02, moves=0.37, rare=0.05),
-    Setting("ndcg@10 of 500 queries, four strategies", 500, 0.02, moves=0.37, rare=0.05, strategies=4),
+    Setting("ndcg@10 of 2,000 queries, four strategies", 2000, 0.02, moves=0.37, rare=0.05, strategies=4),
     Setting("accuracy of 4,000 triplets", 4000, 0.01, moves=1.0, rare=0.02),
     Setting("accuracy of 600 triplets, one strategy never the better", 600, 0.01, moves=1.0),
     Setting("accuracy of 20 texts", 20, 0.01, moves=1.0, rare=0.02),

@@ -119,10 +119,10 @@ def test_questions_and_answers_agree_with_sentence_transformers(seed: int, tmp_p
 
 @pytest.mark.parametrize("seed", range(5))
 def test_triplets_agree_with_sentence_transformers(seed: int) -> None:
-    named = [tuple(f"{kind}{i}" for i in range(40)) for kind in ("anchor", "positive", "negative")]
+    anchors, positives, negatives = named = [tuple(f"{kind}{i}" for i in range(40)) for kind in "apn"]
     rows = vectors(120, seed=seed)
     rows[40:80] += rows[:40] * 0.3
-    found = measured(Triplets(*named), rows)
+    found = measured(Triplets(anchors, positives, negatives), rows)
     model: Any = Vectors(tuple(text for texts in named for text in texts), rows)
     theirs = TripletEvaluator(*(list(texts) for texts in named), main_similarity_function="cosine")(model)
     assert found == {"accuracy": pytest.approx(theirs["cosine_accuracy"], abs=TOLERANCE)}

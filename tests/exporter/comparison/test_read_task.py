@@ -87,7 +87,8 @@ def test_questions_with_answers_and_triplets_are_known_by_their_columns(tmp_path
     assert task.groups == {"lang": tuple(f"l{i}" for i in range(12))}
     rows = [{"anchor": f"a{i}", "positive": f"p{i}", "negative": f"n{i}"} for i in range(12)]
     triplets = read_task(str(json_lines(tmp_path / "t.jsonl", rows)))
-    assert triplets == Triplets(*(tuple(row[name] for row in rows) for name in ("anchor", "positive", "negative")))
+    anchors, positives, negatives = (tuple(f"{kind}{i}" for i in range(12)) for kind in "apn")
+    assert triplets == Triplets(anchors, positives, negatives)
     assert [part.prompts[:1] for part in triplets.parts] == [("query",), ("document",), ("document",)]
     pairs = [{"anchor": f"a{i}", "positive": f"p{i}"} for i in range(12)]
     assert isinstance(read_task(str(json_lines(tmp_path / "p.jsonl", pairs))), Retrieval)

@@ -9,7 +9,7 @@ import pytest
 
 from exporter.comparison.recommendation import Timed, Verdict, decide, keep_trained
 from exporter.comparison.resampling import AHEAD, LEVEL, NOT_SETTLED, Interval, Lead
-from exporter.measure.report import Quartiles
+from exporter.measure.quartiles import Quartiles
 
 MARGIN = 0.01
 WHAT = "16 texts of 128 tokens"
