@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from exporter.commands.cli import run_command
-from exporter.comparison import comparison
+from exporter.comparison import cost_stage
 from tests.artifacts import write_artifact
 from tests.browser import needs_chromium
 from tests.conftest import ThisProcess
@@ -31,7 +31,7 @@ FAST = ("--skip-cost", "--dtype", "fp32")
 @pytest.fixture(autouse=True)
 def here(in_this_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is exported, is exported in this process; only `compared` starts its own, as users do."""
-    monkeypatch.setattr(comparison, "OwnProcess", ThisProcess)
+    monkeypatch.setattr(cost_stage, "OwnProcess", ThisProcess)
 
 
 @pytest.fixture
@@ -413,6 +413,7 @@ def test_an_artifact_whose_model_is_gone_is_measured_by_itself(tmp_path: Path, p
     assert run_command(["compare", *again]) == 0
     out, err = capsys.readouterr()
     assert "What the model costs without poolfold is not measured" in err
+    assert "--model" not in err
     systems = {system["name"] for system in json.loads(out)["cost"]["latency"]["systems"]}
     assert systems == {"cls fp32", "mean fp32"}
 
