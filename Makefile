@@ -10,11 +10,13 @@ STAMP := $(VENV)/.installed
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# TORCH_INDEX: where to take PyTorch's CPU wheel from; without it pip takes the one that its own index has.
 # The tested versions live in constraints.txt; the ranges poolfold promises live in pyproject.toml. The light
 # environment is what production installs: tests use it, and reach no network themselves.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	test -z "$(TORCH_INDEX)" || $(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url "$(TORCH_INDEX)" torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]' --group test --group lint
 	test -x $(VENV)/light/bin/python || $(PYTHON) -m venv $(VENV)/light
 	$(VENV)/light/bin/python -m pip install --quiet --constraint constraints.txt --editable .
