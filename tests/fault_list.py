@@ -514,10 +514,10 @@ FAULTS = (
         _RESAMPLING,
     ),
     Fault(
-        "Holm's correction dropped",
+        "each pair of strategies has 5 % of its own",
         "exporter/comparison/resampling.py",
-        "p[name] * (len(p) - rank)",
-        "p[name]",
+        "_ALPHA / 2 / pairs",
+        "_ALPHA / 2",
         _RESAMPLING,
     ),
 )
