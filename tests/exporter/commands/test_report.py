@@ -36,7 +36,7 @@ def test_the_page_says_what_the_manifest_says(mine: Path, tmp_path: Path, capsys
         assert f"{row.strategy} {row.dtype}, {row.ran_on}" in text
         for check in row.checks.values():
             assert f"{check.value:.7g}" in text
-    assert "Not measured" in text
+    assert "latency left out: --skip-latency was given." in text
     assert (page.parent / "parity.png").read_bytes().startswith(b"\x89PNG")
     verify(mine)  # it took nothing
 
@@ -48,11 +48,16 @@ def test_latency_is_there_where_it_was_measured(mine: Path, tmp_path: Path) -> N
         "tokens_per_s": 1.0, "increase_mib": None,
     }  # fmt: skip
     reference = {**row, "runtime": "pytorch", "speedup": 1.0, "median_ms": 3.125, "increase_mib": 90.0}
-    rewrite_manifest(mine, read_manifest(mine), latency=(reference, row))
+    disturbed = {**row, "workload": "32x128", "speedup": 4.87, "disturbed": True}
+    left_out = {"32x512": "needs about 40 s, and 9 s were left"}
+    rewrite_manifest(mine, read_manifest(mine), latency=(reference, row, disturbed), latency_left_out=left_out)
     assert run_command(["report", str(mine), "-o", str(tmp_path / "out"), "-q"]) == 0
     text = (tmp_path / "out" / "report.html").read_text()
     assert "1.25 [1.00, 1.50]" in text
     assert "Speed-up is PyTorch&#39;s time over this one&#39;s" in text
+    assert ">2.50x<" in text and ">4.87x, disturbed<" in text
+    assert "kept the machine busy in 1 of 3 rows, whose numbers are unreliable" in text
+    assert "32x512 left out: needs about 40 s, and 9 s were left." in text
     assert (tmp_path / "out" / "latency.png").is_file()
 
 
