@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from exporter.host.console import Console
+from poolfold.errors import InputError
 
 if TYPE_CHECKING:
     from exporter.measure.report import LatencyReport
@@ -325,6 +326,7 @@ def compare(
     dtypes: Sequence[str] = ("fp32", "fp16"),
     output: str | Path | None = None,
     against: Sequence[str | Path] = (),
+    margin: float = 0.01,
     seconds: int = 40,
     skip_cost: bool = False,
     revision: str | None = None,
@@ -345,14 +347,16 @@ def compare(
 
     Args:
         model: a model, or an artifact.
-        data: pairs, labelled or bare texts, a folder in BEIR's layout, or a data set's hub id.
+        data: pairs, triplets, labelled or bare texts, a folder in BEIR's layout, or a data set's hub id.
         kind: what `data` is; None for what its columns tell.
         file_format: how it is written; None for what its suffix tells.
-        columns: two texts and a score; text and label; or text. Empty for their usual names.
+        columns: two texts and a score; anchor, positive and negative; question and answer; text and label; or text.
+            Empty for their usual names.
         pooling: strategies; empty for the trained one, `cls`, `mean` and `max`, or all of an artifact's.
         dtypes: precisions; the verdict goes by the first.
         output: the folder of the report and of what was made for it; None for the user's cache.
         against: other models, such as a distilled one; the trained strategy of each takes part.
+        margin: a difference of less than this, in points of the metric that decides, counts as none.
         seconds: about how long to time.
         skip_cost: leave out speed and memory.
         revision: branch, tag or commit of a hub id.
@@ -367,6 +371,8 @@ def compare(
     """
     from exporter.host.libraries import require
 
+    if not 0 < margin <= 1:
+        raise InputError(f"the margin is {margin:g}; expected points of a metric, above 0 and at most 1, such as 0.01.")
     require("datasets", "jinja2", "matplotlib", "pyarrow", "pytrec_eval", "scipy", "sklearn")
     from exporter.comparison.entries import CompareOptions
     from exporter.comparison.folder import comparison_folder
@@ -388,6 +394,7 @@ def compare(
         seconds=seconds,
         skip_cost=skip_cost,
         trust=Trust(allow_pickle, trust_remote_code),
+        margin=margin,
         tokenizer=TokenizerSource(tokenizer),
     )
     return compare_and_report(options, read_task(str(data), kind, file_format, tuple(columns)), console)

@@ -15,6 +15,11 @@ from poolfold.manifest import Engine, Latency, Manifest, Parity, Strategy
 
 _MOST_TOLD = ("1x128", "32x128", "32x128 ragged")
 """Workloads that a narrow table has before others: they are what most texts look like."""
+DISTURBED = (
+    "(1.40x?): disturbed by other programs, so that neither time nor ratio is a finding. Measure again with "
+    "`poolfold bench` when the machine is idle."
+)
+"""What the mark behind a ratio means."""
 _STAGES = ("latency", "padding")
 """What `latency_left_out` calls whole stages."""
 
@@ -88,14 +93,19 @@ def _latency_cells(manifest: Manifest, measured: Sequence[Latency], workloads: S
     for name in workloads:
         marks = any(row.disturbed for row in manifest.latency if row.workload == name)
         row = rows.get(name)
-        said = "-" if row is None else f"{_ms(row.median_ms)} ({row.speedup:.2f}x{'?' * row.disturbed})"
-        # A mark in the column: brackets stay below each other.
-        cells.append(said + " " * (marks and row is not None and not row.disturbed))
+        cells.append(
+            "-" if row is None else f"{milliseconds(row.median_ms)} {ratio(row.speedup, row.disturbed, marks=marks)}"
+        )
     memory = next((row.increase_mib for row in measured), None)
     return [*cells, "-" if memory is None else f"{memory:.0f}"]
 
 
-def _ms(value: float) -> str:
+def ratio(value: float, disturbed: bool, *, marks: bool) -> str:
+    """A ratio, with a mark where it is no finding; `marks`: others of the column have one, and digits are aligned."""
+    return f"({value:.2f}x?)" if disturbed else f"({value:.2f}x){' ' * marks}"
+
+
+def milliseconds(value: float) -> str:
     """Three digits, and whole milliseconds from 100 on: more would be noise."""
     return f"{value:.0f}" if value >= 99.95 else f"{value:.1f}" if value >= 9.995 else f"{value:.2f}"
 
@@ -107,8 +117,12 @@ def _parity_cells(parity: Sequence[Parity], strategy: str, dtype: str, target: s
         return ["-", "-"]
     cosine = min(entry["cosine"].value for entry in checks)
     neighbours = min(entry["neighbours"].value for entry in checks)
-    # Down, since it says `at least`; what a double cannot tell apart is not rounded down.
-    return [f"{math.floor(round(cosine * 1e7, 4)) / 1e7:.7f}", f"{neighbours:.3f}"]
+    return [at_least(cosine), f"{neighbours:.3f}"]
+
+
+def at_least(cosine: float) -> str:
+    """A cosine of the worst text: rounded down, but for what a double cannot tell apart."""
+    return f"{math.floor(round(cosine * 1e7, 4)) / 1e7:.7f}"
 
 
 def _how_to_read(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
@@ -140,10 +154,7 @@ def _how_to_read(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
             f"{BASELINES[_baseline(manifest)]} time over this one's, taken in turns; above 1 is faster.{memory}"
         )
     if any(row.disturbed for row in manifest.latency):
-        lines.append(
-            "(1.40x?): disturbed by other programs, so that neither time nor ratio is a finding. Measure again with "
-            "`poolfold bench` when the machine is idle."
-        )
+        lines.append(DISTURBED)
     return lines
 
 

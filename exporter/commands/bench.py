@@ -10,13 +10,14 @@ import click
 
 from exporter import api
 from exporter.commands import flags
-from exporter.host.console import Console
+from exporter.commands.artifact_table import DISTURBED, milliseconds, ratio
+from exporter.host.console import Console, count
 from exporter.host.libraries import keep_out
 from exporter.spec.origin import BASELINES, origin_of
 from poolfold.manifest import read_manifest
 
 if TYPE_CHECKING:
-    from exporter.measure.report import Timing
+    from exporter.measure.report import LatencyReport
 
 
 @flags.defaults_of(api.bench)
@@ -39,33 +40,44 @@ def bench(directory: Path, model: str | None, as_json: bool, quiet: bool, **opti
     """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
     console = Console(as_json=as_json, quiet=quiet)
     keep_out(*origin_of(model or read_manifest(directory).model.source).without)
-    report = api.bench(directory, model=model, console=console, **options)
-    for name, why in report.left_out.items():
-        console.warn(f"{name} was left out: {why}. Give it more time with --seconds.")
-    whose = BASELINES[report.systems[0].runtime]
-    memory = {entry.system: entry.increase_bytes for entry in report.memory}
-    console.table(
-        f"{directory}, {report.threads} threads: median [quartiles] of the rounds; x is {whose} time over this one's",
-        ("system", "batch x tokens", "ms", "x", "sentences/s", "real tokens/s", "MiB added"),
-        [
-            (
-                timing.system,
-                timing.workload,
-                f"{timing.latency_ms.median:.2f} [{timing.latency_ms.q1:.2f}, {timing.latency_ms.q3:.2f}]",
-                _ratio(timing),
-                f"{timing.sentences_per_s:.0f}",
-                f"{timing.tokens_per_s:.0f}",
-                _mib(memory[timing.system]),
-            )
-            for timing in report.timings
-        ],
-    )
+    with console.waiting("bench"):
+        report = api.bench(directory, model=model, console=console, **options)
+    _print(report, str(directory), console)
     console.json({"directory": str(directory), **dataclasses.asdict(report)})
 
 
-def _ratio(timing: Timing) -> str:
-    mark = " disturbed" if timing.disturbed else ""
-    return f"{timing.speedup.median:.2f} [{timing.speedup.q1:.2f}, {timing.speedup.q3:.2f}]{mark}"
+def _print(report: LatencyReport, directory: str, console: Console) -> None:
+    whose = BASELINES[report.systems[0].runtime]
+    memory = {entry.system: entry.increase_bytes for entry in report.memory}
+    marks = any(timing.disturbed for timing in report.timings)
+    rows = []
+    for timing in report.timings:
+        ms, speedup = timing.latency_ms, timing.speedup
+        rows.append([
+            timing.system, timing.workload, milliseconds(ms.median),
+            f"{milliseconds(ms.q1)} to {milliseconds(ms.q3)}", ratio(speedup.median, timing.disturbed, marks=marks),
+            f"{speedup.q1:.2f} to {speedup.q3:.2f}", f"{timing.sentences_per_s:.0f}", f"{timing.tokens_per_s:.0f}",
+            _mib(memory[timing.system]),
+        ])  # fmt: skip
+    header = ("system", "texts x\ntokens", "median\nms", "quartiles\nms", "ratio", "ratio's\nquartiles", "texts/s")
+    gives_way = ("real tokens/s", "memory MiB", "texts/s", "ratio's quartiles", "quartiles ms")
+    left_out = console.table(
+        f"{directory}: latency beside the model it came from, {count(report.threads, 'thread')}",
+        (*header, "real\ntokens/s", "memory\nMiB"),
+        rows,
+        gives_way=gives_way,
+    )
+    console.note(f"ratio: {whose} time over this one's in the same round, of all rounds; above 1 is faster.")
+    if "memory MiB" not in left_out:
+        console.note("MiB: what model and largest batch add to the process.")
+    if marks:
+        console.note(DISTURBED)
+    for name, why in report.left_out.items():
+        console.note(f"{name} left out: {why.rstrip('.')}.")
+    if report.left_out:
+        console.note("Give what was left out more time with --seconds.")
+    if left_out:
+        console.note(f"Too wide for this terminal: {', '.join(left_out)}. --json has all.")
 
 
 def _mib(size: int | None) -> str:

@@ -45,7 +45,8 @@ from exporter.host.text_file import read_texts
 def build(directory: Path, output: Path | None, texts: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Build engines from the graphs of DIR, an artifact made here or elsewhere, and add them to it."""
     console = Console(as_json=as_json, quiet=quiet)
-    manifest = api.build(directory, output=output, texts=read_texts(texts), console=console, **options)
+    with console.waiting("build"):
+        manifest = api.build(directory, output=output, texts=read_texts(texts), console=console, **options)
     place = output or directory
     print_table(manifest, place, console)
     print_engines(manifest, console, insides=True)

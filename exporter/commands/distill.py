@@ -76,33 +76,34 @@ def distill(
     others = {path.stem: _texts(path, _FEWEST_OTHERS) for path in other}
     if len(others) < len(other):
         raise InputError("two files of --other have one name. Rename one: the report calls the texts by it.")
-    # Not before: a light install lacks what these import.
-    from exporter.comparison.read_task import read_task
-    from exporter.comparison.tasks import Pairs
+    with console.waiting("distill"):
+        # Not before: a light install lacks what these import.
+        from exporter.comparison.read_task import read_task
+        from exporter.comparison.tasks import Pairs
 
-    pairs = None if data is None else read_task(data, "pairs")
-    assert pairs is None or isinstance(pairs, Pairs)
-    # A bar of its own, and a fork warned of on every step.
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    from exporter.distillation.distil import Distilled, DistilOptions, distil
-    from exporter.distillation.distil import as_json as as_object
-    from exporter.distillation.training import Recipe
+        pairs = None if data is None else read_task(data, "pairs")
+        assert pairs is None or isinstance(pairs, Pairs)
+        # A bar of its own, and a fork warned of on every step.
+        os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+        from exporter.distillation.distil import Distilled, DistilOptions, distil
+        from exporter.distillation.distil import as_json as as_object
+        from exporter.distillation.training import Recipe
 
-    recipe = Recipe(**{name: given.pop(name) for name in Recipe.__dataclass_fields__})
-    trust = Trust(given.pop("allow_pickle"), given.pop("trust_remote_code"))
-    source = TokenizerSource(given.pop("tokenizer"))
-    options = DistilOptions(
-        model=model,
-        texts=own,
-        pairs=pairs,
-        others=others,
-        output=output,
-        recipe=recipe,
-        trust=trust,
-        tokenizer=source,
-        **given,
-    )
-    distilled: Distilled = distil(options, console)
+        recipe = Recipe(**{name: given.pop(name) for name in Recipe.__dataclass_fields__})
+        trust = Trust(given.pop("allow_pickle"), given.pop("trust_remote_code"))
+        source = TokenizerSource(given.pop("tokenizer"))
+        options = DistilOptions(
+            model=model,
+            texts=own,
+            pairs=pairs,
+            others=others,
+            output=output,
+            recipe=recipe,
+            trust=trust,
+            tokenizer=source,
+            **given,
+        )
+        distilled: Distilled = distil(options, console)
     rows = []
     for name, before in distilled.before.items():
         after = distilled.after[name]

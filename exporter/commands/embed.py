@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 import poolfold
 from exporter.commands import flags
-from exporter.host.console import Console
+from exporter.host.console import Console, count
 from exporter.host.text_column import read_texts_or_column
 from exporter.host.text_file import STREAM
 from poolfold.errors import InputError
@@ -88,9 +88,11 @@ def embed(
     else:
         _require_writable(output, source, directory, force)
     texts = read_texts_or_column(source, column)
-    with poolfold.load(
-        directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
-    ) as encoder:
+    with console.waiting("load"):
+        loaded = poolfold.load(
+            directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
+        )
+    with loaded as encoder:
         with console.stage("embed") as stage:
             vectors = encoder.encode(
                 texts,
@@ -98,7 +100,7 @@ def embed(
                 prompt_name=prompt_name,
                 progress=lambda done: stage.progress(done, len(texts), f"{done} of {len(texts)} texts"),
             )
-            stage.outcome = f"{len(vectors)} texts, {encoder.strategy} {encoder.dtype} on {encoder.target}"
+            stage.outcome = f"{count(len(vectors), 'text')}, {encoder.strategy} {encoder.dtype} on {encoder.target}"
         if output == STREAM:
             _write(sys.stdout.buffer, vectors)
             return

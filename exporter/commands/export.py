@@ -70,6 +70,7 @@ def export(output: Path, texts: Path | None, as_json: bool, quiet: bool, **optio
     """Export MODEL (hub id, folder, .onnx file) into DIR: graphs, engines, and the proof that they give its vectors."""
     console = Console(as_json=as_json, quiet=quiet)
     require_apart(output, [texts] if texts else [])
-    manifest = api.export(output=output, texts=read_texts(texts), console=console, **options)
+    with console.waiting("export"):
+        manifest = api.export(output=output, texts=read_texts(texts), console=console, **options)
     print_table(manifest, output, console)
     console.json(artifact_json(manifest, output))

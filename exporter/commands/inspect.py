@@ -12,7 +12,7 @@ from exporter.commands import flags
 from exporter.commands.artifact_table import as_json as artifact_json
 from exporter.commands.artifact_table import print_table
 from exporter.commands.engine_table import print_engines, print_graphs
-from exporter.host.console import Console
+from exporter.host.console import Console, count
 from exporter.spec.origin import Trust
 from poolfold.errors import InputError
 from poolfold.hub import artifact_or_none
@@ -48,10 +48,12 @@ def inspect(
     path = Path(subject)
     if path.is_file() or (path.suffix == ".onnx" and not path.is_dir()):
         _graph(path, console)
-    elif (artifact := artifact_or_none(subject, revision, files=False)) is not None:
-        is_here, path = artifact == path.expanduser(), artifact
-        with console.waiting("verify"):
-            manifest = verify(path) if is_here else read_checked(path)
+        return
+    with console.waiting("read"):
+        artifact = artifact_or_none(subject, revision, files=False)
+        is_here, path = artifact == path.expanduser(), artifact or path
+        manifest = None if artifact is None else verify(path) if is_here else read_checked(path)
+    if manifest is not None:
         print_table(manifest, path, console)
         print_graphs(manifest, console, passes=wide)
         print_engines(manifest, console, insides=wide)
@@ -73,13 +75,14 @@ def _graph(path: Path, console: Console) -> None:
         raise InputError(f"{path} is a file, and not an .onnx graph. Expected a checkpoint, an artifact or FILE.onnx.")
     if not path.exists():
         raise InputError(f"{path} does not exist. Expected a checkpoint, an artifact or FILE.onnx.")
-    model = read_graph(path)
-    summary = summarise(model)
-    try:
-        encoder, refused = find_encoder(model), None
-    except ir.passes.PreconditionError as error:
-        encoder, refused = None, str(error)
-    console.line(f"{path}: opset {summary.opset}, {summary.nodes} nodes")
+    with console.waiting("read"):
+        model = read_graph(path)
+        summary = summarise(model)
+        try:
+            encoder, refused = find_encoder(model), None
+        except ir.passes.PreconditionError as error:
+            encoder, refused = None, str(error)
+    console.line(f"{path}: opset {summary.opset}, {count(summary.nodes, 'node')}")
     for kind, tensors in (("input", summary.inputs), ("output", summary.outputs)):
         for tensor in tensors:
             shape = "unknown" if tensor.shape is None else ", ".join("?" if d is None else str(d) for d in tensor.shape)
@@ -92,7 +95,7 @@ def _graph(path: Path, console: Console) -> None:
         f"  attention: {summary.attention_ops} of {summary.attention_layers} layers are one Attention operator"
     )
     if encoder is None:
-        console.line(f"  encoder: none that `poolfold export` could take: {refused}")
+        console.note(f"  encoder: none that `poolfold export` could take: {refused}")
     else:
         folds = f"; {', '.join(encoder.folded)} would become constant" if encoder.folded else ""
         console.line(f"  encoder: `poolfold export {path}` would pool {encoder.hidden}{folds}")
@@ -108,22 +111,23 @@ def _graph(path: Path, console: Console) -> None:
 
 
 def _checkpoint(subject: str, revision: str | None, trust: Trust, console: Console) -> None:
-    import msgspec
+    with console.waiting("read"):
+        import msgspec
 
-    from exporter.model.checkpoint.read import read_spec
-    from exporter.model.checkpoint.source import resolve_source
-    from exporter.spec.description import describe_model, embedding_dim
+        from exporter.model.checkpoint.read import read_spec
+        from exporter.model.checkpoint.source import resolve_source
+        from exporter.spec.description import describe_model, embedding_dim
 
-    source = resolve_source(subject, revision, trust, weights=False)
-    spec = read_spec(source, trust, weights=source.revision is None)
+        source = resolve_source(subject, revision, trust, weights=False)
+        spec = read_spec(source, trust, weights=source.revision is None)
     model = describe_model(spec, spec.head, None)
     described: dict[str, Any] = msgspec.to_builtins(model)
     described["source"] = spec.source.name
     described["dim"] = embedding_dim(spec, spec.trained, spec.head) if spec.trained else None
     rows = {
-        "source": spec.source.name,
+        **({} if spec.source.name == subject else {"source": spec.source.name}),
         "revision": model.revision or "-",
-        "transformer": f"{model.model_type}, {model.num_layers} layers, hidden size {model.hidden_size}",
+        "transformer": f"{model.model_type}, {count(model.num_layers, 'layer')}, hidden size {model.hidden_size}",
         "vocabulary": f"{model.vocab_size} rows in the embedding table",
         "trained with": model.trained_strategy or "not said: name a strategy with --pooling",
         "modules": " -> ".join(model.modules),

@@ -26,10 +26,11 @@ from poolfold.verify import verify
 def report(*, directory: Path, output: Path | None, force: bool, as_json: bool, quiet: bool) -> None:
     """Write an artifact's own parity and latency as an HTML page, with its plots beside it."""
     console = Console(as_json=as_json, quiet=quiet)
-    require("jinja2", "matplotlib")
-    from exporter.reporting.artifact_page import write_artifact
+    with console.waiting("verify"):
+        require("jinja2", "matplotlib")
+        from exporter.reporting.artifact_page import write_artifact
 
-    manifest = verify(directory)
+        manifest = verify(directory)
     place = directory.resolve()
     folder = output or place.with_name(f"{place.name}-report")
     require_apart(folder, [directory])

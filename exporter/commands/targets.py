@@ -13,10 +13,12 @@ from exporter.targets import availability
 
 @click.command(epilog=flags.examples("poolfold targets", "poolfold targets --json"))
 @flags.as_json
-def targets(*, as_json: bool) -> None:
+@flags.quiet
+def targets(*, as_json: bool, quiet: bool) -> None:
     """List which targets work here, their versions, and why the others do not."""
-    availabilities = availability()
-    console = Console(as_json=as_json)
+    console = Console(as_json=as_json, quiet=quiet)
+    with console.waiting("targets"):
+        availabilities = availability()
     console.table(
         "Targets",
         ("target", "here", "version", "what it does here"),

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
 
 from exporter import api
 from exporter.commands import flags
+from exporter.commands.artifact_table import at_least
 from exporter.host.console import Console
 from exporter.host.libraries import keep_out
 from exporter.host.text_file import read_texts
 from exporter.spec.origin import origin_of
 from poolfold.errors import CheckFailed
 from poolfold.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from exporter.parity.report import ParityReport
 
 
 @flags.defaults_of(api.validate)
@@ -43,17 +48,9 @@ def validate(
     own = read_texts(texts)
     source = model or read_manifest(directory).model.source
     keep_out(*origin_of(source).without)
-    reports = api.validate(directory, model=model, texts=own, console=console, **options)
-    console.table(
-        f"{directory} against {source}",
-        ("strategy", "dtype", "executor", "check", "value", "limit", "result"),
-        [
-            (r.strategy, r.dtype, str(r.executor), c.name, f"{c.value:.7g}",
-             "-" if c.limit is None else f"{c.bound} {c.limit:.7g}", _result(c.passed, c.limit))
-            for r in reports
-            for c in r.checks
-        ],
-    )  # fmt: skip
+    with console.waiting("validate"):
+        reports = api.validate(directory, model=model, texts=own, console=console, **options)
+    _print(reports, f"{directory} against {source}", console)
     passed = all(report.passed for report in reports)
     rows = [report.as_row() for report in reports]
     console.json({"directory": str(directory), "passed": passed, "parity": [msgspec.to_builtins(row) for row in rows]})
@@ -63,5 +60,45 @@ def validate(
         raise click.exceptions.Exit(CheckFailed.exit_code)
 
 
-def _result(passed: bool, limit: float | None) -> str:
-    return "reported" if limit is None else "passed" if passed else "FAILED"
+def _print(reports: Sequence[ParityReport], title: str, console: Console) -> None:
+    """One row a candidate, the worst text in each figure; below it the checks that failed."""
+    from exporter.parity.report import MASKED, SAME_TEXT
+
+    rows = []
+    for report in reports:
+        ran, values = report.executor, {check.name: check.value for check in report.checks}
+        form = "rehearsal" if ran.rehearsed else ran.form
+        rows.append([
+            report.strategy, report.dtype, f"{ran.target} {ran.device}", form, "passed" if report.passed else "FAILED",
+            at_least(values["cosine"]), f"{values['difference']:.1e}", f"{values['neighbours']:.3f}",
+            *(_least([values[name] for name in names if name in values]) for names in (SAME_TEXT, MASKED)),
+        ])  # fmt: skip
+    header = ("strategy", "dtype", "target", "form", "result", "cosine\nat least")
+    numbers = ("largest\ndifference", "top-10\nshared", "any batch\ncosine", "masked ids\ncosine")
+    gives_way = [name.replace("\n", " ") for name in reversed(numbers)]
+    left_out = console.table(title, (*header, *numbers), rows, gives_way=gives_way)
+    for report in reports:
+        for check in (check for check in report.checks if not check.passed):
+            what = f"{report.strategy} {report.dtype} on {report.executor}: {check.name}"
+            console.note(f"FAILED {what} {check.value:.7g}, expected {check.bound} {check.limit:.7g}.")
+    if any(report.executor.rehearsed for report in reports):
+        console.note("rehearsal: the fp16 graph in fp32, with each fp16 tensor rounded.")
+    for name, meaning in _MEANINGS.items():
+        if name not in left_out:
+            console.note(f"{name}: {meaning}")
+    if left_out:
+        console.note(f"Too wide for this terminal: {', '.join(left_out)}. --json has every check.")
+
+
+_MEANINGS = {
+    "cosine at least": "with the model's own vector, of the worst text.",
+    "largest difference": "of any value, both vectors at unit length.",
+    "top-10 shared": "the share of a text's ten nearest neighbours that are the same.",
+    "any batch cosine": "of a text alone with itself in another batch, order and padding.",
+    "masked ids cosine": "of a text with itself, whatever stands under mask 0.",
+}
+"""Columns, and what they show."""
+
+
+def _least(values: Sequence[float]) -> str:
+    return at_least(min(values)) if values else "-"

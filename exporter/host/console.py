@@ -71,6 +71,18 @@ class Console:
             with downloads_tell(stage.downloaded):
                 yield stage
 
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Leave the terminal to another process, which shows its own progress, while the block runs."""
+        shown = tuple(_shown)
+        for bar in shown:
+            bar.stop()
+        try:
+            yield
+        finally:
+            for bar in shown:
+                bar.start()
+
     def warn(self, message: str) -> None:
         """Print a warning on stderr."""
         self._say("warning", "magenta", message)
@@ -150,8 +162,9 @@ def _bar(name: str) -> Iterator[tuple[Any, Any]]:
     """A bar, and the task in it; a stage within a stage takes its place in the same bar."""
     if _shown:
         bar = _shown[-1]
-        outer, task = bar.task_ids[-1], bar.add_task(name, total=None, detail="")
+        outer = bar.task_ids[-1]
         bar.update(outer, visible=False)
+        task = bar.add_task(name, total=None, detail="")
         try:
             yield bar, task
         finally:
@@ -165,7 +178,15 @@ def _bar(name: str) -> Iterator[tuple[Any, Any]]:
     # One line, whatever is said: a bar of two would leave the first behind.
     one_line = Column(no_wrap=True, overflow="ellipsis", ratio=1)
     detail = TextColumn("{task.fields[detail]}", markup=False, table_column=one_line)
-    with Progress(*columns, detail, console=_stderr(), transient=True, expand=True, refresh_per_second=5) as bar:
+    shown = Progress(
+        *(*columns, detail),
+        console=_stderr(),
+        transient=True,
+        expand=True,
+        refresh_per_second=5,
+        redirect_stdout=False,  # what is written there is the result, whoever reads it
+    )
+    with shown as bar:
         _shown.append(bar)
         try:
             yield bar, bar.add_task(name, total=None, detail="")

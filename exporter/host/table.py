@@ -50,7 +50,7 @@ class _Column:
     def __init__(self, name: str, cells: Sequence[str]) -> None:
         self.header, self.cells = name, cells
         self.name = " ".join(name.split())
-        self.numeric = any(cells) and all(cell[:1].isdigit() or cell in ("", "-") for cell in cells)
+        self.numeric = any(cells) and all(cell.lstrip("(")[:1].isdigit() or cell in ("", "-") for cell in cells)
         self.folds = False
 
     @property
@@ -66,12 +66,13 @@ def _needs(columns: Sequence[_Column]) -> int:
 
 
 def _draw(title: str, columns: Sequence[_Column], width: int) -> str:
+    lines = max(len(column.header.splitlines()) for column in columns)
     table = Table(box=rich.box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     for column in columns:
         # Text and not str: brackets in a path or a prompt are no markup.
         side: Literal["left", "right"] = "right" if column.numeric else "left"
-        header = Text(column.header, justify=side)
-        table.add_column(header, justify=side, no_wrap=not column.folds, min_width=column.needs, vertical="bottom")
+        header = Text("\n" * (lines - len(column.header.splitlines())) + column.header, justify=side)
+        table.add_column(header, justify=side, no_wrap=not column.folds, min_width=column.needs)
     for cells in zip(*(column.cells for column in columns), strict=True):
         table.add_row(*(Text(cell) for cell in cells))
     console = Console(file=sys.stdout, highlight=False, width=width)

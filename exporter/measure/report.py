@@ -9,21 +9,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from exporter.measure.disturbance import CALM, Disturbance, counted
+from exporter.measure.quartiles import Quartiles, quartiles
 from exporter.measure.schedule import MIN_ROUNDS
 from exporter.measure.systems import System
 from exporter.measure.workloads import Workload
 
 _MOST_SPREAD = 1.5
 """The upper quartile of the rounds over the lower: undisturbed, it was below 1.2."""
-
-
-@dataclass(frozen=True)
-class Quartiles:
-    """A median over rounds and its spread: a quarter of the rounds lie below `q1`, a quarter above `q3`."""
-
-    q1: float
-    median: float
-    q3: float
 
 
 @dataclass(frozen=True)
@@ -120,12 +112,6 @@ class LatencyReport:
     left_out: Mapping[str, str]
     environment: Mapping[str, object]
     disturbance: Disturbance = CALM
-
-
-def quartiles(values: Sequence[float]) -> Quartiles:
-    """Median and quartiles, by linear interpolation."""
-    q1, median, q3 = (float(q) for q in np.percentile(values, [25, 50, 75]))
-    return Quartiles(q1, median, q3)
 
 
 def timing(

@@ -13,7 +13,7 @@ import msgspec
 
 from exporter.artifact.draft import Draft
 from exporter.artifact.publish import require_apart, staging
-from exporter.host.console import Console
+from exporter.host.console import Console, count
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType
 from exporter.spec.options import Shapes
@@ -84,7 +84,7 @@ def build_into(request: BuildRequest, console: Console) -> Manifest:
             stage.outcome = f"{outcome(built)}; built, not run here"
         with console.stage("publish") as stage:
             written = _describe(place.directory, manifest, built)
-            stage.outcome = f"{len(written.files)} files in {request.output}"
+            stage.outcome = f"{count(len(written.files), 'file')} in {request.output}"
     return written
 
 

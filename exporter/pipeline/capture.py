@@ -7,15 +7,13 @@ file. Its result is plain values, and the encoder as a file.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from exporter.host.console import Console
-from exporter.model.of_artifact import open_model
-from exporter.parity.checks import run_reference
-from exporter.pipeline.plan import Capture
-from exporter.pipeline.read_model import read_plan
-from exporter.pipeline.recipes import prepare_encoder
+from exporter.host.console import Console, count
 from exporter.spec.options import ExportOptions
-from graphs.files.weights import save_graphs
+
+if TYPE_CHECKING:
+    from exporter.pipeline.plan import Capture
 
 
 def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
@@ -25,6 +23,14 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
         PoolfoldError: bad input, or a model that cannot be taken.
     """
     with console.stage("read") as stage:
+        # Seconds, which would otherwise pass before anything is shown.
+        from exporter.model.of_artifact import open_model
+        from exporter.parity.checks import run_reference
+        from exporter.pipeline.plan import Capture
+        from exporter.pipeline.read_model import read_plan
+        from exporter.pipeline.recipes import prepare_encoder
+        from graphs.files.weights import save_graphs
+
         plan = read_plan(options, stage)
         model = open_model(plan.spec, options.threads)
     with console.stage(plan.spec.source.origin.stage) as stage:
@@ -44,5 +50,5 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
             plan.strategies,
             progress=lambda done, total: stage.progress(done, total, f"{done} of {total} texts"),
         )
-        stage.outcome = f"{len(plan.tokens.rows)} texts in {reference.described}"
+        stage.outcome = f"{count(len(plan.tokens.rows), 'text')} in {reference.described}"
     return Capture(plan, run, path)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.host.console import Console
+from exporter.host.console import Console, count
 from exporter.measure.artifact_latency import measure_artifact, warn_if_disturbed
 from exporter.measure.report import LatencyReport
 from exporter.model.of_artifact import find_baseline, open_model
@@ -61,7 +61,7 @@ def validate_artifact(request: CheckRequest, texts: tuple[str, ...], console: Co
         tokens = tokenise((*corpus(spec.text.max_seq_length), *texts), tokenizer)
         reference = open_model(spec, request.threads).reference(baseline.head)
         run = run_reference(reference, tokens, baseline.strategies)
-        stage.outcome = f"{len(tokens.rows)} texts in {reference.described}"
+        stage.outcome = f"{count(len(tokens.rows), 'text')} in {reference.described}"
     with console.stage("validate") as stage:
         reports = check_candidates(
             request.directory,
@@ -73,7 +73,7 @@ def validate_artifact(request: CheckRequest, texts: tuple[str, ...], console: Co
             progress=stage.progress,
         )
         failed = sum(not report.passed for report in reports)
-        stage.outcome = f"{len(reports)} candidates, {failed} failed"
+        stage.outcome = f"{count(len(reports), 'candidate')}, {failed} failed"
     return reports
 
 
@@ -97,5 +97,8 @@ def measure_latency(request: CheckRequest, seconds: float, console: Console) -> 
             progress=stage.progress,
         )
         warn_if_disturbed(report, stage.warn)
-        stage.outcome = f"{len(report.systems)} systems, {len(report.workloads)} workloads, {report.threads} threads"
+        stage.outcome = (
+            f"{count(len(report.systems), 'system')}, {count(len(report.workloads), 'workload')}, "
+            f"{count(report.threads, 'thread')}"
+        )
     return report

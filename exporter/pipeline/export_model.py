@@ -29,13 +29,14 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
     require_apart(options.output, [Path(options.model)])
     # The destination is held first: finding it unusable after minutes of work would waste them.
     with staging(options.output, force=options.force) as place:
-        with OwnProcess(
+        reader = OwnProcess(
             "exporter.pipeline.capture:capture",
             *(options, place.scratch, console),
             # PyTorch makes a folder for its compiler wherever it is imported; here it goes away with the rest.
             variables={"TORCHINDUCTOR_CACHE_DIR": str(place.scratch / "torchinductor")},
             without=origin_of(options.model).without,
-        ) as reading:
+        )
+        with console.lent(), reader as reading:
             # A second of imports, spent while the other process makes its own.
             from exporter.pipeline.make_artifact import make_artifact
             from exporter.spec.choices import target_dtypes

@@ -12,7 +12,7 @@ from pathlib import Path
 from exporter.artifact.draft import Draft
 from exporter.artifact.layout import write_model_files, write_report
 from exporter.artifact.publish import Staging
-from exporter.host.console import Console, Stage
+from exporter.host.console import Console, Stage, count
 from exporter.parity.tokens import sorted_batches
 from exporter.parity.validation import (
     Candidate,
@@ -145,7 +145,7 @@ def validate(draft: Draft, work: Work) -> Draft:
     with work.console.stage("validate") as stage:
         draft = _checked(draft, work, manifest, candidates(manifest), stage, scratch=work.scratch)
         texts = len(work.captured.run.tokens.rows)
-        stage.outcome = f"{len(draft.parity)} candidates passed every check on {texts} texts"
+        stage.outcome = f"{count(len(draft.parity), 'candidate')} passed every check on {texts} texts"
     return draft
 
 
@@ -159,7 +159,7 @@ def validate_engine_files(draft: Draft, work: Work) -> Draft:
         listed = candidates(manifest, here)
         draft = _checked(draft, work, manifest, listed, stage, scratch=None)
         texts = len(work.captured.run.tokens.rows)
-        stage.outcome = f"{len(listed)} engines passed every check on {texts} texts"
+        stage.outcome = f"{count(len(listed), 'engine')} passed every check on {texts} texts"
     return draft
 
 
@@ -168,7 +168,7 @@ def publish(draft: Draft, work: Work) -> Manifest:
     with work.console.stage("publish") as stage:
         _, manifest = draft.seal()
         size = sum(file.bytes for file in manifest.files)
-        stage.outcome = f"{len(manifest.files)} files, {size / 2**20:.1f} MiB in {work.options.output}"
+        stage.outcome = f"{count(len(manifest.files), 'file')}, {size / 2**20:.1f} MiB in {work.options.output}"
     return manifest
 
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 
 from exporter.artifact.draft import Draft
 from exporter.artifact.layout import write_report
-from exporter.host.console import Console, Stage
+from exporter.host.console import Console, Stage, count
 from exporter.measure.artifact_latency import as_rows, measure_artifact, warn_if_disturbed
 from exporter.measure.padding_benefit import measure_benefit, no_profit
 from exporter.measure.process import WITHOUT
@@ -97,7 +97,8 @@ def measure_latency(draft: Draft, options: ExportOptions, captured: Capture, con
         warn_if_disturbed(report, stage.warn)
         write_report(draft.directory, LATENCY, report)
         stage.outcome = (
-            f"{len(report.systems)} systems on {len(report.workloads)} workloads, {report.threads} threads, interleaved"
+            f"{count(len(report.systems), 'system')} on {count(len(report.workloads), 'workload')}, "
+            f"{count(report.threads, 'thread')}, interleaved"
         )
         left_out = {name: f"{why} of --bench-seconds {options.bench_seconds}" for name, why in report.left_out.items()}
         stage.outcome += "".join(f"; {name} left out: {why}" for name, why in left_out.items())

@@ -5,7 +5,7 @@ Needs no PyTorch: the weights are not read.
 
 from __future__ import annotations
 
-from exporter.host.console import Stage
+from exporter.host.console import Stage, count
 from exporter.model.checkpoint.content_hash import content_hash
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
@@ -39,7 +39,7 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     revision = f" @ {source.revision[:12]}" if source.revision else ""
     trained = "pooling not said" if spec.trained is None else f"trained with {strategy_name(spec.trained)}"
     stage.outcome = (
-        f"{source.name}{revision}: {spec.model_type}, {spec.num_layers} layers, {trained}, "
+        f"{source.name}{revision}: {spec.model_type}, {count(spec.num_layers, 'layer')}, {trained}, "
         f"up to {spec.text.max_seq_length} tokens{_about_cut(head)}"
     )
     if options.cut.dimensions is None and [type(part) for part in head[-2:]] == [Normalize, Truncate]:

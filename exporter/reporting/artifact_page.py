@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from exporter.host.console import count
 from exporter.reporting import plots
 from exporter.reporting.page import Figure, Section, Table, write_page
 from exporter.spec.origin import BASELINES
@@ -35,15 +36,17 @@ def write_artifact(folder: Path, directory: Path, manifest: Manifest) -> Path:
 def _lead(manifest: Manifest) -> Iterator[str]:
     model = manifest.model
     names = ", ".join(f"{s.name}{' (trained)' if s.trained else ''}" for s in manifest.strategies)
-    yield f"{model.model_type}, {model.num_layers} layers, pooled by {names}."
+    yield f"{model.source}: {model.model_type}, {count(model.num_layers, 'layer')}, pooled by {names}."
     failed = [row for row in manifest.parity if not row.passed]
     if manifest.parity:
         reference = manifest.parity[0].reference
         result = "all passed" if not failed else f"{len(failed)} failed"
-        yield f"{len(manifest.parity)} candidates were checked against {reference} in fp32, text by text: {result}."
+        were = "candidate was" if len(manifest.parity) == 1 else "candidates were"
+        yield f"{len(manifest.parity)} {were} checked against {reference} in fp32, text by text: {result}."
     built = [engine for engine in manifest.engines if engine.status == "built"]
     if built:
-        yield f"{len(built)} engines were built and never run where they were made: their vectors are not known."
+        were = "engine was" if len(built) == 1 else "engines were"
+        yield f"{len(built)} {were} built and never run where they were made: the vectors are not known."
 
 
 def _parity(folder: Path, manifest: Manifest) -> Section:
@@ -73,10 +76,10 @@ def _cell(check: ParityCheck | None) -> str:
 
 
 def _latency(folder: Path, manifest: Manifest) -> Sequence[Section]:
-    left_out = [f"{what} left out: {reason}." for what, reason in manifest.latency_left_out.items()]
+    missing = tuple(f"{name} left out: {why.rstrip('.')}." for name, why in manifest.latency_left_out.items())
     if not manifest.latency:
-        missing = left_out or ["Not measured when this artifact was made."]
-        return (Section("Latency", (*missing, "Measure with poolfold bench.")),)
+        not_measured = "Not measured when this artifact was made: run poolfold bench."
+        return (Section("Latency", (*missing, not_measured)),)
     series: dict[str, dict[str, float]] = {}
     rows = []
     for row in manifest.latency:
@@ -85,24 +88,25 @@ def _latency(folder: Path, manifest: Manifest) -> Sequence[Section]:
         memory = "-" if row.increase_mib is None else f"{row.increase_mib:.0f}"
         rows.append([
             name, row.workload, f"{row.median_ms:.2f} [{row.q1_ms:.2f}, {row.q3_ms:.2f}]",
-            f"{row.speedup:.2f}x{', disturbed' if row.disturbed else ''}", f"{row.sentences_per_s:.0f}", memory,
+            f"{row.speedup:.2f}x{'?' * row.disturbed}", f"{row.sentences_per_s:.0f}", memory,
         ])  # fmt: skip
     baselines = [row.runtime for row in manifest.latency if row.runtime in BASELINES]
     against = BASELINES[baselines[0]] if baselines else "the reference's"
     svg = plots.rows(folder, "latency", series, x="milliseconds, median")
     text = (
-        f"{manifest.latency[0].threads} threads; every system took turns on each workload, batch x tokens, in one "
-        f"run. Speed-up is {against} time over this one's. MiB is what model and largest batch add to a process."
+        f"{count(manifest.latency[0].threads, 'thread')}; every system took turns on each workload, batch x tokens, in "
+        f"one run. Speed-up is {against} time over this one's. MiB is what model and largest batch add to a process."
     )
-    disturbed = sum(row.disturbed for row in manifest.latency)
-    unreliable = (
-        f"Disturbed: other programs kept the machine busy in {disturbed} of {len(rows)} rows, whose numbers are "
-        "unreliable; measure again with poolfold bench."
-    )
-    told = (text, *([unreliable] if disturbed else []), *left_out)
+    disturbed = (
+        "A ratio with a question mark was disturbed by other programs: neither it nor its times are a finding.",
+    ) * any(row.disturbed for row in manifest.latency)
     header = ("system", "texts x tokens", "ms", "speed-up", "texts/s", "MiB")
     figure = Figure(svg, "Milliseconds of each system on each workload; left is better")
-    return (Section("Latency", told, (figure, Table("Times: medians with quartiles", header, rows))),)
+    return (
+        Section(
+            "Latency", (text, *disturbed, *missing), (figure, Table("Times: medians with quartiles", header, rows))
+        ),
+    )
 
 
 def _contents(manifest: Manifest) -> Section:

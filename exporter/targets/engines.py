@@ -142,7 +142,8 @@ def engines_in_background(
 
 def outcome(engines: Sequence[Engine]) -> str:
     """What was made, in a line."""
-    return "; ".join(
-        f"{e.target} {e.strategy} {e.dtype} {e.form}: {e.attention_fused} of {e.attention_layers} attentions fused"
-        for e in engines
-    )
+    if not engines:
+        return "none"
+    fused = ", ".join(dict.fromkeys(f"{e.attention_fused} of {e.attention_layers}" for e in engines))
+    names = ", ".join(f"{e.target} {e.strategy} {e.dtype}{'' if e.form == 'plain' else f' {e.form}'}" for e in engines)
+    return f"{names}; attention fused in {fused} layers"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,7 @@ from poolfold.errors import ArtifactError, InputError
 from poolfold.hub import find_artifact
 from tests.artifacts import expected, write_artifact
 from tests.hub import COMMIT, NAME, environment, serve
+from tests.terminal import most_bars_at_once, on_terminal, plain
 
 ROOT = Path(__file__).parents[2]
 TEXTS = ["w1 w2 w3", "w9"]
@@ -119,3 +121,28 @@ def test_what_is_no_id_stays_a_path(name: str, tmp_path: Path, monkeypatch: pyte
     assert find_artifact(name) == Path(name)
     with pytest.raises(ArtifactError, match="is not an artifact: it does not exist"):
         poolfold.load(name)
+
+
+@pytest.mark.slow
+def test_a_download_is_the_progress_of_what_waits_for_it(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "pushed")
+    (tmp_path / "texts.txt").write_text("w1 w2")
+    embed = [
+        "-m",
+        "poolfold",
+        "embed",
+        NAME,
+        "-i",
+        str(tmp_path / "texts.txt"),
+        "--force",
+        "-o",
+        str(tmp_path / "v.npy"),
+    ]
+    with serve(tmp_path / "pushed") as (address, _):
+        said = on_terminal(embed, 80, environment(address, tmp_path / "home"))
+        quiet = on_terminal([*embed, "-q"], 80, environment(address, tmp_path / "other"))
+    assert most_bars_at_once(said) == 1
+    assert re.search(r"find .* fetched \d+\.\d of \d+\.\d MiB", plain(said))
+    assert "Fetching" not in said, "the library's own bar"
+    assert "embed      1 text, mean fp32 on onnxruntime" in plain(said)
+    assert quiet == ""

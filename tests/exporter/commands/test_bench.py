@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -44,7 +45,7 @@ def test_ratios_against_pytorch(
         ratios = [a / b for a, b in zip(theirs["windows_ms"], ours["windows_ms"], strict=True)]
         assert min(ratios) <= ours["speedup"]["q1"] <= ours["speedup"]["median"] <= max(ratios)
         assert ours["latency_ms"]["median"] > 0
-    assert f"bench      2 systems, {len(workloads)} workloads, 1 threads" in err
+    assert f"bench      2 systems, {len(workloads)} workloads, 1 thread" in err
 
 
 def test_a_target_is_measured_by_itself(
@@ -85,7 +86,10 @@ def report() -> LatencyReport:
         systems=tuple(Measured(s.name, s.strategy, s.dtype, s.runtime, s.baseline) for s in systems),
         workloads=(Shape(workload.name, 2, 4, workload.real_tokens, 2),),
         threads=3, pause_s=0.1, order_seed=0, budget_s=1, seconds=2.0,
-        timings=tuple(timing(s, workload, seconds[s.name], seconds[PYTORCH]) for s in systems),
+        timings=tuple(
+            dataclasses.replace(timing(s, workload, seconds[s.name], seconds[PYTORCH]), disturbed=s is systems[1])
+            for s in systems
+        ),
         memory=(memory(systems[0], workload, 0, 3 << 20), memory(systems[1], workload, None, None)),
         left_out={"32x128": "needs at least 9 s of a budget of 1 s"}, environment={},
     )  # fmt: skip
@@ -95,11 +99,19 @@ def test_the_table_has_a_row_for_each_system_and_workload(
     artifact: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(check_artifact, "measure_artifact", lambda *_, **__: report())
+    monkeypatch.setenv("COLUMNS", "200")
     assert run_command(["bench", str(artifact), "--model", str(checkpoint), "--quiet"]) == 0
     out, err = capsys.readouterr()
     rows = [re.split(r"\s{2,}", line.strip()) for line in out.splitlines() if "mean fp32" in line]
     assert rows == [
-        [PYTORCH, "2x4 [x]", "9.00 [8.50, 9.50]", "1.00 [1.00, 1.00]", "222", "778", "3"],
-        [OURS, "2x4 [x]", "4.50 [4.25, 4.75]", "2.00 [2.00, 2.00]", "444", "1556", "-"],
+        [PYTORCH, "2x4 [x]", "9.00", "8.50 to 9.50", "(1.00x)", "1.00 to 1.00", "222", "778", "3"],
+        [OURS, "2x4 [x]", "4.50", "4.25 to 4.75", "(2.00x?)", "2.00 to 2.00", "444", "1556", "-"],
     ]
-    assert "warning: 32x128 was left out: needs at least 9 s of a budget of 1 s. Give it more time" in err
+    assert "neither time nor ratio is a finding" in out
+    assert "32x128 left out: needs at least 9 s of a budget of 1 s.\n" in out
+    assert err == ""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run_command(["bench", str(artifact), "--model", str(checkpoint), "--quiet"]) == 0
+    narrow = capsys.readouterr().out
+    assert max(map(len, narrow.splitlines()[1:])) <= 80, "below the title, whose path is long"
+    assert "Too wide for this terminal: texts/s, real tokens/s" in narrow

@@ -25,6 +25,7 @@ def test_what_is_not_here_says_why_and_is_no_failure(
 ) -> None:
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     monkeypatch.setitem(sys.modules, "openvino", None)
+    monkeypatch.setenv("COLUMNS", "400")
     assert run_command(["targets"]) == 0
     rows = [line.split() for line in capsys.readouterr().out.splitlines()]
     rows = [row for row in rows if row[:1] in (["onnxruntime"], ["openvino"], ["tensorrt-rtx"])]

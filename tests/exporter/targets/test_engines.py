@@ -76,7 +76,7 @@ def test_graphs_of_the_wanted_precision_become_engines(artifact: Path, tmp_path:
     assert (engine.path, engine.graph, engine.status) == (ENGINE, "onnx/mean_fp16.onnx", "built")
     assert (engine.strategy, engine.dtype, engine.profiles) == ("mean", "fp16", (PROFILE,))
     assert (tmp_path / "a" / ENGINE).stat().st_size > 10_000
-    assert outcome([engine]) == "tensorrt-rtx mean fp16 plain: 2 of 2 attentions fused"
+    assert outcome([engine]) == "tensorrt-rtx mean fp16; attention fused in 2 of 2 layers"
 
 
 def test_nothing_wanted_is_nothing_built(artifact: Path) -> None:
