@@ -17,11 +17,10 @@ from exporter.artifact.layout import write_report
 from exporter.host.console import Console, Stage, count
 from exporter.measure.artifact_latency import as_rows, measure_artifact, warn_if_disturbed
 from exporter.measure.padding_benefit import measure_benefit, no_profit
-from exporter.measure.process import WITHOUT
+from exporter.measure.process import WITHOUT, in_words
 from exporter.parity.tokens import Tokens
 from exporter.pipeline.plan import Capture
 from exporter.spec.options import ExportOptions
-from poolfold.errors import PoolfoldError
 
 LATENCY, PADDING = "latency", "padding"
 _PADDING_SHARE = 1 / 3
@@ -128,11 +127,13 @@ def _surviving(stage: Stage) -> Iterator[list[str]]:
     failed: list[str] = []
     try:
         yield failed
-    except PoolfoldError as error:
-        told = " ".join(str(error).removesuffix(f" {WITHOUT}").split())
+    except Exception as error:  # whatever a library raises
+        told = in_words(error).removesuffix(f" {WITHOUT}")
         failed.append(_FOLDERS.sub("", told)[:_LONGEST].removesuffix("."))
         stage.outcome = f"left out: {failed[0]}"
-        stage.warn(f"not measured: {told} The artifact is complete without it; try `poolfold bench` later.")
+        stage.warn(
+            f"not measured: {told.removesuffix('.')}. The artifact is complete without it; try `poolfold bench` later."
+        )
 
 
 def _with_option(left_out: Mapping[str, str], options: ExportOptions) -> dict[str, str]:
