@@ -32,7 +32,10 @@ COMMANDS = (
 )  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
-    "export": {"--pooling", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer", *BUILDING},
+    "export": {
+        *("--pooling", "--bench-seconds", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer"),
+        *BUILDING,
+    },
     "build": {"--output", "--strategy", "--dtype", *BUILDING},
     "validate": {"--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
