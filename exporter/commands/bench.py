@@ -37,7 +37,10 @@ if TYPE_CHECKING:
 @flags.as_json
 @flags.quiet
 def bench(directory: Path, model: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
+    """Time what DIR runs on a target beside its model.
+
+    Latency, throughput and peak memory; all take turns on each workload.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     keep_out(*origin_of(model or read_manifest(directory).model.source).without)
     with console.waiting("bench"):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 @flags.defaults_of(api.compare)
 @click.command(
     epilog=flags.examples(
-        "poolfold compare sentence-transformers/all-MiniLM-L6-v2 --data pairs.tsv -o report",
+        "poolfold compare all-MiniLM-L6-v2 --data pairs.tsv -o report",
         "poolfold compare artifacts/minilm --data corpus/ --json",
     )
 )
@@ -73,7 +73,10 @@ if TYPE_CHECKING:
 @flags.as_json
 @flags.quiet
 def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Compare pooling strategies on your data: quality with intervals, speed, memory, and which one to take."""
+    """Compare pooling strategies on your own data.
+
+    Quality with intervals, speed, memory, and which one to take.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     with console.waiting("compare"):
         report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)

@@ -114,6 +114,16 @@ def test_a_help_page_ends_with_two_examples_that_parse(command: str, capsys: pyt
         cli.commands[name].make_context(name, arguments)  # raises for a flag or a value that is not there
 
 
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_a_help_page_fits_80_columns(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = help_of(command, capsys)
+    assert [line for line in page.splitlines() if len(line) > 80] == []
+    assert command or "..." not in page.partition("Commands:")[2], "a summary that is cut off says nothing"
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_help_shows_defaults(command: str) -> None:
     context = cli.commands[command].make_context(command, [], parent=cli.make_context("poolfold", [command]),
