@@ -30,7 +30,7 @@ from bench.exports import OPTIMUM, environment_of, versions
 from bench.models import installed_minilm
 from exporter.host.environment import environment, load_average
 from exporter.measure.interleave import take_turns
-from exporter.measure.report import quartiles
+from exporter.measure.quartiles import quartiles
 
 OURS, OURS_ONE, PEER = "poolfold export", "poolfold export, one strategy", "optimum-cli export onnx"
 OUR_IMPORTS, PEER_IMPORTS = "import torch, transformers (poolfold)", "import torch, transformers (peer)"

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from bench.batches import ALONE, FULL, MANY_RAGGED, RAGGED, SORTED
 from bench.results import ModelResult, SystemResult, TimingResult
 from bench.systems import COMPILED, EAGER, ONNXRUNTIME, OPENVINO, OURS, PYTORCH, STRATEGIES, name, our_label
-from exporter.measure.report import Quartiles, quartiles
+from exporter.measure.quartiles import Quartiles, quartiles
 
 LIMITS = {"fp32": 1 - 1e-6, "fp16": 0.999, "bf16": 0.99}
 """The smallest row cosine that is accepted, by precision. Never an average: one bad row must show."""

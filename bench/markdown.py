@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from exporter.measure.report import Quartiles
+from exporter.measure.quartiles import Quartiles
 
 _MIB = 1 << 20
 

@@ -18,7 +18,8 @@ from bench import batches
 from bench.models import installed_minilm, random_bert
 from bench.turns import to_stderr
 from exporter.measure.interleave import measure
-from exporter.measure.report import LatencyReport, Quartiles
+from exporter.measure.quartiles import Quartiles
+from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
 from exporter.measure.workloads import Workload
 from exporter.model.checkpoint.read import read_spec

@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from bench.work import Size
-from exporter.measure.report import Quartiles
+from exporter.measure.quartiles import Quartiles
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, omit_defaults=True):

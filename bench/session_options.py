@@ -15,7 +15,7 @@ from bench.turns import to_stderr
 from exporter.host.environment import environment, load_average
 from exporter.measure.interleave import measure
 from exporter.measure.process import weigh
-from exporter.measure.report import Quartiles
+from exporter.measure.quartiles import Quartiles
 from exporter.measure.systems import System
 from exporter.measure.workloads import Workload
 from poolfold.sessions.threads import default_threads

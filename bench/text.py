@@ -27,7 +27,8 @@ from exporter.comparison.token_embeddings import FILE
 from exporter.host.child_process import OwnProcess
 from exporter.host.environment import busy_share
 from exporter.measure.interleave import measure
-from exporter.measure.report import LatencyReport, quartiles
+from exporter.measure.quartiles import quartiles
+from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
 from exporter.measure.workloads import Batch, Workload
 from exporter.model.checkpoint.read import read_spec

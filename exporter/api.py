@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from exporter.host.console import Console
+from poolfold.errors import InputError
 
 if TYPE_CHECKING:
     from exporter.measure.report import LatencyReport
@@ -39,6 +40,7 @@ def export(
     revision: str | None = None,
     force: bool = False,
     skip_latency: bool = False,
+    bench_seconds: int = 90,
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
@@ -76,7 +78,8 @@ def export(
             bare cut, as sentence-transformers' `truncate_dim` does.
         revision: branch, tag or commit of a hub id.
         force: replace an artifact that is there, once everything has succeeded.
-        skip_latency: leave out the latency and memory stage, which takes about a minute.
+        skip_latency: leave out the padding, latency and memory stages.
+        bench_seconds: the most that these stages take together; the manifest says what was left out for it.
         threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.
@@ -125,6 +128,7 @@ def export(
         revision=revision,
         force=force,
         skip_latency=skip_latency,
+        bench_seconds=bench_seconds,
         threads=threads,
         trust=Trust(allow_pickle, trust_remote_code),
         tokenizer=TokenizerSource(tokenizer),
@@ -322,6 +326,7 @@ def compare(
     dtypes: Sequence[str] = ("fp32", "fp16"),
     output: str | Path | None = None,
     against: Sequence[str | Path] = (),
+    margin: float = 0.01,
     seconds: int = 40,
     skip_cost: bool = False,
     revision: str | None = None,
@@ -342,14 +347,16 @@ def compare(
 
     Args:
         model: a model, or an artifact.
-        data: pairs, labelled or bare texts, a folder in BEIR's layout, or a data set's hub id.
+        data: pairs, triplets, labelled or bare texts, a folder in BEIR's layout, or a data set's hub id.
         kind: what `data` is; None for what its columns tell.
         file_format: how it is written; None for what its suffix tells.
-        columns: two texts and a score; text and label; or text. Empty for their usual names.
+        columns: two texts and a score; anchor, positive and negative; question and answer; text and label; or text.
+            Empty for their usual names.
         pooling: strategies; empty for the trained one, `cls`, `mean` and `max`, or all of an artifact's.
         dtypes: precisions; the verdict goes by the first.
         output: the folder of the report and of what was made for it; None for the user's cache.
         against: other models, such as a distilled one; the trained strategy of each takes part.
+        margin: a difference of less than this, in points of the metric that decides, counts as none.
         seconds: about how long to time.
         skip_cost: leave out speed and memory.
         revision: branch, tag or commit of a hub id.
@@ -364,6 +371,8 @@ def compare(
     """
     from exporter.host.libraries import require
 
+    if not 0 < margin <= 1:
+        raise InputError(f"the margin is {margin:g}; expected points of a metric, above 0 and at most 1, such as 0.01.")
     require("datasets", "jinja2", "matplotlib", "pyarrow", "pytrec_eval", "scipy", "sklearn")
     from exporter.comparison.entries import CompareOptions
     from exporter.comparison.folder import comparison_folder
@@ -385,6 +394,7 @@ def compare(
         seconds=seconds,
         skip_cost=skip_cost,
         trust=Trust(allow_pickle, trust_remote_code),
+        margin=margin,
         tokenizer=TokenizerSource(tokenizer),
     )
     return compare_and_report(options, read_task(str(data), kind, file_format, tuple(columns)), console)

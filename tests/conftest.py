@@ -103,6 +103,7 @@ def _options(model: Path | str, output: Path, changes: dict[str, Any]) -> Export
         "revision": None,
         "force": False,
         "skip_latency": True,
+        "bench_seconds": 90,
         "threads": 1,
         "trust": NO_TRUST,
         "build": BuildOptions(),

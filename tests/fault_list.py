@@ -488,9 +488,16 @@ FAULTS = (
     Fault(
         "speedup inverted",
         "exporter/measure/report.py",
-        "statistics.median(calls) / window for",
-        "window / statistics.median(calls) for",
+        "against[number] / windows[number] for",
+        "windows[number] / against[number] for",
         _MEASURE,
+    ),
+    Fault(
+        "a disturbed round counts",
+        "exporter/measure/disturbance.py",
+        "if share <= LIMIT]",
+        "if share <= 1]",
+        "tests/exporter/measure/test_disturbance.py",
     ),
     Fault(
         "share of tokens on the wrong side of a half",

@@ -34,6 +34,7 @@ class Draft:
     engines: tuple[m.Engine, ...] = ()
     parity: tuple[m.Parity, ...] = ()
     latency: tuple[m.Latency, ...] = ()
+    latency_left_out: Mapping[str, str] = field(default_factory=dict)
     hashed: Mapping[str, m.File] = field(default_factory=dict)
     environment: Mapping[str, Any] | None = None
 
@@ -58,6 +59,7 @@ class Draft:
             files=tuple(self.hashed.get(name) or describe(self.directory, path) for path, name in names),
             parity=self.parity,
             latency=self.latency,
+            latency_left_out=dict(self.latency_left_out),
             environment=environment() if self.environment is None else self.environment,
         )
         sealed = m.dumps(manifest)

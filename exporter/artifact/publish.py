@@ -57,8 +57,12 @@ def staging(destination: Path, *, force: bool, mark: str = MANIFEST_NAME, kind: 
         stage = destination.parent / f"{_stage_prefix(destination)}{secrets.token_hex(4)}"
         try:
             stage.mkdir()
-        except FileNotFoundError:  # as in /proc
-            raise InputError(f"{destination.parent} takes no new directories. Choose another place with -o.") from None
+        except OSError as error:
+            if error.errno not in {*_NOT_ALLOWED, errno.ENOENT}:  # the last: as in /proc
+                raise
+            raise InputError(
+                f"Nothing can be made in {destination.parent} ({error.strerror}). Choose another place with -o."
+            ) from None
         with _owned(stage, made):
             place = Staging(stage / "artifact", stage / "scratch")
             place.directory.mkdir()
@@ -99,7 +103,8 @@ def require_apart(destination: Path, inputs: Iterable[Path]) -> None:
     place = destination.resolve()
     for path in inputs:
         if path.exists() and path.resolve().is_relative_to(place) and place.is_dir():
-            raise InputError(f"{path} lies in {destination}, which would be replaced. Choose another with -o.")
+            where = "is" if path.resolve() == place else "lies in"
+            raise InputError(f"{path} {where} the destination, which would be replaced. Choose another with -o.")
 
 
 @contextlib.contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -26,12 +28,12 @@ if TYPE_CHECKING:
     "--data",
     required=True,
     metavar="DATA",
-    help="Pairs with scores, labelled texts or bare texts (.csv, .tsv, .jsonl, .parquet, .txt), a folder in BEIR's "
-    "layout, or a data set's hub id.",
+    help="Pairs with scores, questions and answers, triplets, labelled texts or bare texts (.csv, .tsv, .jsonl, "
+    ".parquet, .txt), a folder in BEIR's layout, or a data set's hub id.",
 )
 @click.option(
     "--kind",
-    type=flags.Names(["pairs", "retrieval", "labels", "texts"]),
+    type=flags.Names(["pairs", "retrieval", "triplets", "labels", "texts"]),
     help="What DATA is.  [default: by its columns]",
 )
 @click.option(
@@ -41,7 +43,10 @@ if TYPE_CHECKING:
     help="How it is written.  [default: by its suffix]",
 )
 @click.option(
-    "--columns", metavar="A,B,...", help="Two texts and a score; text and label; or text.  [default: their usual names]"
+    "--columns",
+    metavar="A,B,...",
+    help="Two texts and a score; anchor, positive and negative; question and answer; text and label; or text.  "
+    "[default: their usual names]",
 )
 @click.option(
     "--pooling", "--strategy", "pooling", type=flags.Pooling(), multiple=True, metavar="S",
@@ -63,6 +68,9 @@ if TYPE_CHECKING:
     metavar="MODEL|DIR",
     help="Another model, such as a distilled one; its trained strategy takes part. Repeat.",
 )
+@click.option(
+    "--margin", type=float, help="A difference of less, in points of the metric that decides, counts as none."
+)
 @click.option("--seconds", type=click.IntRange(min=1), help="About how long to time.")
 @click.option("--skip-cost", is_flag=True, help="Leave out speed and memory.")
 @flags.revision
@@ -80,51 +88,88 @@ def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> 
     console = Console(as_json=as_json, quiet=quiet)
     with console.waiting("compare"):
         report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)
-    _print(report.comparison, report.described["model"], console)
+    _print(report.comparison, Path(report.described["model"]).name, console)
     console.line(f"Report: {report.page}")
     console.json({**report.described, "report": str(report.page)})
 
 
 def _print(comparison: Comparison, model: str, console: Console) -> None:
-    # Not before: a light install lacks what these import.
-    from exporter.comparison.as_json import next_command
+    """One row a strategy in the precision that decides; what else must be known, below."""
+    from exporter.comparison.as_json import headline
+
+    decides, dtype = comparison.metrics[0], comparison.dtype
+    columns = {"strategy": [], **_quality_columns(comparison), **_cost_columns(comparison)}
+    names = comparison.ranked(dtype)
+    columns["strategy"] = [f"{name}*" if comparison.entry(name).trained else name for name in names]
+    columns["disk"] = [f"{comparison.entry(name).disk_bytes(dtype) / 2**20:.0f}" for name in names]
+    ranked = "without labels" if comparison.verdict.metric is None else f"ranked by {decides}"
+    title = f"{model}: {comparison.units} {ranked}, {dtype}".replace(" ranked", ", ranked")
+    console.table(title, list(columns), list(zip(*columns.values(), strict=True)))
+    for line in (*_remarks(comparison), "", *comparison.verdict.reasons, "", headline(comparison)):
+        console.line(line)
+    if comparison.next_command is not None:
+        console.line(comparison.next_command)
+
+
+def _quality_columns(comparison: Comparison) -> dict[str, list[str]]:
+    decides, *others = comparison.metrics
+    names, measured = comparison.ranked(comparison.dtype), comparison.quality[comparison.dtype]
+    if comparison.verdict.metric is None:  # nothing is decided: no intervals
+        return {
+            metric: [f"{measured[name][metric].value:.3f}" if metric in measured[name] else "-" for name in names]
+            for metric in comparison.metrics
+        }
+    values = [measured[name][decides] for name in names]
+    columns = {decides: [f"{value.value:.3f} [{value.low:.3f}, {value.high:.3f}]" for value in values]}
+    if comparison.leads:
+        said = {lead.over: "behind" if lead.outcome == "ahead" else lead.outcome for lead in comparison.leads}
+        return {**columns, "verdict": [said.get(name, "best") for name in names]}
+    return {**columns, **{other: [f"{measured[name][other].value:.3f}" for name in names] for other in others[:2]}}
+
+
+def _cost_columns(comparison: Comparison) -> dict[str, list[str]]:
+    # Not before: a light install lacks what this imports.
     from exporter.comparison.cost import system_name
 
-    decides, *others = comparison.metrics
-    rows = []
-    for dtype, strategies in comparison.quality.items():
-        for name in comparison.ranked(dtype):
-            entry, metrics = comparison.entry(name), strategies[name]
-            cost, system = comparison.cost, system_name(entry, dtype)
-            time = None if cost is None else cost.milliseconds(system)
-            memory = None if cost is None else cost.most_memory(system)
-            rows.append([
-                f"{name}*" if entry.trained else name, dtype,
-                f"{metrics[decides].value:.3f} [{metrics[decides].low:.3f}, {metrics[decides].high:.3f}]",
-                *(f"{metrics[other].value:.3f}" for other in others),
-                "-" if time is None else f"{time:.1f}", "-" if memory is None else f"{memory:.0f}",
-                f"{entry.disk_bytes(dtype) / 2**20:.0f}", str(entry.dimensions),
-            ])  # fmt: skip
-    header = ["strategy", "dtype", decides, *others, "ms", "MiB", "disk", "dim"]
-    dims = {entry.dimensions for entry in comparison.entries}
-    if len(dims) == 1:  # a terminal is narrow
-        header, rows = header[:-1], [row[:-1] for row in rows]
-    sizes = "/".join(str(dim) for dim in sorted(dims))
-    console.table(f"{model}: {sizes} dimensions, ranked by {decides}", header, rows)
-    console.line(f"*: trained. [95 % interval]; the report has those of {', '.join(others)} too. disk: MiB.")
-    if comparison.cost is not None:
-        longest = max((length for lengths in comparison.cost.memory.values() for length in lengths), default=None)
-        memory_said = (
-            "" if longest is None else f" MiB: what model and {comparison.cost.rows} texts of {longest} tokens add."
-        )
-        console.line(
-            f"ms: {comparison.cost.rows} texts of up to 128 tokens, median, ONNX Runtime on the CPU.{memory_said}"
-        )
+    cost, dtype = comparison.cost, comparison.dtype
+    systems = [system_name(comparison.entry(name), dtype) for name in comparison.ranked(dtype)]
+    columns = {}
+    if cost is not None and cost.usual is not None:
+        timings = [cost.timing(system) for system in systems]
+        columns[f"{cost.usual.name} ms"] = [
+            "-" if timing is None else f"{timing.latency_ms.median:.1f}{'!' if timing.disturbed else ''}"
+            for timing in timings
+        ]
+    if cost is not None and any(cost.memory.values()):
+        weights = [cost.most_memory(system) for system in systems]
+        columns["MiB"] = ["-" if weight is None else f"{weight:.0f}" for weight in weights]
+    return columns
+
+
+def _remarks(comparison: Comparison) -> Iterator[str]:
+    """How to read the table, and what is not in it."""
+    from exporter.comparison.tasks import counted
+
+    cost, (decides, *others) = comparison.cost, comparison.metrics
+    trained = any(entry.trained for entry in comparison.entries)
+    yield f"{'*: the model was trained with it. ' if trained else ''}disk: MiB of graph and weights."
+    if comparison.leads:
+        yield "[95 % interval] of each alone. The verdict goes by the intervals of their differences, below."
+    if comparison.verdict.metric is not None and others:
+        yield f"The report has {', '.join(others)}, each with its interval, too."
+    if cost is None:
+        yield f"Speed and memory: {comparison.no_cost}."
+    else:
+        if cost.usual is not None:
+            texts = counted(cost.usual.batch, ("text", "texts"))
+            yield f"{cost.usual.name} ms: {texts} of {cost.usual.seq_len} tokens, median, ONNX Runtime on the CPU."
+        longest = max((length for lengths in cost.memory.values() for length in lengths), default=None)
+        if longest is not None:
+            texts = counted(cost.rows, ("text", "texts"))
+            yield f"MiB: what model and {texts} of {longest} tokens add to a process."
+        yield from cost.remarks
     for dtype, costs in comparison.precision_cost.items():
-        moved = ", ".join(f"{n} {i.value:+.5f} [{i.low:+.5f}, {i.high:+.5f}]" for n, i in costs.items())
-        console.line(f"What {dtype} costs against {comparison.dtype} on {comparison.verdict.metric}: {moved}")
-    console.line("")
-    console.line(" ".join(comparison.verdict.reasons))
-    console.line("")
-    sure = "" if comparison.verdict.significant else " (no significant lead)"
-    console.line(f"Take {comparison.verdict.recommended}{sure}: {next_command(comparison)}")
+        yield f"{dtype} moves {decides} by: {', '.join(f'{name} {by.value:+.4f}' for name, by in costs.items())}."
+    dims = {entry.name: entry.dimensions for entry in comparison.entries}
+    if len(set(dims.values())) > 1:
+        yield f"Dimensions: {', '.join(f'{name} {dim}' for name, dim in dims.items())}."

@@ -53,7 +53,13 @@ from exporter.host.text_file import read_texts
 )
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
-@click.option("--skip-latency", is_flag=True, help="Leave out the latency and memory stage.")
+@click.option("--skip-latency", is_flag=True, help="Leave out the padding, latency and memory stages.")
+@click.option(
+    "--bench-seconds",
+    type=click.IntRange(min=1),
+    metavar="S",
+    help="The most that these stages take together. What does not fit is left out, and the table says so.",
+)
 @flags.threads
 @flags.pickle
 @flags.remote

@@ -18,6 +18,7 @@ from exporter.spec.names import DTYPE_WORDS, TARGET_WORDS, read_name, read_pooli
 from exporter.spec.origin import TokenizerSource
 from poolfold.errors import InputError
 from poolfold.hub import find_artifact, require_own_place
+from poolfold.manifest import MANIFEST_NAME, no_artifact
 from poolfold.sessions import targets
 from poolfold.sessions.ort_providers import PROVIDERS
 
@@ -36,7 +37,8 @@ class Triple(click.ParamType):  # type: ignore[type-arg]  # generic only in the 
             return value
         parts = str(value).split(":")
         if len(parts) != 3 or not all(part.isascii() and part.isdecimal() for part in parts):
-            self.fail(f"got {value!r}, expected three positive integers such as 1:8:64", param, ctx)
+            alone = f". Write 1:{value}:{value}?" if str(value).isascii() and str(value).isdecimal() else ""
+            self.fail(f"got {value!r}, expected MIN:OPT:MAX, three positive integers such as 1:8:64{alone}", param, ctx)
         low, opt, high = (int(part) for part in parts)
         if not 1 <= low <= opt <= high:
             self.fail(f"got {value!r}, expected 1 <= MIN <= OPT <= MAX", param, ctx)
@@ -158,6 +160,8 @@ def artifact(command: Callable[..., None]) -> Callable[..., None]:
         # For a directory there is nothing to wait for.
         with Console(quiet=options.get("quiet", False) or directory.exists()).waiting("find"):
             place = find_artifact(directory, revision)
+        if not (place / MANIFEST_NAME).exists():
+            raise no_artifact(place)
         require_own_place(directory, place, options.get("output", ""))
         command(directory=place, **options)
 

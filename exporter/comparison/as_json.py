@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from exporter.comparison.comparison import Comparison
-from exporter.comparison.resampling import Interval
+from exporter.comparison.resampling import LEVEL, NOT_SETTLED, Interval
 from exporter.host.environment import environment
 
 
@@ -47,29 +45,37 @@ def as_json(comparison: Comparison, model: str, data: str) -> dict[str, Any]:
             for entry in comparison.entries
         },
         "cost": None if comparison.cost is None else asdict(comparison.cost),
+        "no_cost": comparison.no_cost,
         "verdict": {
-            "recommended": verdict.recommended,
-            "significant": verdict.significant,
-            "best": verdict.best,
-            "metric": verdict.metric,
+            **{name: value for name, value in asdict(verdict).items() if name != "reasons"},
             "reasons": list(verdict.reasons),
-            "next": next_command(comparison),
+            "next": comparison.next_command,
         },
         "environment": environment(),
     }
 
 
-def next_command(comparison: Comparison) -> str:
-    """The export to run next; of a checkpoint's hub id or folder, as the user or the artifact named it."""
-    entry = comparison.entry(comparison.verdict.recommended)
-    model = entry.manifest.model
-    options = [f"--pooling {entry.strategy}", *(f"--dtype {dtype}" for dtype in comparison.quality)]
-    # A folder has no revision, and that of a file is its hash.
-    if model.revision is not None and not Path(entry.model).exists():
-        options.append(f"--revision {model.revision}")
-    if model.dimensions is not None:
-        options.append(f"--dimensions {model.dimensions}{'' if model.renormalized else ' --no-renormalize'}")
-    return f"poolfold export {shlex.quote(entry.model)} -o DIR {' '.join(options)}"
+def headline(comparison: Comparison) -> str:
+    """What to take, how sure that is, and where it is if it is there already."""
+    verdict = comparison.verdict
+    entry = comparison.entry(verdict.recommended)
+    if verdict.outcome is None:
+        take = (
+            f"Nothing was decided; {entry.name} stays."
+            if verdict.metric is None
+            else "Nothing to choose between: one strategy was compared."
+        )
+    elif verdict.outcome == NOT_SETTLED:
+        take = f"Not settled by these data; until it is, take {entry.name}."
+    elif verdict.outcome == LEVEL and entry.name != verdict.best:
+        take = f"Take {entry.name}: it is level with {verdict.best}, the best here."
+    elif verdict.outcome == LEVEL and not verdict.significant:
+        take = f"Take {entry.name}: no other is better by more than {verdict.margin:g}."
+    else:
+        take = f"Take {entry.name}."
+    if entry.given:
+        take += f" {entry.given} has it already: load it with strategy={entry.strategy!r}."
+    return take
 
 
 def _metrics(strategies: Mapping[str, Mapping[str, Interval]]) -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.comparison.quality import Quality
+from exporter.comparison.quality import CORRELATIONS, Quality
 from exporter.comparison.resampling import FEWER_DRAWS, Interval, interval, resample
 from exporter.comparison.tasks import Task
 from poolfold.errors import InputError
@@ -37,10 +37,15 @@ class PartOf:
 def break_down(task: Task, qualities: Mapping[str, Quality], metric: str) -> tuple[PartOf, ...]:
     """The metric on each part of the data that is large enough and on which it is defined, for each entry."""
     parts = []
+    if not qualities:
+        return ()
     for by, name, units in _parts(task):
         drawn = resample(qualities, metric, units, FEWER_DRAWS)
         try:
-            parts.append(PartOf(by, name, len(units), {entry: interval(values) for entry, values in drawn.items()}))
+            values = {
+                entry: interval(each, len(units), mean=metric not in CORRELATIONS) for entry, each in drawn.items()
+            }
+            parts.append(PartOf(by, name, len(units), values))
         except InputError:  # a language whose pairs all have one score
             continue
     return tuple(parts)

@@ -20,20 +20,20 @@ import numpy.typing as npt
 from exporter.comparison.breakdown import PartOf, break_down
 from exporter.comparison.cost import Cost, measure_cost, system_name, token_embeddings_system
 from exporter.comparison.embedded import Matrix, embed_task
-from exporter.comparison.entries import CompareOptions, Entry, make_entries
-from exporter.comparison.quality import DECIDES, Quality, quality
-from exporter.comparison.recommendation import Verdict, decide
+from exporter.comparison.entries import CompareOptions, Entry, export_command, make_entries
+from exporter.comparison.quality import AGREEMENT, CORRELATIONS, DECIDES, Quality, quality
+from exporter.comparison.recommendation import Timed, Verdict, decide, keep_trained
 from exporter.comparison.resampling import DRAWS, FEWER_DRAWS, Interval, Lead, interval, leads, resample
-from exporter.comparison.tasks import UNITS, Task, Texts
+from exporter.comparison.tasks import UNITS, Task, Texts, counted
 from exporter.comparison.token_embeddings import FILE
 from exporter.host.child_process import OwnProcess
 from exporter.host.console import Console, Stage
+from exporter.measure.process import in_words
 from exporter.measure.systems import System, baseline_system
 from exporter.model.of_artifact import find_baseline
 from exporter.spec.origin import ONNX_FILE
 from graphs.pooling.head import Cut
 from graphs.pooling.strategy import parse_strategy
-from poolfold.errors import InputError
 from poolfold.sessions.user_cache import write_whole
 
 _SCRATCH = ".token_embeddings_"
@@ -43,12 +43,14 @@ _SCRATCH = ".token_embeddings_"
 class Comparison:
     """The result of a comparison.
 
-    quality: precision -> entry -> metric -> value with its interval; the first precision decides.
-    leads: the best entry's over the others on the metric that decides.
+    quality: precision -> entry -> metric -> value with its interval; the first precision decides. Of texts without
+        labels the trained entry has no agreement: it would be with itself.
+    leads: the best entry's over the others on the metric that decides; none where no metric does.
     precision_cost: precision -> entry -> what it costs on that metric, against the first precision.
-    parts: that metric by language, domain and length.
+    parts: the first metric by language, domain and length.
     vectors: entry -> float32 [texts, dim], in the first precision.
-    cost: None where it was skipped.
+    cost: None where `no_cost` says why it was not measured.
+    next_command: what exports the recommended entry; None where the user has its artifact already.
     """
 
     task: Task
@@ -59,7 +61,9 @@ class Comparison:
     parts: tuple[PartOf, ...]
     vectors: Mapping[str, Matrix]
     cost: Cost | None
+    no_cost: str
     verdict: Verdict
+    next_command: str | None
 
     @property
     def dtype(self) -> str:
@@ -68,17 +72,24 @@ class Comparison:
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """What was measured, the metric that decides first."""
-        return tuple(next(iter(self.quality[self.dtype].values())))
+        """What was measured; the metric that decides first, where one does."""
+        return max((tuple(metrics) for metrics in self.quality[self.dtype].values()), key=len)
+
+    @property
+    def units(self) -> str:
+        """How many there are of what was measured: `120 pairs`."""
+        return counted(len(self.task.units), UNITS[type(self.task)])
 
     def entry(self, name: str) -> Entry:
         """The entry of a name."""
         return next(entry for entry in self.entries if entry.name == name)
 
     def ranked(self, dtype: str) -> list[str]:
-        """Entries by the metric that decides, the best first."""
-        intervals = self.quality[dtype]
-        return sorted(intervals, key=lambda name: -intervals[name][self.verdict.metric].value)
+        """Entries by the first metric, the best first; one that it says nothing of, before them."""
+        intervals, first = self.quality[dtype], self.metrics[0]
+        return sorted(
+            intervals, key=lambda name: -intervals[name][first].value if first in intervals[name] else -np.inf
+        )
 
 
 def compare(options: CompareOptions, task: Task, console: Console) -> Comparison:
@@ -90,54 +101,82 @@ def compare(options: CompareOptions, task: Task, console: Console) -> Comparison
     entries = make_entries(options, console, needs_trained=isinstance(task, Texts))
     dtypes = [str(dtype) for dtype in options.dtypes]
     vectors = _embed(options, entries, dtypes, task, console)
-    decides = DECIDES[type(task)]
+    decides = DECIDES.get(type(task))
     trained = next((entry.name for entry in entries if entry.trained), None)
+    units, first = len(task.units), dtypes[0]
     with console.stage("quality") as stage:
-        first = dtypes[0]
         reference = vectors[first][trained or entries[0].name]
         measured = {
             dtype: {name: quality(task, rows, reference) for name, rows in by_name.items()}
             for dtype, by_name in vectors.items()
         }
-        drawn = {dtype: _drawn(qualities, decides, stage) for dtype, qualities in measured.items()}
+        drawn = {dtype: _drawn(qualities, decides, trained, stage) for dtype, qualities in measured.items()}
         intervals = {
-            dtype: {name: {m: interval(values[name]) for m, values in metrics.items()} for name in measured[dtype]}
+            dtype: {
+                name: {m: _interval(m, values[name], units) for m, values in metrics.items() if name in values}
+                for name in measured[dtype]
+            }
             for dtype, metrics in drawn.items()
         }
-        deciding = drawn[first][decides]
-        best = max(deciding, key=lambda name: (deciding[name][0], name == trained))
-        ahead = leads(deciding, best, [name for name in deciding if name != best])
+        parts = break_down(task, _shown(measured[first], decides, trained), decides or AGREEMENT)
+        deciding = {} if decides is None else drawn[first][decides]
+        best = max(deciding, key=lambda name: (deciding[name][0], name == trained), default="")
+        ahead = leads(deciding, best, units, options.margin, mean=decides not in CORRELATIONS)
         precision = {
-            dtype: {name: interval(values - deciding[name]) for name, values in metrics[decides].items()}
+            dtype: {n: _interval(decides, values - deciding[n], units) for n, values in metrics[decides].items()}
             for dtype, metrics in drawn.items()
-            if dtype != first
+            if dtype != first and decides is not None
         }
-        parts = break_down(task, measured[first], decides)
-        stage.outcome = f"{', '.join(drawn[first])} on {len(task.units)} {UNITS[type(task)]}"
-    cost = None if options.skip_cost else _cost(options, entries, dtypes, console)
-    times = {} if cost is None else {e.name: cost.milliseconds(system_name(e, first)) for e in entries}
-    milliseconds = {name: time for name, time in times.items() if time is not None}
-    values = {name: metrics[decides] for name, metrics in intervals[first].items()}
-    verdict = decide(
-        decides,
-        values,
-        ahead,
-        trained,
-        milliseconds,
-        untrained=[entry.name for entry in entries if not entry.trained],
-        labelled=not isinstance(task, Texts),
+        shown = next(iter(drawn[first]))
+        stage.outcome = f"{', '.join(drawn[first])} on {counted(units, UNITS[type(task)])}"
+    cost, no_cost = (None, "left out: --skip-cost") if options.skip_cost else _cost(options, entries, dtypes, console)
+    if decides is None:
+        agreement = {name: row[shown] for name, row in intervals[first].items() if shown == AGREEMENT and shown in row}
+        verdict = keep_trained(str(trained), agreement, options.margin)
+    else:
+        untrained = [entry.name for entry in entries if not entry.trained]
+        timed = _timed(cost, entries, first)
+        verdict = decide(
+            *(decides, best, ahead, trained, timed),
+            untrained=untrained,
+            margin=options.margin,
+            unit=UNITS[type(task)],
+        )
+    recommended = next(entry for entry in entries if entry.name == verdict.recommended)
+    return Comparison(
+        *(task, entries, intervals, ahead, precision, parts, vectors[first], cost, no_cost, verdict),
+        export_command(recommended, options),
     )
-    return Comparison(task, entries, intervals, ahead, precision, parts, vectors[first], cost, verdict)
+
+
+def _interval(metric: str, values: npt.NDArray[np.float64], units: int) -> Interval:
+    return interval(values, units, mean=metric not in CORRELATIONS)
+
+
+def _timed(cost: Cost | None, entries: Sequence[Entry], dtype: str) -> Timed:
+    """What may be said of time: medians of the usual workload that nothing disturbed."""
+    if cost is None or cost.usual is None:
+        return Timed()
+    timings = {entry.name: cost.timing(system_name(entry, dtype)) for entry in entries}
+    what = f"{counted(cost.usual.batch, ('text', 'texts'))} of {cost.usual.seq_len} tokens"
+    return Timed(what, {name: t.latency_ms for name, t in timings.items() if t is not None and not t.disturbed})
+
+
+def _shown(qualities: Mapping[str, Quality], decides: str | None, trained: str | None) -> dict[str, Quality]:
+    """Those of which the first metric says something: not the agreement of the trained strategy with itself."""
+    return {name: of for name, of in qualities.items() if decides is not None or name != trained}
 
 
 def _drawn(
-    qualities: Mapping[str, Quality], decides: str, stage: Stage
+    qualities: Mapping[str, Quality], decides: str | None, trained: str | None, stage: Stage
 ) -> dict[str, dict[str, npt.NDArray[np.float64]]]:
     metrics = list(next(iter(qualities.values())).metrics)
     drawn = {}
     for done, metric in enumerate(metrics):
         stage.progress(done, len(metrics), f"intervals of {metric}")
-        drawn[metric] = resample(qualities, metric, count=DRAWS if metric == decides else FEWER_DRAWS)
+        of = _shown(qualities, decides, trained) if metric == AGREEMENT else qualities
+        if of:
+            drawn[metric] = resample(of, metric, count=DRAWS if metric == decides else FEWER_DRAWS)
     return drawn
 
 
@@ -167,8 +206,10 @@ def _embed(
     return vectors_by_dtype
 
 
-def _cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[str], console: Console) -> Cost:
-    """Measure, or take what an earlier run measured of the very same files on as many threads."""
+def _cost(
+    options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[str], console: Console
+) -> tuple[Cost | None, str]:
+    """Measure, or take what an earlier run measured of the very same files on as many threads; or why there is none."""
     sums = [(e.name, file.path, file.sha256) for e in entries for file in e.manifest.files]
     key = hashlib.sha256(json.dumps([sums, dtypes, options.threads, options.seconds]).encode()).hexdigest()
     kept = options.folder / f"cost_{key[:24]}.json"
@@ -180,29 +221,47 @@ def _cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[st
                 pass  # cut off: measured anew
             else:
                 stage.outcome = "kept from before: the same graphs, threads and time"
-                return cost
-        stage.progress(0, 1, "the model without poolfold")
-        for left in options.folder.glob(f"{_SCRATCH}*"):  # of a run that was killed
-            shutil.rmtree(left, ignore_errors=True)
-        with tempfile.TemporaryDirectory(dir=options.folder, prefix=_SCRATCH) as scratch:
-            beside = _beside(options, entries[0], Path(scratch), stage)
-            cost = measure_cost(
-                entries, dtypes, beside, threads=options.threads, budget_s=options.seconds, progress=stage.progress
-            )
-        write_whole(kept, lambda file: file.write(msgspec.json.encode(asdict(cost))))
+                return cost, ""
+        try:
+            cost = _measured_cost(options, entries, dtypes, stage)
+        except Exception as error:  # whatever a library raises: it must not take the quality with it
+            why = f"measuring it failed: {in_words(error)}"
+            stage.warn(f"speed and memory are missing; {why}")
+            stage.outcome = "not measured"
+            return None, why
+        # What is missing or disturbed may be had another time.
+        if not cost.missing and not any(timing.disturbed for timing in cost.latency.timings):
+            write_whole(kept, lambda file: file.write(msgspec.json.encode(asdict(cost))))
         systems, shapes = len(cost.latency.systems), len(cost.latency.workloads)
-        stage.outcome = f"{systems} systems on {shapes} workloads, interleaved, {cost.latency.threads} threads"
-    return cost
+        stage.outcome = (
+            f"{counted(systems, ('system', 'systems'))} on {counted(shapes, ('workload', 'workloads'))}, interleaved, "
+            f"{counted(cost.latency.threads, ('thread', 'threads'))}"
+        )
+    return cost, ""
 
 
-def _beside(options: CompareOptions, first: Entry, scratch: Path, stage: Stage) -> list[System]:
+def _measured_cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[str], stage: Stage) -> Cost:
+    stage.progress(0, 1, "the model without poolfold")
+    for left in options.folder.glob(f"{_SCRATCH}*"):  # of a run that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=options.folder, prefix=_SCRATCH) as scratch:
+        beside: list[System] = []
+        missing = ""
+        try:
+            beside = _beside(options, entries[0], Path(scratch))
+        except Exception as error:  # as above
+            missing = f"What the model costs without poolfold is not measured: {in_words(error)}"
+            stage.warn(missing)
+        cost = measure_cost(
+            entries, dtypes, beside, threads=options.threads, budget_s=options.seconds, progress=stage.progress
+        )
+    return replace(cost, missing=(missing,)) if missing else cost
+
+
+def _beside(options: CompareOptions, first: Entry, scratch: Path) -> list[System]:
     """The first model without poolfold: as it is, and as a graph that ends in token embeddings."""
-    try:
-        there = first.model if Path(first.model).exists() else None
-        spec = find_baseline(first.manifest, there, options.trust).spec
-    except InputError as error:
-        stage.warn(f"what the model costs without poolfold is not measured: {error}")
-        return []
+    there = first.model if Path(first.model).exists() else None
+    spec = find_baseline(first.manifest, there, options.trust).spec
     model = first.manifest.model
     cut = Cut(model.dimensions, model.renormalized)
     baseline = baseline_system(spec, parse_strategy(first.strategy), cut)

@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from exporter.comparison.entries import Entry
+from exporter.comparison.tasks import counted
 from exporter.measure.interleave import measure
 from exporter.measure.process import weigh
-from exporter.measure.report import LatencyReport
+from exporter.measure.report import LatencyReport, Shape, Timing
 from exporter.measure.systems import System, artifact_system
 from exporter.measure.workloads import Workload, filled, ordinary_ids
 from graphs.pooling.head import Cut
@@ -37,18 +38,39 @@ class Cost:
     latency: every system on every workload, interleaved.
     memory: system -> tokens of a row -> MiB that the model and a batch of that length add to a process.
     rows: of those batches.
+    missing: what could not be measured, and why.
     """
 
     latency: LatencyReport
     memory: Mapping[str, Mapping[int, float]]
     rows: int
+    missing: tuple[str, ...] = ()
 
-    def milliseconds(self, system: str) -> float | None:
-        """The median of a batch of `rows` rows of the usual length; None where it was not measured."""
+    @property
+    def usual(self) -> Shape | None:
+        """The workload that a table shows: `rows` rows of the usual length; None where no such one was measured."""
         shapes = [s for s in self.latency.workloads if s.batch == self.rows and s.seq_len <= USUAL_LENGTH]
-        usual = max(shapes, key=lambda shape: shape.seq_len).name if shapes else None
-        medians = (t.latency_ms.median for t in self.latency.timings if (t.system, t.workload) == (system, usual))
-        return next(medians, None)
+        return max(shapes, key=lambda shape: shape.seq_len, default=None)
+
+    def timing(self, system: str) -> Timing | None:
+        """A system on the usual workload; None where it was not measured."""
+        usual = None if self.usual is None else self.usual.name
+        return next((t for t in self.latency.timings if (t.system, t.workload) == (system, usual)), None)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader must know of what is not there, and of what is there and not to be trusted."""
+        said = [*self.missing]
+        if self.latency.left_out:
+            shown = "; ".join(f"{name} {reason}" for name, reason in self.latency.left_out.items())
+            said.append(f"Not timed (rows x tokens): {shown}. --seconds gives more time.")
+        disturbed = sum(timing.disturbed for timing in self.latency.timings)
+        if disturbed:
+            said.append(
+                f"{disturbed} of {counted(len(self.latency.timings), ('time', 'times'))}, marked !, were disturbed by "
+                "other programs on this machine: nothing is said by them. Measure again when it is idle."
+            )
+        return tuple(said)
 
     def most_memory(self, system: str) -> float | None:
         """MiB at the greatest length that was measured."""

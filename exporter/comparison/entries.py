@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.host.console import Console
@@ -39,6 +40,7 @@ class CompareOptions:
     against: other models or artifacts, of which the strategies that they were trained with take part.
     folder: where what is made is kept.
     dtypes: the first is what a verdict goes by.
+    margin: a difference of less on the metric that decides counts as none.
     """
 
     model: str
@@ -52,6 +54,7 @@ class CompareOptions:
     seconds: float
     skip_cost: bool
     trust: Trust
+    margin: float = 0.01
     tokenizer: TokenizerSource = TokenizerSource.FILE
 
 
@@ -62,6 +65,7 @@ class Entry:
     name: the strategy's; of a model named with --against, the model's name and the strategy's.
     model: what a user names to export it.
     trained: whether its model was trained with it.
+    given: the user's own artifact, as they named it; empty where it was exported here.
     """
 
     name: str
@@ -70,6 +74,7 @@ class Entry:
     artifact: Path
     manifest: Manifest
     trained: bool
+    given: str = ""
 
     @property
     def dimensions(self) -> int:
@@ -97,10 +102,7 @@ def make_entries(options: CompareOptions, console: Console, *, needs_trained: bo
         own = _entries(options, model, options.folder / f"artifact-{number}", console, None)
         label = Path(model).name
         names = {entry.name for entry in entries}
-        entries += [
-            Entry(_unused(f"{label} {e.strategy}", names), e.strategy, e.model, e.artifact, e.manifest, e.trained)
-            for e in own
-        ]
+        entries += [replace(entry, name=_unused(f"{label} {entry.strategy}", names)) for entry in own]
     lacking = [e.name for e in entries for d in options.dtypes[:1] if e.manifest.graph(e.strategy, d) is None]
     if lacking:
         raise InputError(
@@ -144,9 +146,9 @@ def _entries(
     else:
         artifact = place
         manifest, wanted = _exported(options, model, place, pooling, console, needs_trained)
-    source = manifest.model.source if artifact == given else model
+    source = model if given is None else manifest.model.source
     return [
-        Entry(name, name, source, artifact, manifest, name == manifest.model.trained_strategy)
+        Entry(name, name, source, artifact, manifest, name == manifest.model.trained_strategy, model if given else "")
         for name in dict.fromkeys(wanted)
     ]
 
@@ -224,6 +226,7 @@ def _export(
             revision=revision,
             force=True,
             skip_latency=True,
+            bench_seconds=0,
             threads=options.threads,
             trust=options.trust,
             tokenizer=options.tokenizer,
@@ -241,3 +244,20 @@ def _fingerprint(model: str, spec: ModelSpec, asked: object) -> str:
     facts = [(p.relative_to(folder).as_posix(), p.stat().st_size, p.stat().st_mtime_ns) for p in files]
     identity = [version("poolfold"), spec.source.name, spec.source.revision, facts, asked]
     return hashlib.sha256(json.dumps(identity, default=str).encode()).hexdigest()
+
+
+def export_command(entry: Entry, options: CompareOptions) -> str | None:
+    """The export that gives a user an entry's artifact; None where that artifact is theirs."""
+    if entry.given:
+        return None
+    words = [f"--pooling {entry.strategy}", *(f"--dtype {dtype}" for dtype in options.dtypes)]
+    # A folder has no revision, and that of a file is its hash.
+    if entry.manifest.model.revision is not None and not Path(entry.model).expanduser().exists():
+        words.append(f"--revision {entry.manifest.model.revision}")
+    if options.trust.allow_pickle:
+        words.append("--allow-pickle")
+    if options.trust.trust_remote_code:
+        words.append("--trust-remote-code")
+    if options.tokenizer is not TokenizerSource.FILE:
+        words.append(f"--tokenizer {options.tokenizer}")
+    return f"poolfold export {shlex.quote(entry.model)} -o DIR {' '.join(words)}"

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.comparison.tasks import Labelled, Pairs, Retrieval, Task, Texts
+from exporter.comparison.tasks import Labelled, Pairs, Retrieval, Task, Texts, Triplets
 from poolfold.errors import InputError
 
 Matrix = npt.NDArray[np.float32]
@@ -23,8 +23,12 @@ Draw = npt.NDArray[np.int64]
 Metric = Callable[[Draw], float]
 """Numbers of drawn units, with repetition -> the metric on them; NaN where it is not defined on them."""
 
-DECIDES = {Pairs: "spearman", Retrieval: "ndcg@10", Labelled: "accuracy", Texts: "agreement"}
-"""The metric that decides, for each kind of task."""
+DECIDES = {Pairs: "spearman", Retrieval: "ndcg@10", Triplets: "accuracy", Labelled: "accuracy"}
+"""The metric that decides, for each kind of task that has labels."""
+CORRELATIONS = ("spearman", "pearson")
+"""Metrics of all units together; the others are means over units, or nearly so."""
+AGREEMENT = "agreement"
+"""Of texts without labels: how far a strategy's neighbours are those of the trained one. It decides nothing."""
 
 _FOLDS = 5
 _NEIGHBOURS = 10
@@ -64,6 +68,8 @@ def quality(task: Task, vectors: Matrix, reference: Matrix) -> Quality:
             return _pairs(task, unit_rows(vectors))
         case Retrieval():
             return _retrieval(task, unit_rows(vectors))
+        case Triplets():
+            return _triplets(task, unit_rows(vectors))
         case Labelled():
             return _labelled(task, vectors.astype(np.float64))
         case Texts():
@@ -111,13 +117,22 @@ def _retrieval(task: Retrieval, rows: Rows) -> Quality:
         for query, scores, best in zip(queries[start : start + len(similar)], similar, ranked, strict=True):
             run[query] = dict(zip(names[best].tolist(), scores[best].tolist(), strict=True))
     judged = {query: dict(documents) for query, documents in task.relevant.items()}
-    measures = {"ndcg@10": "ndcg_cut_10", "recall@10": "recall_10", "recall@100": "recall_100", "mrr@10": "recip_rank"}
-    evaluator = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10", "recall.10,100", "recip_rank"})
+    measures = {
+        "ndcg@10": "ndcg_cut_10", "mrr@10": "recip_rank", "accuracy@1": "success_1", "accuracy@3": "success_3",
+        "accuracy@10": "success_10", "recall@10": "recall_10", "recall@100": "recall_100",
+    }  # fmt: skip
+    evaluator = pytrec_eval.RelevanceEvaluator(judged, {"ndcg_cut.10", "recall.10,100", "recip_rank", "success.1,3,10"})
     results = evaluator.evaluate(run)
     values = {name: np.array([results[query][measure] for query in queries]) for name, measure in measures.items()}
     # trec_eval's reaches to the end of the list; the field's stops at ten.
     values["mrr@10"] = np.where(values["mrr@10"] >= 1 / 10, values["mrr@10"], 0.0)
     return Quality(count, {name: _mean(each) for name, each in values.items()})
+
+
+def _triplets(task: Triplets, rows: Rows) -> Quality:
+    anchors, positives, negatives = np.split(rows, 3)
+    nearer = (anchors * positives).sum(axis=1) > (anchors * negatives).sum(axis=1)
+    return Quality(len(task.anchors), {"accuracy": _mean(nearer.astype(np.float64))})
 
 
 def _mean(values: Rows) -> Metric:
@@ -178,7 +193,7 @@ def _texts(rows: Rows, reference: Rows) -> Quality:
     return Quality(
         count,
         {
-            "agreement": _mean(agreement),
+            AGREEMENT: _mean(agreement),
             "anisotropy": _mean(cosine),
             "alignment": _mean(apart),
             "uniformity": lambda draw: float(np.log(spread[draw].mean())),

@@ -7,22 +7,32 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from exporter.comparison.tasks import UNITS, Groups, Labelled, Pairs, Retrieval, Task, Texts
+from exporter.comparison.tasks import UNITS, Groups, Labelled, Pairs, Retrieval, Task, Texts, Triplets, counted
 from exporter.host.rows import SUFFIXES, Row, read_rows
 from exporter.host.text_file import read_texts
 from poolfold.errors import InputError, TargetUnavailable
 
-KINDS = ("pairs", "retrieval", "labels", "texts")
+KINDS = ("pairs", "retrieval", "triplets", "labels", "texts")
 GROUPS = ("language", "lang", "domain", "genre", "subset")
 """Columns by which quality is broken down."""
 
 _FEWEST = 10
 """Units below which no interval says anything."""
+_FIRST = ("sentence1", "text1", "sentence_a", "first", "anchor", "query", "question")
+_SECOND = ("sentence2", "text2", "sentence_b", "second", "positive", "pos", "answer", "document", "passage", "context")
+_JUDGED = ("label", "labels", "relevance", "relevant", "is_duplicate", "rating", "grade")
+"""Columns beside two texts by which some of them may not belong together: such a table is no retrieval set unasked."""
 _COLUMNS = {
-    "pairs": (("sentence1", "text1", "sentence_a", "first"), ("sentence2", "text2", "sentence_b", "second"),
-              ("score", "similarity", "similarity_score")),
+    "pairs": (_FIRST, _SECOND, ("score", "similarity", "similarity_score")),
+    "triplets": (_FIRST, _SECOND, ("negative", "neg", "hard_negative", "sentence3", "text3")),
+    "retrieval": (_FIRST, _SECOND),
     "labels": (("text", "sentence", "title"), ("label", "labels", "class", "category")),
     "texts": (("text", "sentence"),),
+}  # fmt: skip
+"""The usual names of each kind's columns; a table is of the first kind whose columns it has."""
+_EXAMPLES = {
+    "pairs": "sentence1, sentence2, score", "triplets": "anchor, positive, negative", "retrieval": "question, answer",
+    "labels": "text, label", "texts": "text",
 }  # fmt: skip
 
 
@@ -31,10 +41,11 @@ def read_task(data: str, kind: str | None = None, file_format: str | None = None
 
     Args:
         data: a file, a folder in BEIR's layout, or the id of a data set on the hub.
-        kind: one of KINDS; None to recognise it by its columns.
+        kind: one of KINDS; None to recognise it by its columns. `retrieval` is a folder, or a table of questions and
+            their answers.
         file_format: one of FORMATS, or `txt`; None for what the suffix says.
-        columns: the columns that a kind needs, in its order: both texts and the score, a text and its label, a text.
-            None named: the usual names.
+        columns: the columns that a kind needs, in its order: both texts and the score; anchor, positive, negative; a
+            question and its answer; a text and its label; a text. None named: the usual names.
 
     Raises:
         InputError: nothing there, columns that fit no kind, or a malformed row; names the line.
@@ -44,20 +55,15 @@ def read_task(data: str, kind: str | None = None, file_format: str | None = None
     task = _read(path, data, kind, file_format, columns)
     if len(task.units) < _FEWEST:
         raise InputError(
-            f"{data} has {len(task.units)} {UNITS[type(task)]}; expected {_FEWEST} at least, for an interval to say "
-            "anything."
+            f"{data} has {counted(len(task.units), UNITS[type(task)])}; expected {_FEWEST} at least, for an interval "
+            "to say anything."
         )
     return task
 
 
 def _read(path: Path, data: str, kind: str | None, file_format: str | None, columns: Sequence[str]) -> Task:
-    if path.is_dir() or kind == "retrieval":
-        if not path.is_dir() or kind not in (None, "retrieval"):
-            if kind == "retrieval":
-                raise InputError(
-                    f"{data} is not a folder; --kind retrieval reads a folder in BEIR's layout: corpus.jsonl, "
-                    "queries.jsonl and qrels/. Name such a folder, or leave --kind out."
-                )
+    if path.is_dir():
+        if kind not in (None, "retrieval"):
             raise InputError(f"{data} is a folder; --kind {kind} reads a file. Name one, or leave --kind out.")
         return _beir(path)
     if (file_format or path.suffix) in ("txt", ".txt"):
@@ -83,42 +89,80 @@ def _of_rows(rows: Sequence[Row], data: str, kind: str | None, named: Sequence[s
     # Of every row, not of the first: a column that only it lacks is its error, not the file's.
     columns = dict.fromkeys(column for row in rows for column in row.values)
     kinds = [name for name in _COLUMNS if kind in (None, name)]
+    groups = _groups(rows, columns)
     if named:
-        return _task(_kind_of(named, kinds, columns, data), rows, named, _groups(rows, columns))
+        return _task(_kind_of(named, kinds, columns, rows, data), rows, named, groups, data)
+    judged = [column for column in columns if column in _JUDGED]
     for name in kinds:
+        if name == "retrieval" and judged and kind is None:
+            continue
         usual = [next((column for column in choice if column in columns), None) for choice in _COLUMNS[name]]
         if all(column is not None for column in usual):
-            return _task(name, rows, [str(column) for column in usual], _groups(rows, columns))
-    expected = "; ".join(f"{name}: {', '.join('|'.join(choice) for choice in _COLUMNS[name])}" for name in kinds)
+            return _task(name, rows, [str(column) for column in usual], groups, data)
+    expected = "; ".join(f"{_EXAMPLES[name]} ({name})" for name in kinds)
+    hint = f" If {judged[0]} is a score, name it third." if judged else ""
     raise InputError(
-        f"{data} has columns {', '.join(sorted(columns))}; expected {expected}. Name others with --columns."
+        f"{data} has columns {', '.join(sorted(columns))}; expected {expected}. Name others with --columns.{hint}"
     )
 
 
-def _kind_of(named: Sequence[str], kinds: Sequence[str], columns: Mapping[str, None], data: str) -> str:
-    """The kind that needs as many columns as were named."""
+def _kind_of(
+    named: Sequence[str], kinds: Sequence[str], columns: Mapping[str, None], rows: Sequence[Row], data: str
+) -> str:
+    """The kind that needs as many columns as were named; of two such the one whose usual names they are."""
     absent = [name for name in named if name not in columns]
     if absent:
         raise InputError(f"{data} has no column {', '.join(absent)}; it has {', '.join(sorted(columns))}.")
-    for kind in kinds:
-        if len(_COLUMNS[kind]) == len(named):
-            return kind
-    expected = ", ".join(f"{len(_COLUMNS[kind])} for {kind}" for kind in kinds)
-    raise InputError(f"--columns names {len(named)}; expected {expected}.")
+    fitting = [kind for kind in kinds if len(_COLUMNS[kind]) == len(named)]
+    if not fitting:
+        expected = ", ".join(f"{len(_COLUMNS[kind])} for {kind} ({_EXAMPLES[kind]})" for kind in kinds)
+        raise InputError(f"--columns names {len(named)}; expected {expected}.")
+    if len(named) == 3 and len(fitting) > 1:
+        scored = any(_as_number(row.values.get(named[2])) is not None for row in rows)
+        return "pairs" if scored else "triplets"
+    usual = [
+        kind for kind in fitting if all(name in choice for name, choice in zip(named, _COLUMNS[kind], strict=True))
+    ]
+    if len(fitting) > 1 and not usual:
+        either = " or ".join(f"{_EXAMPLES[kind]} (--kind {kind})" for kind in fitting)
+        raise InputError(f"--columns {','.join(named)} may name {either}. Say which with --kind.")
+    return (usual or fitting)[0]
 
 
 def _groups(rows: Sequence[Row], columns: Mapping[str, None]) -> Groups:
     return {name: tuple(str(row.values.get(name) or "not said") for row in rows) for name in GROUPS if name in columns}
 
 
-def _task(kind: str, rows: Sequence[Row], columns: Sequence[str], groups: Groups) -> Task:
+def _task(kind: str, rows: Sequence[Row], columns: Sequence[str], groups: Groups, data: str) -> Task:
     texts = tuple(_text(row, columns[0]) for row in rows)
-    if kind == "pairs":
-        second = tuple(_text(row, columns[1]) for row in rows)
-        return Pairs(texts, second, tuple(_number(row, columns[2]) for row in rows), groups)
+    if kind == "texts":
+        return Texts(texts, groups)
     if kind == "labels":
         return Labelled(texts, tuple(_label(row, columns[1]) for row in rows), groups)
-    return Texts(texts, groups)
+    second = tuple(_text(row, columns[1]) for row in rows)
+    if kind == "pairs":
+        return Pairs(texts, second, tuple(_number(row, columns[2]) for row in rows), groups)
+    if kind == "triplets":
+        return Triplets(texts, second, tuple(_text(row, columns[2]) for row in rows), groups)
+    return _answered(texts, second, groups, data)
+
+
+def _answered(questions: Sequence[str], answers: Sequence[str], groups: Groups, data: str) -> Retrieval:
+    """Each question's answers among all answers; a text that comes twice is one question, or one document."""
+    queries: dict[str, str] = {}
+    first = [row for row, text in enumerate(questions) if queries.setdefault(text, f"q{row}") == f"q{row}"]
+    documents = {answer: f"d{number}" for number, answer in enumerate(dict.fromkeys(answers))}
+    if len(documents) < 2:
+        raise InputError(f"{data} has the same answer in every row; expected two answers at least, to find one among.")
+    relevant: dict[str, dict[str, int]] = {}
+    for question, answer in zip(questions, answers, strict=True):
+        relevant.setdefault(queries[question], {})[documents[answer]] = 1
+    return Retrieval(
+        {name: text for text, name in queries.items()},
+        {name: text for text, name in documents.items()},
+        relevant,
+        {column: tuple(values[row] for row in first) for column, values in groups.items()},
+    )
 
 
 def _text(row: Row, column: str) -> str:
@@ -129,14 +173,20 @@ def _text(row: Row, column: str) -> str:
 
 
 def _number(row: Row, column: str) -> float:
-    value = row.values.get(column)
-    try:
-        number = math.nan if isinstance(value, bool) else float(value)  # type: ignore[arg-type]  # whatever it is
-    except (TypeError, ValueError):
-        number = math.nan
-    if not math.isfinite(number):
-        raise InputError(f"{row.place}: {column} is {value!r}; expected a number. Mend the row, or take it out.")
+    number = _as_number(row.values.get(column))
+    if number is None:
+        raise InputError(
+            f"{row.place}: {column} is {row.values.get(column)!r}; expected a number. Mend the row, or take it out."
+        )
     return number
+
+
+def _as_number(value: Any) -> float | None:
+    try:
+        number = math.nan if isinstance(value, bool) else float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _label(row: Row, column: str) -> str:

@@ -1,7 +1,7 @@
-"""What a user's data asks of vectors: pairs with scores, retrieval, labelled texts, or texts alone.
+"""What a user's data asks of vectors: pairs with scores, retrieval, triplets, labelled texts, or texts alone.
 
 A task's `parts` are what must be embedded, in the order in which `quality` takes the vectors. Its units are what is
-drawn again by a bootstrap: pairs, queries or texts. `groups` name the language, domain or the like of every unit.
+drawn again by a bootstrap: pairs, queries, triplets or texts. `groups` name the language, domain or the like of each.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Retrieval:
-    """Queries, documents, and which documents answer a query, in BEIR's layout.
+    """Queries, documents, and which documents answer a query: of a folder in BEIR's layout, or of pairs that belong.
 
     relevant: query -> document -> grade, 1 or more; for every query.
     """
@@ -68,6 +68,30 @@ class Retrieval:
         return (
             Part(tuple(self.queries.values()), QUERY_PROMPTS),
             Part(tuple(self.documents.values()), DOCUMENT_PROMPTS),
+        )
+
+
+@dataclass(frozen=True)
+class Triplets:
+    """Texts, each with one that must lie nearer to it than another."""
+
+    anchors: tuple[str, ...]
+    positives: tuple[str, ...]
+    negatives: tuple[str, ...]
+    groups: Groups = field(default_factory=dict)
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The anchors."""
+        return self.anchors
+
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Anchors, positives, negatives."""
+        return (
+            Part(self.anchors, QUERY_PROMPTS),
+            Part(self.positives, DOCUMENT_PROMPTS),
+            Part(self.negatives, DOCUMENT_PROMPTS),
         )
 
 
@@ -109,10 +133,21 @@ class Texts:
         return Part(self.texts), Part(tuple(a for a, _ in halves)), Part(tuple(b for _, b in halves))
 
 
-Task = Pairs | Retrieval | Labelled | Texts
+Task = Pairs | Retrieval | Triplets | Labelled | Texts
 
-UNITS = {Pairs: "pairs", Retrieval: "queries", Labelled: "texts", Texts: "texts"}
-"""What a task's units are called."""
+UNITS = {
+    Pairs: ("pair", "pairs"),
+    Retrieval: ("query", "queries"),
+    Triplets: ("triplet", "triplets"),
+    Labelled: ("text", "texts"),
+    Texts: ("text", "texts"),
+}
+"""What a task's units are called, one and several."""
+
+
+def counted(number: int, unit: tuple[str, str], kind: str = "") -> str:
+    """`1 pair`, `1,200 more pairs`."""
+    return f"{number:,} {kind}{unit[number != 1]}"
 
 
 def _halves(text: str) -> tuple[str, str]:

@@ -47,6 +47,21 @@ def busy_share(seconds: float = 1.0) -> float:
     return float(psutil.cpu_percent(interval=seconds)) / 100
 
 
+def idle_processors() -> tuple[float, int] | None:
+    """Seconds that the CPUs which this process may use have idled, all together, and how many they are.
+
+    Idle time is counted to the tick, mostly 10 ms, where busy time is sampled. None where the system does not tell.
+    """
+    every = psutil.cpu_times(percpu=True)
+    allowed = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(len(every)))
+    if len(allowed) == len(every) or max(allowed) >= len(every):  # a container's /proc/stat may number CPUs anew
+        times, count = [psutil.cpu_times()], len(every)
+    else:
+        times, count = [every[cpu] for cpu in allowed], len(allowed)
+    idle = sum(cpu.idle + getattr(cpu, "iowait", 0.0) for cpu in times)
+    return (idle, count) if idle > 0 else None
+
+
 def _cpu_model() -> str:
     """The processor's model name, as exactly as the system gives it."""
     try:

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from exporter.host.console import count
 from exporter.host.text_file import read_texts
 from poolfold.errors import InputError, TargetUnavailable
 
@@ -73,7 +74,7 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
         for cells in reader:
             if cells and len(cells) != len(names):
                 raise InputError(
-                    f"{path}, line {start}: got {len(cells)} cells, expected {len(names)}: {', '.join(names)}."
+                    f"{path}, line {start}: got {count(len(cells), 'cell')}, expected {len(names)}: {', '.join(names)}."
                 )
             if cells:
                 yield Row(f"{path}, line {start}", dict(zip(names, cells, strict=True)))

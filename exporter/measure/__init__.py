@@ -2,8 +2,11 @@
 
 workloads     the batches that are timed
 systems       what is timed: the model itself, pooled by a strategy, and graphs of the artifact
+warm_up       loading, and how long a call takes before anything is timed; what does not fit
 interleave    `measure`: the systems take turns on every workload; `take_turns`, for whatever else does
 schedule      how many rounds the time allows, and whose turn it is
+disturbance   whether other programs disturbed a window, and which rounds count
+quartiles     a median and its spread
 report        windows -> medians, quartiles, ratios
 process       a worker as its parent sees it; `weigh`: what a system adds to a fresh process
 worker        a worker, as it runs, and the timing of a call

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from exporter.host.environment import busy_share
-from exporter.measure.interleave import Progress, measure
+from exporter.measure.interleave import measure
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System, artifact_system, baseline_system
+from exporter.measure.warm_up import Progress
 from exporter.measure.workloads import workloads
 from exporter.spec.model import ModelSpec
 from graphs.pooling.head import Cut
@@ -17,17 +18,20 @@ from poolfold.choice import runnables
 from poolfold.manifest import Latency, Manifest
 
 ROUNDED = 4
-_BUSY = 0.15
+_VARIES = "times vary by half from round to round, as beside a neighbour of a virtual machine"
 
 
-def warn_if_busy(warn: Callable[[str], None]) -> None:
-    """Warn if other processes load the machine, since timings would include them."""
-    share = busy_share()
-    if share > _BUSY:
-        warn(
-            f"other programs use {share:.0%} of this machine's processors: the times below are unreliable. "
-            "Measure again with `poolfold bench` when it is idle."
-        )
+def warn_if_disturbed(report: LatencyReport, warn: Callable[[str], None]) -> None:
+    """Say what other programs did to the numbers, if they did."""
+    marked, seen = sum(timing.disturbed for timing in report.timings), report.disturbance
+    again = (
+        f"{marked} of {len(report.timings)} times are unreliable and marked as disturbed: measure again with "
+        "`poolfold bench` when the machine is idle."
+    )
+    if marked:
+        warn(f"{seen if seen.disturbed else _VARIES}. {again}")
+    elif seen.disturbed:
+        warn(f"{seen}, and do not count. The others sufficed.")
 
 
 def measure_artifact(
@@ -37,6 +41,7 @@ def measure_artifact(
     targets: Sequence[str] | None = None,
     *,
     budget_s: float,
+    until: float = math.inf,
     threads: int | None,
     provider: str = "cpu",
     progress: Progress,
@@ -48,7 +53,8 @@ def measure_artifact(
         manifest: its own.
         spec: the checkpoint that it came from.
         targets: only what runs on these; None for all.
-        budget_s: about how long the timed part may take.
+        budget_s: seconds for the timed windows together.
+        until: the `time.monotonic` at which all is over, loading and warming up included.
         threads: of every system alike; None for `default_threads`.
         provider: what ONNX Runtime computes the graphs with.
     """
@@ -64,7 +70,7 @@ def measure_artifact(
             if runs.strategy == strategy.name and (targets is None or runs.target in targets)
         ]
     batches = workloads(spec.text, spec.vocab_size, spec.tokenizer_json)
-    return measure(systems, batches, threads=threads, budget_s=budget_s, progress=progress)
+    return measure(systems, batches, threads=threads, budget_s=budget_s, until=until, progress=progress)
 
 
 def as_rows(report: LatencyReport) -> tuple[Latency, ...]:
@@ -85,6 +91,7 @@ def as_rows(report: LatencyReport) -> tuple[Latency, ...]:
             sentences_per_s=round(timing.sentences_per_s, 1),
             tokens_per_s=round(timing.tokens_per_s, 1),
             increase_mib=_mib(memory[timing.system]),
+            disturbed=timing.disturbed,
         )
         for timing in report.timings
     )

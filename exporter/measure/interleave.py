@@ -13,26 +13,22 @@ from contextlib import ExitStack
 from typing import TypeVar
 
 from exporter.host.environment import environment, load_average
-from exporter.measure import report, schedule
-from exporter.measure.process import LOAD_LIMIT_S, Worker
+from exporter.measure import disturbance, report, schedule, warm_up
+from exporter.measure.process import Worker
 from exporter.measure.protocol import Ran, Run
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
+from exporter.measure.warm_up import Allowance, Progress, Warmed
 from exporter.measure.workloads import Workload
-from poolfold.errors import InputError
-from poolfold.sessions.threads import default_threads
+from poolfold.errors import CheckFailed, InputError
+from poolfold.sessions.threads import allowed_cores, default_threads
 
 PAUSE_S = 0.1
 """Before each window. The previous system's threads may still spin: onnxruntime's did for 40 to 50 ms after a call."""
 
-_LONG_CALL_S = 1.0
-"""Seconds: a longer call needs no second warm-up; allocating memory and starting threads is a small part of it."""
 _ORDER_SEED = 0
 
 T = TypeVar("T")
-
-Progress = Callable[[int, int, str], None]
-"""`progress(done, total, what)`: warm-ups, then from zero again windows, done so far; what is being done."""
 
 
 def measure(
@@ -41,6 +37,7 @@ def measure(
     *,
     threads: int | None = None,
     budget_s: float,
+    until: float = math.inf,
     progress: Progress,
     leave_out: bool = True,
 ) -> LatencyReport:
@@ -52,15 +49,17 @@ def measure(
         systems: what to measure, the baselines among them.
         workloads: what to measure on, smallest first.
         threads: of an operator, in every system alike; None for `default_threads()`.
-        budget_s: seconds for the timed windows together. Passed where even the fewest rounds take longer.
+        budget_s: as `Allowance`.
+        until: as `Allowance`.
         progress: told before each step. A terminal's bar that it feeds should not redraw often: it would be measured.
-        leave_out: leave out a workload whose fewest rounds would alone pass the budget; the report says so.
+        leave_out: leave out a workload whose fewest rounds do not fit; the report says so.
 
     Raises:
         InputError: nothing to measure, a name twice, or a baseline that is not among the systems.
-        CheckFailed: a system's process died or hung.
+        CheckFailed: a system's process died or hung, or the time did not suffice for one round.
     """
     _check(systems, workloads)
+    allowed = Allowance(budget_s, until, leave_out)
     start = time.monotonic()
     load_before = load_average()
     threads = threads or default_threads()
@@ -70,82 +69,60 @@ def measure(
         workers = [
             stack.enter_context(Worker(systems[places.index(place)], threads)) for place in range(max(places) + 1)
         ]
-        before_load = [worker.loaded() for worker in workers]
+        before_load = warm_up.load(workers, until)
+        warmed = warm_up.warm_up(workers, workloads, allowed, PAUSE_S, progress)
+        names = [system.name for system in systems]
+        bases = [places[names.index(system.baseline)] for system in systems]
+        pairs = list(zip(places, bases, strict=True))
+        windows = _windows(workers, warmed, allowed, pairs, threads, progress)
 
-        kept, calls_s, peaks, left_out = _warm_up(workers, workloads, budget_s if leave_out else math.inf, progress)
-        rounds_s = [schedule.round_seconds(row, PAUSE_S) for row in calls_s]
-        counts = schedule.rounds(rounds_s, budget_s)
-        windows = _windows(workers, kept, calls_s, counts, progress)
+    rounds_s = [schedule.round_seconds(row, PAUSE_S) for row in warmed.calls_s]
+    never = [(w.name, s) for w, s, row in zip(warmed.workloads, rounds_s, windows, strict=True) if not row[0]]
+    left_out = warmed.left_out | {name: warm_up.refused(schedule.MIN_ROUNDS * round_s, 0.0) for name, round_s in never}
+    timed = [(w, row) for w, row in zip(warmed.workloads, windows, strict=True) if row[0]]
+    if not timed:
+        raise CheckFailed("all of the time for measuring went by while the systems were loading and warming up.")
+    disturbed = [_disturbed(row, threads) for _, row in timed]
 
-    seconds = [
-        [
-            [ran.pooled_seconds.get(system.strategy, ran.seconds) for ran in row[place]]
-            for system, place in zip(systems, places, strict=True)
-        ]
-        for row in windows
-    ]
-    names = [system.name for system in systems]
+    def seconds(system: int, row: Sequence[Sequence[Ran]]) -> list[list[float]]:
+        return [ran.pooled_seconds.get(systems[system].strategy, ran.seconds) for ran in row[places[system]]]
+
     return LatencyReport(
         systems=tuple(report.Measured(s.name, s.strategy, s.dtype, s.runtime, s.baseline) for s in systems),
-        workloads=tuple(
-            report.Shape(w.name, w.batch, w.seq_len, w.real_tokens, count)
-            for w, count in zip(kept, counts, strict=True)
-        ),
+        workloads=tuple(report.Shape(w.name, w.batch, w.seq_len, w.real_tokens, len(row[0])) for w, row in timed),
         threads=threads,
         pause_s=PAUSE_S,
         order_seed=_ORDER_SEED,
         budget_s=budget_s,
         seconds=time.monotonic() - start,
         timings=tuple(
-            report.timing(system, workload, seconds[w][s], seconds[w][names.index(system.baseline)])
-            for w, workload in enumerate(kept)
+            report.timing(
+                system,
+                workload,
+                seconds(s, row),
+                seconds(names.index(system.baseline), row),
+                shares[places[s]],
+                shares[bases[s]],
+            )
+            for (workload, row), shares in zip(timed, disturbed, strict=True)
             for s, system in enumerate(systems)
         ),
         memory=tuple(
-            report.memory(system, kept[-1], before_load[place], peaks[place])
+            report.memory(system, warmed.workloads[-1], before_load[place], warmed.peaks[place])
             for system, place in zip(systems, places, strict=True)
         ),
         left_out=left_out,
         environment={**environment(), "load_average_before": load_before, "load_average_after": load_average()},
+        disturbance=disturbance.summary(
+            [
+                (ran.watched, share)
+                for (_, row), shares in zip(timed, disturbed, strict=True)
+                for worker, of_worker in zip(row, shares, strict=True)
+                for ran, share in zip(worker, of_worker, strict=True)
+            ],
+            max(threads, allowed_cores()),
+        ),
     )
-
-
-def _warm_up(
-    workers: Sequence[Worker], workloads: Sequence[Workload], budget_s: float, progress: Progress
-) -> tuple[list[Workload], list[list[float]], list[int | None], dict[str, str]]:
-    """Run each workload a few times, smallest first, and learn how long a call takes.
-
-    Returns:
-        The workloads that are kept; seconds of a call, [workload][worker]; each worker's peak of memory, in bytes, on
-        the last workload kept; the workloads left out, each with the reason.
-    """
-    kept: list[Workload] = []
-    calls_s: list[list[float]] = []
-    peaks: list[int | None] = []
-    left_out: dict[str, str] = {}
-    for number, workload in enumerate(workloads):
-        progress(number, len(workloads), f"warming up on {workload.name}")
-        # Time grows at least in proportion to the tokens, so this never leaves out what would have fitted.
-        more = workload.tokens / kept[-1].tokens if kept else 0.0
-        needed = more * sum(calls_s[-1]) * schedule.MIN_ROUNDS if kept else 0.0
-        if needed > budget_s:
-            left_out[workload.name] = f"needs at least {needed:.0f} s of a budget of {budget_s:.0f} s"
-            continue
-        kept.append(workload)
-        warmed = [_warm_up_worker(worker, workload) for worker in workers]
-        calls_s.append([call_s for call_s, _ in warmed])
-        peaks = [peak for _, peak in warmed]
-    return kept, calls_s, peaks, left_out
-
-
-def _warm_up_worker(worker: Worker, workload: Workload) -> tuple[float, int | None]:
-    """Call twice, or once where a call is long: seconds of the faster call, and the peak of memory in bytes."""
-    first = worker.run(Run(workload.batches, untimed=0, timed=1), LOAD_LIMIT_S)
-    if first.seconds[0] > _LONG_CALL_S:
-        return first.seconds[0], first.peak_bytes
-    second = worker.run(Run(workload.batches, untimed=0, timed=1), LOAD_LIMIT_S)
-    peaks = [ran.peak_bytes for ran in (first, second) if ran.peak_bytes is not None]
-    return min(first.seconds[0], second.seconds[0]), max(peaks, default=None)
 
 
 def take_turns(counts: Sequence[int], systems: int, run: Callable[[int, int, int], T]) -> list[list[list[T]]]:
@@ -167,24 +144,55 @@ def take_turns(counts: Sequence[int], systems: int, run: Callable[[int, int, int
 
 def _windows(
     workers: Sequence[Worker],
-    workloads: Sequence[Workload],
-    calls_s: Sequence[Sequence[float]],
-    counts: Sequence[int],
+    warmed: Warmed,
+    allowed: Allowance,
+    pairs: Sequence[tuple[int, int]],
+    threads: int,
     progress: Progress,
 ) -> list[list[list[Ran]]]:
-    """Every window, [workload][worker][round]."""
-    done = itertools.count()
-    total = sum(counts) * len(workers)
+    """Every window, [workload][worker][round].
 
-    def run(number: int, w: int, s: int) -> Ran:
-        what = f"round {number + 1} of {max(counts)}, {workloads[w].name}, {workers[s].system.name}"
-        progress(next(done), total, what)
+    First the rounds that the time allows for. Then, while there is time, rounds of the workloads in which other
+    programs disturbed so many that too few are left for one of the pairs, a system's worker and its baseline's.
+    """
+    rounds_s = [schedule.round_seconds(row, PAUSE_S) for row in warmed.calls_s]
+    end = min(allowed.until, time.monotonic() + allowed.budget_s)
+    counts = schedule.rounds(rounds_s, max(0.0, end - time.monotonic()))
+    runs: list[list[list[Ran]]] = [[[] for _ in workers] for _ in counts]
+
+    def wanted(number: int, w: int) -> bool:
+        if number < schedule.MIN_ROUNDS and not allowed.is_strict:
+            return True
+        last_s = sum(PAUSE_S + worker[-1].watched.wall_s for worker in runs[w]) if number else 0.0
+        if time.monotonic() + max(rounds_s[w], last_s) > end:
+            return False
+        return number < counts[w] or (
+            number < 2 * schedule.MAX_ROUNDS and _fewest_calm(runs[w], pairs, threads) < schedule.MIN_ROUNDS
+        )
+
+    done, planned = itertools.count(), sum(counts) * len(workers)
+    for number, w, s in schedule.turns_while(wanted, len(counts), len(workers), _ORDER_SEED):
+        workload, call_s = warmed.workloads[w], warmed.calls_s[w][s]
+        so_far = next(done)
+        what = f"round {number + 1} of {max(number + 1, *counts)}, {workload.name}, {workers[s].system.name}"
+        progress(so_far, max(planned, so_far + 1), what)
         time.sleep(PAUSE_S)
-        untimed, timed = schedule.window(calls_s[w][s])
-        limit_s = 60 + 20 * calls_s[w][s] * (untimed + timed)
-        return workers[s].run(Run(workloads[w].batches, untimed, timed), limit_s)
+        untimed, timed = schedule.window(call_s)
+        limit_s = 60 + 20 * call_s * (untimed + timed)
+        runs[w][s].append(workers[s].run(Run(workload.batches, untimed, timed), limit_s))
+    return runs
 
-    return take_turns(counts, len(workers), run)
+
+def _disturbed(row: Sequence[Sequence[Ran]], threads: int) -> list[list[float]]:
+    """How much each window was disturbed, [worker][round]."""
+    spare = max(0, allowed_cores() - threads)
+    return [disturbance.shares([ran.watched for ran in worker], threads, spare) for worker in row]
+
+
+def _fewest_calm(row: Sequence[Sequence[Ran]], pairs: Sequence[tuple[int, int]], threads: int) -> int:
+    """In how many rounds both of a pair were undisturbed, of the pair that has the fewest."""
+    shares = _disturbed(row, threads)
+    return min(len(disturbance.calm([*map(max, shares[own], shares[base])])) for own, base in pairs)
 
 
 def _places(systems: Sequence[System]) -> list[int]:

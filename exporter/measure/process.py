@@ -19,7 +19,7 @@ from poolfold.errors import CheckFailed, PoolfoldError
 LOAD_LIMIT_S = 900.0
 """Seconds after which a worker that says nothing counts as hanging: while loading, or in the first call of a shape."""
 
-_WITHOUT = "Mend that, or leave measuring out (--skip-latency of export, --skip-cost of compare)."
+WITHOUT = "Mend that, or leave measuring out (--skip-latency of export, --skip-cost of compare)."
 
 
 class Worker:
@@ -44,13 +44,13 @@ class Worker:
     ) -> None:
         self._process.__exit__(kind, error, trace)
 
-    def loaded(self) -> int | None:
+    def loaded(self, limit_s: float = LOAD_LIMIT_S) -> int | None:
         """Wait until the system is loaded: the memory before that, in bytes; None where unknown. Called first.
 
         Raises:
             CheckFailed: the system did not load.
         """
-        before: int | None = self._answer(LOAD_LIMIT_S)
+        before: int | None = self._answer(limit_s)
         return before
 
     def run(self, request: Run, limit_s: float) -> Ran:
@@ -69,7 +69,7 @@ class Worker:
             return self._process.result(limit_s)
         except Exception as error:  # whatever a library raises
             words = in_words(error).removesuffix(".")
-            raise CheckFailed(f"measuring {self.system.name}: {words}. {_WITHOUT}") from error
+            raise CheckFailed(f"measuring {self.system.name}: {words}. {WITHOUT}") from error
 
 
 def in_words(error: BaseException) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from exporter.measure.disturbance import Watched
 from exporter.measure.workloads import Batch
 
 Embed = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float32]]
@@ -44,8 +45,10 @@ class Ran:
     pooled_seconds: by strategy, the same for the forward and that strategy's pooling alone; empty where a system has
         one strategy.
     peak_bytes: peak of resident memory since the request came; None where the machine does not tell.
+    watched: the processors during the timed calls.
     """
 
     seconds: list[float]
     pooled_seconds: dict[str, list[float]]
     peak_bytes: int | None
+    watched: Watched

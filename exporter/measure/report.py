@@ -8,17 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from exporter.measure.disturbance import CALM, Disturbance, counted
+from exporter.measure.quartiles import Quartiles, quartiles
+from exporter.measure.schedule import MIN_ROUNDS
 from exporter.measure.systems import System
 from exporter.measure.workloads import Workload
 
-
-@dataclass(frozen=True)
-class Quartiles:
-    """A median over rounds and its spread: a quarter of the rounds lie below `q1`, a quarter above `q3`."""
-
-    q1: float
-    median: float
-    q3: float
+_MOST_SPREAD = 1.5
+"""The upper quartile of the rounds over the lower: undisturbed, it was below 1.2."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +23,15 @@ class Timing:
     """A system on a workload.
 
     windows_ms: milliseconds of a call in each round: the median of the window's calls. In the order of the rounds.
-    latency_ms: the quartiles of those.
-    p90_ms: of all calls of all rounds.
+    disturbance: of each of these windows, as `disturbance.shares`.
+    rounds: numbers of the rounds that count, from 0: where neither this window nor the baseline's was disturbed.
+    latency_ms: the quartiles of the windows of these rounds.
+    p90_ms: of all calls of these rounds.
     speedup: the baseline's window over this one's, round by round; above 1 is faster than the baseline.
     sentences_per_s: rows over the median latency.
     tokens_per_s: tokens that are not padding, over the median latency.
-    disturbed: other programs kept the processors busy, and too few rounds were free of them.
+    disturbed: too few rounds were free of other programs, or the times vary too much between these rounds: what no
+        counter shows, such as a virtual machine's neighbours. No claim rests on such numbers.
     """
 
     system: str
@@ -43,6 +43,8 @@ class Timing:
     speedup: Quartiles
     sentences_per_s: float
     tokens_per_s: float
+    disturbance: tuple[float, ...] = ()
+    rounds: tuple[int, ...] = ()
     disturbed: bool = False
 
 
@@ -92,7 +94,8 @@ class LatencyReport:
     pause_s: before each window.
     order_seed: of the order in which the systems took turns.
     seconds: what the whole measurement took, loading and warm-up included.
-    left_out: workloads that would not have fitted into the budget, with the reason.
+    left_out: workloads that were not measured, with the reason.
+    disturbance: by other programs, over all windows.
     environment: the machine and the versions, with the load average before the first process was started and after
         the last window.
     """
@@ -108,12 +111,7 @@ class LatencyReport:
     memory: tuple[Memory, ...]
     left_out: Mapping[str, str]
     environment: Mapping[str, object]
-
-
-def quartiles(values: Sequence[float]) -> Quartiles:
-    """Median and quartiles, by linear interpolation."""
-    q1, median, q3 = (float(q) for q in np.percentile(values, [25, 50, 75]))
-    return Quartiles(q1, median, q3)
+    disturbance: Disturbance = CALM
 
 
 def timing(
@@ -121,6 +119,8 @@ def timing(
     workload: Workload,
     seconds: Sequence[Sequence[float]],
     baseline: Sequence[Sequence[float]],
+    disturbance: Sequence[float] = (),
+    baseline_disturbance: Sequence[float] = (),
 ) -> Timing:
     """The numbers of a system on a workload.
 
@@ -129,20 +129,29 @@ def timing(
         workload: what it ran on.
         seconds: of each call, [round][call].
         baseline: the same of the system it is compared with, in the same rounds.
+        disturbance: of each window; empty where nobody watched.
+        baseline_disturbance: the same of the baseline's.
     """
+    rounds, disturbed = list(range(len(seconds))), False
+    if disturbance:
+        rounds, disturbed = counted([*map(max, disturbance, baseline_disturbance)], MIN_ROUNDS)
     windows = [statistics.median(calls) for calls in seconds]
-    ratios = [statistics.median(calls) / window for calls, window in zip(baseline, windows, strict=True)]
-    latency = quartiles([window * 1e3 for window in windows])
+    against = [statistics.median(calls) for calls in baseline]
+    latency = quartiles([windows[number] * 1e3 for number in rounds])
+    compared = quartiles([against[number] * 1e3 for number in rounds])
     return Timing(
         system=system.name,
         workload=workload.name,
         calls_per_window=len(seconds[0]),
         windows_ms=tuple(window * 1e3 for window in windows),
         latency_ms=latency,
-        p90_ms=float(np.percentile([call * 1e3 for calls in seconds for call in calls], 90)),
-        speedup=quartiles(ratios),
+        p90_ms=float(np.percentile([call * 1e3 for number in rounds for call in seconds[number]], 90)),
+        speedup=quartiles([against[number] / windows[number] for number in rounds]),
         sentences_per_s=workload.batch / latency.median * 1e3,
         tokens_per_s=workload.real_tokens / latency.median * 1e3,
+        disturbance=tuple(disturbance),
+        rounds=tuple(rounds),
+        disturbed=disturbed or any(times.q3 > _MOST_SPREAD * times.q1 for times in (latency, compared)),
     )
 
 

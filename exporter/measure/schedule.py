@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 MIN_ROUNDS, MAX_ROUNDS = 3, 15
 _WINDOW_S = 0.1
@@ -42,15 +42,42 @@ def rounds(rounds_s: Sequence[float], budget_s: float) -> tuple[int, ...]:
     return tuple(counts)
 
 
-def turns(counts: Sequence[int], systems: int, seed: int) -> Iterator[tuple[int, int, int]]:
-    """Whose turn it is: (round, workload, system), as indices.
+def estimate(tokens: Sequence[int], seconds: Sequence[float], wanted: int) -> float:
+    """Seconds of a call on `wanted` tokens, from calls on smaller sizes, in rising order.
 
-    A round visits every workload that has rounds left, and there every system once, in an order drawn afresh: a
+    A call takes a fixed time, such as that of reading the weights, and a time for each token; neither is negative. The
+    last two sizes tell both. From one size nothing is known but that more tokens take no less.
+    """
+    last = tokens[-1]
+    smaller = [(n, s) for n, s in zip(tokens, seconds, strict=True) if n < last]
+    if not smaller:
+        return seconds[-1]
+    before, before_s = smaller[-1]
+    per_token = (seconds[-1] - before_s) / (last - before)
+    return seconds[-1] + min(max(0.0, per_token), seconds[-1] / last) * (wanted - last)
+
+
+def turns(counts: Sequence[int], systems: int, seed: int) -> Iterator[tuple[int, int, int]]:
+    """Whose turn it is: (round, workload, system), as indices; `counts` are the rounds of each workload."""
+    return turns_while(lambda number, workload: number < counts[workload], len(counts), systems, seed)
+
+
+def turns_while(
+    wanted: Callable[[int, int], bool], workloads: int, systems: int, seed: int
+) -> Iterator[tuple[int, int, int]]:
+    """Whose turn it is, as long as `wanted(round, workload)` is asked for and true of any workload.
+
+    A round visits every workload that still wants one, and there every system once, in an order drawn afresh: a
     machine that slows down, or a neighbour that wakes up, then meets all systems alike, and a few rounds of each
     workload rather than all rounds of one.
     """
     order = random.Random(seed)
-    for number in range(max(counts, default=0)):
-        for workload in (w for w, count in enumerate(counts) if number < count):
+    left, number = list(range(workloads)), 0
+    while left:
+        for workload in list(left):
+            if not wanted(number, workload):
+                left.remove(workload)
+                continue
             for system in order.sample(range(systems), systems):
                 yield number, workload, system
+        number += 1

@@ -9,7 +9,7 @@ from collections.abc import Generator, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from exporter.measure import memory
+from exporter.measure import disturbance, memory
 from exporter.measure.protocol import Embed, Pooled, Ran, Run
 from exporter.measure.workloads import Batch
 
@@ -51,11 +51,14 @@ def run(system: Pooled, request: Run) -> Ran:
     reset = memory.reset_peak()
     for _ in range(request.untimed):
         _call(system, request.batches)
+    start = disturbance.now()
     calls = [_call(system, request.batches) for _ in range(request.timed)]
+    watched = disturbance.since(start)
     return Ran(
         seconds=[forward + sum(pooling.values()) for forward, pooling in calls],
         pooled_seconds={name: [forward + pooling[name] for forward, pooling in calls] for name in system.pools},
         peak_bytes=memory.peak_bytes() if reset else None,
+        watched=watched,
     )
 
 

@@ -6,6 +6,7 @@ capture              encoder graph and reference vectors, in a process of its ow
 ranges               how large each tensor gets on real text
 recipes              which graph passes, in which order, and why
 write_graphs         a graph for each strategy, precision and form
+measurements         how much padding pays, and latency, in the time given
 add_engines          engines for an artifact that exists
 check_artifact       an artifact that exists, validated and measured again
 """

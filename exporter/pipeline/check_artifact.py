@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from exporter.host.console import Console, count
-from exporter.measure.artifact_latency import measure_artifact, warn_if_busy
+from exporter.measure.artifact_latency import measure_artifact, warn_if_disturbed
 from exporter.measure.report import LatencyReport
 from exporter.model.of_artifact import find_baseline, open_model
 from exporter.parity.checks import run_reference
@@ -86,7 +86,6 @@ def measure_latency(request: CheckRequest, seconds: float, console: Console) -> 
     manifest = request.verified()
     baseline = find_baseline(manifest, request.model, request.trust)
     with console.stage("bench") as stage:
-        warn_if_busy(stage.warn)
         report = measure_artifact(
             request.directory,
             manifest,
@@ -97,6 +96,7 @@ def measure_latency(request: CheckRequest, seconds: float, console: Console) -> 
             provider=request.provider,
             progress=stage.progress,
         )
+        warn_if_disturbed(report, stage.warn)
         stage.outcome = (
             f"{count(len(report.systems), 'system')}, {count(len(report.workloads), 'workload')}, "
             f"{count(report.threads, 'thread')}"

@@ -13,8 +13,6 @@ from exporter.artifact.draft import Draft
 from exporter.artifact.layout import write_model_files, write_report
 from exporter.artifact.publish import Staging
 from exporter.host.console import Console, Stage, count
-from exporter.measure.artifact_latency import as_rows, measure_artifact, warn_if_busy
-from exporter.measure.padding_benefit import measure_benefit
 from exporter.parity.tokens import sorted_batches
 from exporter.parity.validation import (
     Candidate,
@@ -24,6 +22,7 @@ from exporter.parity.validation import (
     mark_validated,
     require_passed,
 )
+from exporter.pipeline.measurements import measure
 from exporter.pipeline.plan import Capture
 from exporter.pipeline.ranges import measure_ranges
 from exporter.pipeline.recipes import SharedEncoder
@@ -35,9 +34,6 @@ from exporter.spec.options import ExportOptions
 from exporter.targets.engines import EngineOrder, engines_in_background, make_engines, outcome
 from graphs.files.weights import load_graph
 from poolfold.manifest import Engine, Manifest
-
-LATENCY_BUDGET_S = 60
-"""Seconds for the timed part of an export. `poolfold bench --seconds` measures for longer."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +69,7 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
         draft = validate(draft, work)
         draft = add_engine_files(draft, work, building)
     draft = validate_engine_files(draft, work)
-    draft = measure_padding(draft, work)
-    draft = measure_latency(draft, work)
+    draft = measure(draft, options, captured, console)
     return publish(draft, work)
 
 
@@ -166,48 +161,6 @@ def validate_engine_files(draft: Draft, work: Work) -> Draft:
         texts = len(work.captured.run.tokens.rows)
         stage.outcome = f"{count(len(listed), 'engine')} passed every check on {texts} texts"
     return draft
-
-
-def measure_padding(draft: Draft, work: Work) -> Draft:
-    """How much padding makes the padding-free form the faster one."""
-    if work.options.skip_latency:
-        return draft
-    draft, manifest = draft.seal()
-    with work.console.stage("padding") as stage:
-        graphs = measure_benefit(draft.directory, manifest, threads=work.options.threads, progress=stage.progress)
-        measured = [
-            f"{g.strategy} {g.dtype} {target} below {share:.0%}"
-            for g in graphs
-            if g.padding_free is not None
-            for target, share in g.padding_free.faster_below.items()
-        ]
-        stage.outcome = f"real tokens at which the padding-free form is faster: {', '.join(measured) or 'it has none'}"
-    return replace(draft, graphs=graphs)
-
-
-def measure_latency(draft: Draft, work: Work) -> Draft:
-    """Latency and memory of all that runs here, beside the model's own."""
-    if work.options.skip_latency:
-        return draft
-    # Measured as it will be loaded, so described as it now is.
-    draft, manifest = draft.seal()
-    options, spec = work.options, work.captured.plan.spec
-    with work.console.stage("latency") as stage:
-        warn_if_busy(stage.warn)
-        report = measure_artifact(
-            draft.directory,
-            manifest,
-            spec,
-            budget_s=LATENCY_BUDGET_S,
-            threads=options.threads,
-            progress=stage.progress,
-        )
-        write_report(draft.directory, "latency", report)
-        stage.outcome = (
-            f"{count(len(report.systems), 'system')} on {count(len(report.workloads), 'workload')}, "
-            f"{count(report.threads, 'thread')}, interleaved"
-        )
-    return replace(draft, latency=as_rows(report))
 
 
 def publish(draft: Draft, work: Work) -> Manifest:

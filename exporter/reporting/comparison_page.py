@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from exporter.comparison.as_json import as_json
+from exporter.comparison.as_json import as_json, headline
 from exporter.comparison.breakdown import PartOf
 from exporter.comparison.comparison import Comparison, compare
 from exporter.comparison.entries import CompareOptions
 from exporter.comparison.folder import claimed
 from exporter.comparison.quality import cosines, unit_rows
-from exporter.comparison.recommendation import RULES
+from exporter.comparison.recommendation import RULES, RULES_WITHOUT_LABELS
 from exporter.comparison.resampling import Interval
-from exporter.comparison.tasks import UNITS, Pairs, Task
+from exporter.comparison.tasks import UNITS, Pairs, Task, counted
 from exporter.host.console import Console
 from exporter.reporting import plots
 from exporter.reporting.cost_section import cost_sections
@@ -61,15 +61,14 @@ def compare_and_report(options: CompareOptions, task: Task, console: Console) ->
 def write_comparison(folder: Path, comparison: Comparison, described: Mapping[str, Any], *, title: str) -> Path:
     """Write report.html, its plots as PNG and compare.json into a folder; returns the page."""
     verdict = comparison.verdict
-    sure = "" if verdict.significant else " No lead on these data is significant enough to decide by."
     content = json.dumps(described, indent=2, allow_nan=False) + "\n"
     write_whole(folder / "compare.json", lambda file: file.write(content.encode()))
     page = folder / "report.html"
     write_page(
         page,
         title=f"Which pooling: {title}",
-        lead=[f"Take {verdict.recommended}.{sure}", " ".join(verdict.reasons)],
-        command=str(described["verdict"]["next"]),
+        lead=[headline(comparison), " ".join(verdict.reasons)],
+        command=comparison.next_command or "",
         sections=[
             _quality(folder, comparison),
             *cost_sections(folder, comparison),
@@ -86,41 +85,42 @@ def _shown(interval: Interval, sign: str = "") -> str:
 
 
 def _quality(folder: Path, comparison: Comparison) -> Section:
-    metric, first = comparison.verdict.metric, comparison.dtype
+    decides, first = comparison.verdict.metric, comparison.dtype
     rows = [
         [f"{name}{' (trained)' if comparison.entry(name).trained else ''}", dtype,
-         *(_shown(strategies[name][m]) for m in comparison.metrics), str(comparison.entry(name).dimensions)]
+         *(_shown(strategies[name][m]) if m in strategies[name] else "-" for m in comparison.metrics),
+         str(comparison.entry(name).dimensions)]
         for dtype, strategies in comparison.quality.items()
         for name in comparison.ranked(dtype)
     ]  # fmt: skip
-    units = f"{len(comparison.task.units)} {UNITS[type(comparison.task)]}"
-    text = [f"{metric} decides. Intervals are 95 %, by a bootstrap over {units}. {RULES}"]
+    if decides is None:
+        text = [f"Measured on {comparison.units}, with 95 % intervals. {RULES_WITHOUT_LABELS}"]
+    else:
+        rules = RULES.format(margin=comparison.verdict.margin)
+        text = [f"{decides} on {comparison.units} decides. Intervals are 95 %, by a bootstrap. {rules}"]
     text += [
-        f"{comparison.verdict.best} over {lead.over}: {_shown(lead.difference, '+')}, p = {lead.p:.3g}, corrected for "
-        f"{len(comparison.leads)} comparisons: {'significant' if lead.significant else 'not significant'}."
+        f"{comparison.verdict.best} over {lead.over}: {_shown(lead.difference, '+')}, corrected p = {lead.p:.2g}: "
+        f"{lead.outcome}{'' if lead.more is None else _more(lead.more, comparison)}."
         for lead in comparison.leads
     ]
     for dtype, costs in comparison.precision_cost.items():
         moved = ", ".join(f"{name} {i.value:+.5f} [{i.low:+.5f}, {i.high:+.5f}]" for name, i in costs.items())
-        text.append(f"What {dtype} costs against {first} on {metric}: {moved}.")
+        text.append(f"What {dtype} costs against {first} on {decides}: {moved}.")
+    header = ("strategy", "dtype", *comparison.metrics, "dim")
+    parts: list[Figure | Table] = [Table("Metrics of each strategy, with their 95 % intervals", header, rows)]
+    metric = comparison.metrics[0]
     values = {
-        n: (interval.value, interval.low, interval.high)
-        for n in comparison.ranked(first)
-        if (interval := comparison.quality[first][n][metric])
+        name: (interval.value, interval.low, interval.high)
+        for name in comparison.ranked(first)
+        if (interval := comparison.quality[first][name].get(metric)) is not None
     }
     bars = plots.intervals(folder, "quality", values, list(comparison.vectors), x=metric)
-    return Section(
-        "Quality",
-        text,
-        (
-            Table(
-                "Metrics of each strategy, with their 95 % intervals",
-                ("strategy", "dtype", *comparison.metrics, "dim"),
-                rows,
-            ),
-            Figure(bars, f"{metric} of each strategy in {first}, with its 95 % interval"),
-        ),
-    )
+    parts.append(Figure(bars, f"{metric} of each strategy in {first}, with its 95 % interval"))
+    return Section("Quality", text, parts)
+
+
+def _more(more: int, comparison: Comparison) -> str:
+    return f", about {counted(more, UNITS[type(comparison.task)], 'more ')} would"
 
 
 def _shape(folder: Path, comparison: Comparison) -> Section:
@@ -146,17 +146,18 @@ def _shape(folder: Path, comparison: Comparison) -> Section:
 def _parts(folder: Path, comparison: Comparison) -> Sequence[Section]:
     """By language, domain and length: a strategy may win on short texts and lose on long ones."""
     sections = []
-    names = list(comparison.vectors)
+    metric, (_, units) = comparison.metrics[0], UNITS[type(comparison.task)]
     for by in dict.fromkeys(part.by for part in comparison.parts):
-        interval: list[PartOf] = [part for part in comparison.parts if part.by == by]
-        values = {name: {p.name: (i.value, i.low, i.high) for p in interval if (i := p.values[name])} for name in names}
-        svg = plots.grouped(folder, f"by-{by}", values, y=comparison.verdict.metric)
+        parts: list[PartOf] = [part for part in comparison.parts if part.by == by]
+        names = list(parts[0].values)
+        values = {name: {p.name: (i.value, i.low, i.high) for p in parts if (i := p.values[name])} for name in names}
+        svg = plots.grouped(folder, f"by-{by}", values, y=metric)
         table = Table(
-            f"{comparison.verdict.metric} by {by}, with 95 % intervals",
-            (by, UNITS[type(comparison.task)], *names),
-            [[p.name, str(p.units), *(_shown(p.values[name]) for name in names)] for p in interval],
+            f"{metric} by {by}, with 95 % intervals",
+            (by, units, *names),
+            [[p.name, str(p.units), *(_shown(p.values[name]) for name in names)] for p in parts],
         )
-        described = "Differences within the intervals are noise. Parts with fewer than ten are left out."
-        figure = Figure(svg, f"{comparison.verdict.metric} of each strategy by {by}, with 95 % intervals")
+        described = f"Differences within the intervals are noise. Parts with fewer than ten {units} are left out."
+        figure = Figure(svg, f"{metric} of each strategy by {by}, with 95 % intervals")
         sections.append(Section(f"By {by}", (described,), (figure, table)))
     return sections

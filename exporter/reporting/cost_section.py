@@ -7,11 +7,12 @@ from pathlib import Path
 
 from exporter.comparison.comparison import Comparison
 from exporter.comparison.cost import Cost, system_name
+from exporter.comparison.tasks import counted
 from exporter.reporting import plots
 from exporter.reporting.page import Figure, Section, Table
 
 _MEASURED = (
-    "All systems took turns on {threads} threads of this machine's CPU. Each row is full: padding, on which poolfold's "
+    "All systems took turns on {threads} of this machine's CPU. Each row is full: padding, on which poolfold's "
     "graphs save the most, depends on how texts are batched."
 )
 _BESIDE = (
@@ -26,43 +27,42 @@ _HALF = (
 
 
 def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
-    """Speed against quality, and time and memory against length; nothing where cost was not measured."""
+    """Speed against quality, and time and memory against length; what was not measured, and why."""
     cost, first = comparison.cost, comparison.dtype
     if cost is None:
-        return ()
+        return (Section("Speed and memory", (f"{comparison.no_cost[:1].upper()}{comparison.no_cost[1:]}.",)),)
     shapes = {shape.name: shape for shape in cost.latency.workloads}
+    against = cost.latency.systems[0].name
+    disturbed = {(timing.system, timing.workload) for timing in cost.latency.timings if timing.disturbed}
     latency: dict[str, dict[int, float]] = {}
     rows = []
     for timing in cost.latency.timings:
         shape = shapes[timing.workload]
-        if shape.batch == cost.rows:
+        if shape.batch == cost.rows and not timing.disturbed:
             latency.setdefault(timing.system, {})[shape.seq_len] = timing.latency_ms.median
-        spread = f"{timing.latency_ms.median:.2f} [{timing.latency_ms.q1:.2f}, {timing.latency_ms.q3:.2f}]"
+        mark = "! " if timing.disturbed else ""
+        spread = f"{mark}{timing.latency_ms.median:.2f} [{timing.latency_ms.q1:.2f}, {timing.latency_ms.q3:.2f}]"
         faster = f"{timing.speedup.median:.2f} [{timing.speedup.q1:.2f}, {timing.speedup.q3:.2f}]"
+        if timing.disturbed or (against, timing.workload) in disturbed:
+            faster = "-"
         rows.append([timing.system, timing.workload, spread, faster, f"{timing.sentences_per_s:.0f}"])
-    metric = comparison.verdict.metric
+    metric = comparison.metrics[0]
     points = {
-        name: (time, interval.value, interval.low, interval.high)
+        name: (usual.latency_ms.median, value.value, value.low, value.high)
         for name in comparison.quality[first]
-        if (time := cost.milliseconds(system_name(comparison.entry(name), first))) is not None
-        and (interval := comparison.quality[first][name][metric])
+        if (usual := cost.timing(system_name(comparison.entry(name), first))) is not None and not usual.disturbed
+        if (value := comparison.quality[first][name].get(metric)) is not None
     }
     parts: list[Figure | Table] = []
-    if points:
-        trade = plots.scatter(folder, "trade-off", points, x=f"milliseconds for {cost.rows} texts", y=metric)
-        parts.append(
-            Figure(
-                trade, f"{metric} in {first} against the time for {cost.rows} texts: further up is better, left faster"
-            )
-        )
+    if points and cost.usual is not None and comparison.verdict.metric is not None:
+        what = f"{counted(cost.usual.batch, ('text', 'texts'))} of {cost.usual.seq_len} tokens"
+        svg = plots.scatter(folder, "trade-off", points, x=f"milliseconds for {what}", y=metric)
+        parts.append(Figure(svg, f"{metric} in {first} against the time for {what}: further up is better, left faster"))
     shown = _drawn_systems(comparison, cost)
     curves = {name: latency[name] for name in shown if name in latency}
-    parts.append(
-        Figure(
-            plots.lines(folder, "latency", curves, x="tokens of a text", y=f"ms for {cost.rows} texts"),
-            f"Milliseconds for {cost.rows} texts against their length",
-        )
-    )
+    if curves:
+        svg = plots.lines(folder, "latency", curves, x="tokens of a text", y=f"ms for {cost.rows} texts")
+        parts.append(Figure(svg, f"Milliseconds for {cost.rows} texts against their length"))
     weights = {name: cost.memory[name] for name in shown if cost.memory.get(name)}
     if weights:
         memory = plots.lines(folder, "memory", weights, x="tokens of a text", y="MiB added to the process")
@@ -78,7 +78,6 @@ def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
                 ],
             )
         )
-    against = cost.latency.systems[0].name
     parts.append(
         Table(
             "Times, interleaved in one run; medians with quartiles",
@@ -94,10 +93,11 @@ def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
         if entry.disk_bytes(dtype)
     )
     text = [
-        _MEASURED.format(threads=cost.latency.threads),
+        _MEASURED.format(threads=counted(cost.latency.threads, ("thread", "threads"))),
         *([_BESIDE] if len(shown) > len(comparison.entries) else []),
         f"Graph and weights on disk: {sizes}. Strategies of one precision share their weights.",
         *([_HALF] if "fp16" in comparison.quality else []),
+        *cost.remarks,
     ]
     return (Section("Speed and memory", text, parts),)
 

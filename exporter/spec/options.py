@@ -49,6 +49,7 @@ class ExportOptions:
     revision: str | None
     force: bool
     skip_latency: bool
+    bench_seconds: int
     threads: int | None
     trust: Trust
     tokenizer: TokenizerSource = TokenizerSource.FILE

@@ -19,7 +19,8 @@ def no_artifact(directory: Path) -> ArtifactError:
             f"{directory} is not an artifact: it does not exist. Expected a directory from `poolfold export`."
             f"{similar(directory)}"
         )
-    return ArtifactError(f"{directory} is not an artifact: it has no {MANIFEST_NAME}. {_advice(directory)}")
+    lacks = f"it has no {MANIFEST_NAME}" if directory.is_dir() else "it is a file"
+    return ArtifactError(f"{directory} is not an artifact: {lacks}. {_advice(directory)}")
 
 
 def _advice(directory: Path) -> str:

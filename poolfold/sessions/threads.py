@@ -36,9 +36,13 @@ def usable_cores(root: Path = _ROOT) -> int:
 
     root: where /proc and /sys lie.
     """
+    return max(1, min([allowed_cores(root), *map(int, _quotas(root))]))
+
+
+def allowed_cores(root: Path = _ROOT) -> int:
+    """Physical cores within the CPU affinity of this process."""
     cpus = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(os.cpu_count() or 1)
-    cores = {_core(cpu, root) for cpu in cpus}
-    return max(1, min([len(cores), *map(int, _quotas(root))]))
+    return len({_core(cpu, root) for cpu in cpus})
 
 
 def _core(cpu: int, root: Path) -> str:

@@ -13,7 +13,7 @@ from bench.results import (
 )  # fmt: skip
 from bench.systems import OURS, STRATEGIES, name, our_label
 from bench.work import Size
-from exporter.measure.report import quartiles
+from exporter.measure.quartiles import quartiles
 
 PEERS = (
     ("PyTorch eager", "pytorch", "fp32"),

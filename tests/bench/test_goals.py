@@ -4,7 +4,7 @@ from bench.batches import ALONE, FULL, RAGGED, SORTED
 from bench.goals import goals, memory_verdicts, verdicts
 from bench.systems import EAGER as BASELINE
 from bench.systems import OURS
-from exporter.measure.report import Quartiles
+from exporter.measure.quartiles import Quartiles
 from tests.bench.fabricated import MIB, even, model, verdict
 
 LIMITS = [

@@ -228,5 +228,5 @@ def test_a_place_without_permission_is_told_apart_from_a_bug() -> None:
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o555)
         done = subprocess.run([sys.executable, "-c", TRESPASS, f"{folder}/out"], capture_output=True, text=True)
-        assert "InputError: Cannot write" in done.stderr
+        assert "InputError: Nothing can be made in" in done.stderr
         assert names(Path(folder)) == []

@@ -82,7 +82,7 @@ def test_a_check_that_failed_and_an_engine_that_never_ran_are_said_to_be_that(tm
     [
         (["none"], "none"),
         (["mine", "-o", "mine/report"], "lies in the artifact"),
-        (["mine", "-o", "."], "mine lies in ."),
+        (["mine", "-o", "."], "mine lies in the destination"),
         (["mine", "-o", "file"], "file cannot be written"),
     ],
 )

@@ -26,6 +26,17 @@ def sleeps(threads, seconds, log=None):
     return embed
 
 
+def reads(threads, first_s, fixed_s, per_token_s):
+    """Takes a fixed time and a time for each token; the first call takes `first_s` more, as if to page weights in."""
+    left = [first_s]
+
+    def embed(input_ids, attention_mask):
+        time.sleep((left.pop() if left else 0.0) + fixed_s + per_token_s * input_ids.size)
+        return np.ones((len(input_ids), 4), np.float32)
+
+    return embed
+
+
 def holds(threads, mib):
     """Holds `mib` MiB from its load on."""
     model = _filled(mib)

@@ -44,6 +44,7 @@ def exported(tmp_path_factory):
         revision=None,
         force=False,
         skip_latency=True,
+        bench_seconds=0,
         threads=1,
         trust=NO_TRUST,
         build=BuildOptions(),

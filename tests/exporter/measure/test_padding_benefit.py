@@ -42,9 +42,9 @@ def test_beyond_either_end(plain: float, half: float, full: float, expected: flo
 def test_a_real_artifact_gets_a_share_for_each_graph_and_nothing_else_changes(artifact: Path) -> None:
     manifest = read_manifest(artifact)
     told: list[tuple[int, int, str]] = []
-    graphs = measure_benefit(artifact, manifest, threads=1, progress=lambda *step: told.append(step))
-    assert [step[:2] for step in told] == [(i, len(graphs)) for i in range(len(graphs))]
-    for before, after in zip(manifest.graphs, graphs, strict=True):
+    found = measure_benefit(artifact, manifest, threads=1, progress=lambda *step: told.append(step))
+    assert [step[:2] for step in told] == [(i, len(found.graphs)) for i in range(len(found.graphs))]
+    for before, after in zip(manifest.graphs, found.graphs, strict=True):
         assert after.padding_free is not None and before.padding_free is not None
         assert 0 <= after.padding_free.faster_below["onnxruntime"] <= 1 - MARGIN
         assert (after.path, after.padding_free.path) == (before.path, before.padding_free.path)

@@ -1,5 +1,6 @@
 from collections import Counter
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -57,3 +58,23 @@ def test_a_window_is_long_enough_or_has_many_calls(call_s):
 
 def test_a_round_costs_a_pause_and_a_window_for_each_system():
     assert schedule.round_seconds([0.2, 1.0], pause_s=0.5) == 0.5 + 0.2 + 0.5 + 1.0
+
+
+@given(fixed=st.floats(0.001, 1.0), per_token=st.floats(0.0, 0.1), wanted=st.integers(200, 20000))
+def test_two_sizes_tell_the_fixed_time_and_the_time_of_a_token(fixed, per_token, wanted):
+    tokens = (16, 128)
+    seconds = [fixed + per_token * n for n in tokens]
+    assert schedule.estimate(tokens, seconds, wanted) == pytest.approx(fixed + per_token * wanted)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "seconds", "wanted"),
+    [
+        ([16], [3.0], 3.0),  # one size tells no time of a token
+        ([16, 16], [3.0, 4.0], 4.0),  # nor do two workloads of one size
+        ([16, 128], [3.0, 2.0], 2.0),  # no token takes less than no time
+        ([16, 128], [0.01, 8.0], 80.0),  # and the fixed time is not negative
+    ],
+)
+def test_an_estimate_from_too_little_is_the_least_that_it_can_be(tokens, seconds, wanted):
+    assert schedule.estimate(tokens, seconds, 1280) == pytest.approx(wanted)
