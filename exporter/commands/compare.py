@@ -104,9 +104,12 @@ def _print(comparison: Comparison, model: str, console: Console) -> None:
     columns["disk"] = [f"{comparison.entry(name).disk_bytes(dtype) / 2**20:.0f}" for name in names]
     ranked = "without labels" if comparison.verdict.metric is None else f"ranked by {decides}"
     title = f"{model}: {comparison.units} {ranked}, {dtype}".replace(" ranked", ", ranked")
-    console.table(title, list(columns), list(zip(*columns.values(), strict=True)))
+    gives_way = ["disk", *(name for name in columns if name in comparison.metrics[1:]), "MiB"]
+    left_out = console.table(title, list(columns), list(zip(*columns.values(), strict=True)), gives_way=gives_way)
+    if left_out:
+        console.note(f"Too wide for this terminal: {', '.join(left_out)}. The report has them.")
     for line in (*_remarks(comparison), "", *comparison.verdict.reasons, "", headline(comparison)):
-        console.line(line)
+        console.note(line)
     if comparison.next_command is not None:
         console.line(comparison.next_command)
 

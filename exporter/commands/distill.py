@@ -119,7 +119,7 @@ def distill(
         ("texts", "number", "cosine", "after", "spearman", "after", "top 10", "after"),
         rows,
     )
-    console.line(
+    console.note(
         "cosine: of the two vectors. spearman: of the similarities of any two texts. top 10: neighbours shared."
     )
     console.line(f"Checkpoint: {output}")
