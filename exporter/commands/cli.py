@@ -100,6 +100,7 @@ def main() -> None:
     # A stage shows what it downloads; libraries' own bars would write over it. Other processes inherit this.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     code = run_command(sys.argv[1:])
     sys.stderr.flush()
     # All is written and every process ended; taking the libraries down in order would take a noticeable while.

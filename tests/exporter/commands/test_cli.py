@@ -32,13 +32,16 @@ COMMANDS = (
 )  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
-    "export": {"--pooling", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer", *BUILDING},
+    "export": {
+        *("--pooling", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer", "--bench-seconds"),
+        *BUILDING,
+    },
     "build": {"--output", "--strategy", "--dtype", *BUILDING},
     "validate": {"--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
     "compare": {
         *("--columns", "--format", "--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"),
-        "--tokenizer",
+        *("--tokenizer", "--margin"),
     },
     "report": {"--output"},
     "distill": {
@@ -122,6 +125,11 @@ def test_a_help_page_fits_80_columns(
     page = help_of(command, capsys)
     assert [line for line in page.splitlines() if len(line) > 80] == []
     assert command or "..." not in page.partition("Commands:")[2], "a summary that is cut off says nothing"
+
+
+def test_every_command_can_be_quiet_and_speak_json() -> None:
+    for name, command in cli.commands.items():
+        assert {"quiet", "as_json"} <= {parameter.name for parameter in command.params}, name
 
 
 @pytest.mark.parametrize("command", COMMANDS)
