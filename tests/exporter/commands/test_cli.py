@@ -41,7 +41,7 @@ DEFAULTS = {
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
     "compare": {
         *("--columns", "--format", "--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"),
-        "--tokenizer",
+        *("--tokenizer", "--margin"),
     },
     "report": {"--output"},
     "distill": {
@@ -115,6 +115,21 @@ def test_a_help_page_ends_with_two_examples_that_parse(command: str, capsys: pyt
         assert program == "poolfold"
         assert name == command or not command
         cli.commands[name].make_context(name, arguments)  # raises for a flag or a value that is not there
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_a_help_page_fits_80_columns(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = help_of(command, capsys)
+    assert [line for line in page.splitlines() if len(line) > 80] == []
+    assert command or "..." not in page.partition("Commands:")[2], "a summary that is cut off says nothing"
+
+
+def test_every_command_can_be_quiet_and_speak_json() -> None:
+    for name, command in cli.commands.items():
+        assert {"quiet", "as_json"} <= {parameter.name for parameter in command.params}, name
 
 
 @pytest.mark.parametrize("command", COMMANDS)
