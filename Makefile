@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test cpp cpp-soak cpp-bench lint fix bench bench-text bench-export size clean
+.PHONY: help install demo check test cpp cpp-soak cpp-bench newcomer lint fix bench bench-text bench-export size clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -34,6 +34,9 @@ check: lint  ## lint, and the tests that take no second each: for the inner loop
 
 test: $(STAMP)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+newcomer: $(STAMP)  ## README, tutorial and search page in a fresh clone, as another user; ten minutes
+	$(BIN)/python -m tests.newcomer
 
 cpp: $(STAMP)  ## build the C++ loader and run its tests, plain and sanitised
 	cpp/check $(BIN)
