@@ -480,7 +480,7 @@ FAULTS = (
     # Measuring and comparing.
     Fault(
         "quartiles swapped",
-        "exporter/measure/report.py",
+        "exporter/measure/quartiles.py",
         "return Quartiles(q1, median, q3)",
         "return Quartiles(q3, median, q1)",
         _MEASURE,

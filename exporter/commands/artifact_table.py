@@ -171,7 +171,7 @@ def _about_strategies(manifest: Manifest) -> str:
 def _missing(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
     """What is not in the table, and why."""
     reasons = manifest.latency_left_out
-    lines = [f"{name} left out: {reason.rstrip('.')}." for name, reason in reasons.items() if name not in _STAGES]
+    lines = left_out_lines({name: reason for name, reason in reasons.items() if name not in _STAGES})
     names = {"latency": "Latency and memory", "padding": "Where the padding-free form is faster"}
     lines += [f"{names[stage]} left out: {reasons[stage].rstrip('.')}." for stage in _STAGES if stage in reasons]
     if not manifest.latency and "latency" not in reasons:
@@ -180,3 +180,9 @@ def _missing(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
         shown = ", ".join(name.removesuffix(" ms (ratio)") for name in left_out)
         lines.append(f"Too wide for this terminal: {shown}. `poolfold inspect --wide` shows all.")
     return lines
+
+
+def left_out_lines(reasons: Mapping[str, str]) -> list[str]:
+    """A line for each reason, with all that it is the reason for."""
+    names = {why: ", ".join(name for name, other in reasons.items() if other == why) for why in reasons.values()}
+    return [f"{left_out} left out: {why.rstrip('.')}." for why, left_out in names.items()]

@@ -10,7 +10,7 @@ import click
 
 from exporter import api
 from exporter.commands import flags
-from exporter.commands.artifact_table import DISTURBED, milliseconds, ratio
+from exporter.commands.artifact_table import DISTURBED, left_out_lines, milliseconds, ratio
 from exporter.host.console import Console, count
 from exporter.host.libraries import keep_out
 from exporter.spec.origin import BASELINES, origin_of
@@ -37,16 +37,20 @@ if TYPE_CHECKING:
 @flags.as_json
 @flags.quiet
 def bench(directory: Path, model: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Measure latency, throughput and peak memory of what DIR runs on a target against its model, interleaved."""
+    """Time what DIR runs on a target beside its model.
+
+    Latency, throughput and peak memory; all take turns on each workload.
+    """
     console = Console(as_json=as_json, quiet=quiet)
-    keep_out(*origin_of(model or read_manifest(directory).model.source).without)
+    source = model or read_manifest(directory).model.source
+    keep_out(*origin_of(source).without)
     with console.waiting("bench"):
         report = api.bench(directory, model=model, console=console, **options)
-    _print(report, str(directory), console)
+    _print(report, f"{directory}: latency beside {source} itself, {count(report.threads, 'thread')}", console)
     console.json({"directory": str(directory), **dataclasses.asdict(report)})
 
 
-def _print(report: LatencyReport, directory: str, console: Console) -> None:
+def _print(report: LatencyReport, title: str, console: Console) -> None:
     whose = BASELINES[report.systems[0].runtime]
     memory = {entry.system: entry.increase_bytes for entry in report.memory}
     marks = any(timing.disturbed for timing in report.timings)
@@ -62,7 +66,7 @@ def _print(report: LatencyReport, directory: str, console: Console) -> None:
     header = ("system", "texts x\ntokens", "median\nms", "quartiles\nms", "ratio", "ratio's\nquartiles", "texts/s")
     gives_way = ("real tokens/s", "memory MiB", "texts/s", "ratio's quartiles", "quartiles ms")
     left_out = console.table(
-        f"{directory}: latency beside the model it came from, {count(report.threads, 'thread')}",
+        title,
         (*header, "real\ntokens/s", "memory\nMiB"),
         rows,
         gives_way=gives_way,
@@ -72,8 +76,8 @@ def _print(report: LatencyReport, directory: str, console: Console) -> None:
         console.note("MiB: what model and largest batch add to the process.")
     if marks:
         console.note(DISTURBED)
-    for name, why in report.left_out.items():
-        console.note(f"{name} left out: {why.rstrip('.')}.")
+    for line in left_out_lines(report.left_out):
+        console.note(line)
     if report.left_out:
         console.note("Give what was left out more time with --seconds.")
     if left_out:

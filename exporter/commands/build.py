@@ -20,7 +20,7 @@ from exporter.host.text_file import read_texts
 @click.command(
     epilog=flags.examples(
         "poolfold build artifacts/minilm --target tensorrt-rtx",
-        "poolfold build artifacts/minilm --target tensorrt --buckets auto --texts mine.txt -o artifacts/minilm-l4",
+        "poolfold build artifacts/minilm --target tensorrt --batch 1:1:8 -o minilm-l4",
     )
 )
 @flags.artifact
@@ -43,7 +43,10 @@ from exporter.host.text_file import read_texts
 @flags.as_json
 @flags.quiet
 def build(directory: Path, output: Path | None, texts: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Build engines from the graphs of DIR, an artifact made here or elsewhere, and add them to it."""
+    """Build engines from the graphs of DIR, and add them.
+
+    DIR is an artifact, made here or elsewhere. An engine is a graph compiled for certain GPUs and shapes.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     with console.waiting("build"):
         manifest = api.build(directory, output=output, texts=read_texts(texts), console=console, **options)

@@ -32,7 +32,7 @@ from exporter.commands.targets import targets
 from exporter.commands.validate import validate
 from exporter.commands.verify import verify
 from exporter.host.console import Console
-from poolfold.errors import InputError, PoolfoldError
+from poolfold.errors import InputError, PoolfoldError, how_to_install
 from poolfold.sessions.targets import TARGETS
 
 EXIT_BUG = 70
@@ -56,11 +56,11 @@ _EXTRAS = {
     **{library: target.extra for target in TARGETS for library in target.libraries if target.extra},
 }
 # What these need is more than the first library that they lack.
-_EXTRAS_OF_COMMANDS = {"compare": "compare", "distill": "distill", "report": "report"}
+_EXTRAS_OF_COMMANDS = {"build": "build", "compare": "compare", "distill": "distill", "report": "report"}
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
-_EXIT_CODES = """\b
+_EXIT_CODES = """\
 Exit codes: 0 done and every check passed; 1 it ran and a check failed; 2 bad input or usage; 3 target not available
 here; 70 a bug (POOLFOLD_DEBUG=1 shows the traceback); 130 interrupted."""
 
@@ -77,7 +77,11 @@ _OVERVIEW = flags.examples(
 )
 @click.version_option(package_name="poolfold")
 def cli() -> None:
-    """Turn a sentence-embedding checkpoint into validated artifacts, with the pooling folded into the graph."""
+    """Turn a sentence-embedding checkpoint into a validated artifact.
+
+    An artifact is a directory: the model as graphs that give a text's vector by themselves, pooling and head folded in,
+    each checked against PyTorch. It loads without PyTorch.
+    """
     try:
         Path.cwd()
     except FileNotFoundError:
@@ -96,6 +100,7 @@ def main() -> None:
     # A stage shows what it downloads; libraries' own bars would write over it. Other processes inherit this.
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
     code = run_command(sys.argv[1:])
     sys.stderr.flush()
     # All is written and every process ended; taking the libraries down in order would take a noticeable while.
@@ -158,7 +163,7 @@ def _explain(error: Exception, arguments: list[str]) -> tuple[int, str]:
         case ModuleNotFoundError() if extra is not None:
             return EXIT_UNAVAILABLE, (
                 f"`poolfold {arguments[0]}` needs {error.name}, which this install lacks. "
-                f"Install it with: pip install 'poolfold[{extra}]'"
+                f"Install it with: {how_to_install(extra)}"
             )
         case OSError() if error.errno in _FULL:
             return EXIT_USAGE, (

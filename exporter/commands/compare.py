@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @flags.defaults_of(api.compare)
 @click.command(
     epilog=flags.examples(
-        "poolfold compare sentence-transformers/all-MiniLM-L6-v2 --data pairs.tsv -o report",
+        "poolfold compare all-MiniLM-L6-v2 --data pairs.tsv -o report",
         "poolfold compare artifacts/minilm --data corpus/ --json",
     )
 )
@@ -81,7 +81,10 @@ if TYPE_CHECKING:
 @flags.as_json
 @flags.quiet
 def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Compare pooling strategies on your data: quality with intervals, speed, memory, and which one to take."""
+    """Compare pooling strategies on your own data.
+
+    Quality with intervals, speed, memory, and which one to take.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     with console.waiting("compare"):
         report = api.compare(columns=columns.split(",") if columns else (), console=console, **options)
@@ -102,17 +105,12 @@ def _print(comparison: Comparison, model: str, console: Console) -> None:
     columns["disk"] = [f"{size:.{0 if size > 10 else 1}f}" for size in sizes]
     ranked = "without labels" if comparison.verdict.metric is None else f"ranked by {decides}"
     title = f"{model}: {comparison.units} {ranked}, {dtype}".replace(" ranked", ", ranked")
-    rows = list(zip(*columns.values(), strict=True))
-    narrow = console.table(title, list(columns), rows, gives_way=("disk", "MiB"))
-    if narrow:
-        console.note(f"Too narrow here for {', '.join(narrow)}, which the report has.")
-    for text in _remarks(comparison):
-        console.note(text)
-    console.line("")
-    for text in comparison.verdict.reasons:
-        console.note(text)
-    console.line("")
-    console.note(headline(comparison))
+    gives_way = ["disk", *(name for name in columns if name in comparison.metrics[1:]), "MiB"]
+    left_out = console.table(title, list(columns), list(zip(*columns.values(), strict=True)), gives_way=gives_way)
+    if left_out:
+        console.note(f"Too wide for this terminal: {', '.join(left_out)}. The report has them.")
+    for line in (*_remarks(comparison), "", *comparison.verdict.reasons, "", headline(comparison)):
+        console.note(line)
     if comparison.next_command is not None:
         console.line(comparison.next_command)
 

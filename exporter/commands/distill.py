@@ -21,8 +21,8 @@ _FEWEST_OTHERS = 12
 
 @click.command(
     epilog=flags.examples(
-        "poolfold distill sentence-transformers/all-MiniLM-L6-v2 --texts texts.txt -o minilm-cls",
-        "poolfold distill minilm --to cls --from mean --texts texts.txt --other german.txt --steps 500 -o minilm-cls",
+        "poolfold distill all-MiniLM-L6-v2 --texts texts.txt -o minilm-cls",
+        "poolfold distill minilm --texts texts.txt --other german.txt -o minilm-cls",
     )
 )
 @click.argument("model")
@@ -69,7 +69,10 @@ def distill(
     quiet: bool,
     **given: Any,
 ) -> None:
-    """Teach one pooling, such as cls, to give another's vectors; writes a sentence-transformers checkpoint."""
+    """Teach one pooling to give another's vectors.
+
+    Writes a sentence-transformers checkpoint, whose cls, say, gives what mean gave.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     require_apart(output, [Path(model), texts, *other])
     own = _texts(texts)
@@ -116,7 +119,7 @@ def distill(
         ("texts", "number", "cosine", "after", "spearman", "after", "top 10", "after"),
         rows,
     )
-    console.line(
+    console.note(
         "cosine: of the two vectors. spearman: of the similarities of any two texts. top 10: neighbours shared."
     )
     console.line(f"Checkpoint: {output}")

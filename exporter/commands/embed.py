@@ -26,7 +26,7 @@ from poolfold.sessions.user_cache import write_whole
 @click.command(
     epilog=flags.examples(
         "poolfold embed artifacts/minilm -i texts.txt -o vectors.npy",
-        "poolfold embed artifacts/minilm --strategy cls -i reviews.csv --column review -o vectors.npy",
+        "poolfold embed artifacts/minilm --strategy cls -i reviews.csv -o vectors.npy",
     )
 )
 @flags.artifact

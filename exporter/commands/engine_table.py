@@ -9,45 +9,46 @@ from poolfold.manifest import Engine, Manifest, PaddingFree, Profile
 from poolfold.sessions.by_padding import FASTER_BELOW
 
 
-def print_graphs(manifest: Manifest, console: Console, *, passes: bool) -> None:
-    """One row for each graph: how many nodes, which attention, and what the padding-free form brings.
-
-    `passes`: below it, what each optimisation did.
-    """
+def print_graphs(manifest: Manifest, console: Console, *, insides: bool) -> None:
+    """What the graphs are; with `insides` one row for each, and what each optimisation did to it."""
+    console.line("")
+    free = any(graph.padding_free for graph in manifest.graphs)
+    if not insides:
+        layers = _layers([(graph.attention_ops, graph.attention_layers) for graph in manifest.graphs])
+        forms = ", each also on real tokens only (padding-free), taken where that is faster" if free else ""
+        console.note(f"onnxruntime: {count(len(manifest.graphs), 'graph')}, {layers}{forms}.")
+        return
     rows = []
     for graph in manifest.graphs:
-        free = graph.padding_free
+        form = graph.padding_free
         rows.append([
             graph.strategy, graph.dtype, str(graph.nodes), f"{graph.attention_ops} of {graph.attention_layers}",
-            "-" if free is None else str(free.nodes), "-" if free is None else _faster_below(free),
+            "-" if form is None else str(form.nodes), "-" if form is None else _faster_below(form),
         ])  # fmt: skip
-    header = (
-        "strategy",
-        "dtype",
-        "nodes",
-        "attention\nfused",
-        "padding-free\nnodes",
-        "padding-free faster\nbelow real tokens",
-    )
-    console.line("")
+    header = ("strategy", "dtype", "nodes", "attention\nfused", "padding-free\nnodes", "padding-free faster\nbelow")
     console.table("Graphs", header, rows)
-    if any(graph.padding_free for graph in manifest.graphs):
+    if free:
         console.note(
             "attention fused: layers whose attention is one operator. padding-free: the same graph on real tokens "
-            "only, which `load` takes where it is faster."
+            "only, which `load` takes where less than that share of a batch is real tokens."
         )
-    for strategy in manifest.strategies if passes else ():
+    for strategy in manifest.strategies:
         graph = next(g for g in manifest.graphs if g.strategy == strategy.name)
         for name, note in graph.passes.items():
             console.note(f"{strategy.name}, {name}: {note}")
 
 
+def _layers(fused: Sequence[tuple[int, int]]) -> str:
+    """In how many layers attention is one operator, of so many: of each graph or engine, told once."""
+    said = " or ".join(f"{number} of {layers}" for number, layers in dict.fromkeys(fused))
+    return f"attention fused in {said} layers"
+
+
 def print_engines(manifest: Manifest, console: Console, *, insides: bool) -> None:
     """What engines need and take; with `insides` before it one row for each file, what its library says is inside."""
     files = [engine for engine in manifest.engines if engine.contents is not None]
-    if manifest.engines:
-        console.line("")
     if insides and files:
+        console.line("")
         header = ("strategy", "dtype", "engine", "attention\nfused", "build\ns", "kernels", "kept\nfp32", "a run\nMiB")
         rows = [_insides(engine) for engine in files]
         gives_way = ("kernels' precisions", "a run MiB", "kept fp32")
@@ -61,8 +62,8 @@ def print_engines(manifest: Manifest, console: Console, *, insides: bool) -> Non
 def _about(engines: Sequence[Engine]) -> str:
     """What the engines of a target are."""
     first = engines[0]
-    fused = " or ".join(dict.fromkeys(f"{engine.attention_fused} of {engine.attention_layers}" for engine in engines))
-    what = f"by {first.library} {first.library_version}, attention fused in {fused} layers"
+    layers = _layers([(engine.attention_fused, engine.attention_layers) for engine in engines])
+    what = f"by {first.library} {first.library_version}, {layers}"
     if not first.compute_capabilities:
         return f"compiled where it runs {what}"
     gpus = ", ".join(first.compute_capabilities)

@@ -20,7 +20,7 @@ from exporter.host.text_file import read_texts
 @click.command(
     epilog=flags.examples(
         "poolfold export sentence-transformers/all-MiniLM-L6-v2 -o artifacts/minilm",
-        "poolfold export ./checkpoint -o out --pooling cls --pooling mean --dtype fp16 --target tensorrt-rtx",
+        "poolfold export ./model -o out --pooling mean --dtype fp16 --target tensorrt",
     )
 )
 @click.argument("model")
@@ -67,7 +67,11 @@ from exporter.host.text_file import read_texts
 @flags.as_json
 @flags.quiet
 def export(output: Path, texts: Path | None, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Export MODEL (hub id, folder, .onnx file) into DIR: graphs, engines, and the proof that they give its vectors."""
+    """Export MODEL into DIR: a validated artifact.
+
+    MODEL is a hub id, a folder or an .onnx file. DIR gets a graph for each strategy (how a text's token vectors become
+    one) and precision, engines for the targets (what runs graphs) that have any, and what was checked and measured.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     require_apart(output, [texts] if texts else [])
     with console.waiting("export"):

@@ -29,7 +29,9 @@ from poolfold.verify import read_checked, verify
 @flags.pickle
 @flags.remote
 @click.option(
-    "--wide", is_flag=True, help="Of an artifact: all columns whatever the width, engines, and what each pass did."
+    "--wide",
+    is_flag=True,
+    help="Of an artifact: all columns whatever the width, and what is inside each graph and engine.",
 )
 @flags.as_json
 @flags.quiet
@@ -55,7 +57,7 @@ def inspect(
         manifest = None if artifact is None else verify(path) if is_here else read_checked(path)
     if manifest is not None:
         print_table(manifest, path, console)
-        print_graphs(manifest, console, passes=wide)
+        print_graphs(manifest, console, insides=wide)
         print_engines(manifest, console, insides=wide)
         if not is_here:
             console.line("By its manifest; the other files were not downloaded.")

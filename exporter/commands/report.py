@@ -24,7 +24,10 @@ from poolfold.verify import verify
 @flags.as_json
 @flags.quiet
 def report(*, directory: Path, output: Path | None, force: bool, as_json: bool, quiet: bool) -> None:
-    """Write an artifact's own parity and latency as an HTML page, with its plots beside it."""
+    """Write what DIR says of itself as an HTML page.
+
+    Its parity (whether it gives its model's vectors) and latency, with plots beside the page. Measures nothing.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     with console.waiting("verify"):
         require("jinja2", "matplotlib")

@@ -15,7 +15,10 @@ from exporter.targets import availability
 @flags.as_json
 @flags.quiet
 def targets(*, as_json: bool, quiet: bool) -> None:
-    """List which targets work here, their versions, and why the others do not."""
+    """List what can run artifacts here.
+
+    Each target with its version, or with the reason why it does not work.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     with console.waiting("targets"):
         availabilities = availability()

@@ -43,7 +43,10 @@ if TYPE_CHECKING:
 def validate(
     directory: Path, model: str | None, texts: Path | None, as_json: bool, quiet: bool, **options: Any
 ) -> None:
-    """Check what DIR runs on a target again: against the model it came from, through the loader that ships."""
+    """Check the vectors of DIR against its model again.
+
+    What DIR runs on a target, against the model it came from, through the loader that ships.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     own = read_texts(texts)
     source = model or read_manifest(directory).model.source

@@ -18,7 +18,10 @@ from poolfold.verify.unlisted import list_others
 @flags.as_json
 @flags.quiet
 def verify(*, directory: Path, as_json: bool, quiet: bool) -> None:
-    """Check every file of DIR against its manifest; ends with 1 where one differs."""
+    """Check every file of DIR against its manifest.
+
+    Ends with 1 where one differs.
+    """
     console = Console(as_json=as_json, quiet=quiet)
     try:
         with console.waiting("verify"):

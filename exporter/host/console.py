@@ -55,11 +55,12 @@ class Console:
         with self.waiting(name) as stage:
             yield stage
         if not self._quiet:
-            said = f"{name:<{_NAME}} {stage.outcome}  ({time.perf_counter() - started:.1f} s)"
-            on_terminal = sys.stderr.isatty()
-            sys.stderr.write(
-                (wrap(said, terminal_width(sys.stderr), " " * (_NAME + 1)) if on_terminal else said) + "\n"
-            )
+            head = f"{name:<{_NAME}} "
+            said = f"{stage.outcome}  ({time.perf_counter() - started:.1f} s)"
+            if sys.stderr.isatty():
+                room = max(1, terminal_width(sys.stderr) - len(head))
+                said = wrap(said, room).replace("\n", "\n" + " " * len(head))
+            sys.stderr.write(f"{head}{said}\n")
             sys.stderr.flush()
 
     @contextmanager

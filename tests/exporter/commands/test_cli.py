@@ -21,7 +21,7 @@ from exporter.comparison.read_task import KINDS
 from exporter.host.rows import FORMATS
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
-from poolfold.errors import CheckFailed, InputError, TargetUnavailable
+from poolfold.errors import CheckFailed, InputError, TargetUnavailable, how_to_install
 from poolfold.sessions.ort_providers import PROVIDERS
 from poolfold.sessions.targets import TARGETS
 from poolfold.sessions.tensorrt.library import MODULES
@@ -32,13 +32,16 @@ COMMANDS = (
 )  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
-    "export": {"--pooling", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer", *BUILDING},
+    "export": {
+        *("--pooling", "--bench-seconds", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer"),
+        *BUILDING,
+    },
     "build": {"--output", "--strategy", "--dtype", *BUILDING},
     "validate": {"--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
     "compare": {
         *("--columns", "--format", "--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"),
-        "--tokenizer",
+        *("--tokenizer", "--margin"),
     },
     "report": {"--output"},
     "distill": {
@@ -112,6 +115,21 @@ def test_a_help_page_ends_with_two_examples_that_parse(command: str, capsys: pyt
         assert program == "poolfold"
         assert name == command or not command
         cli.commands[name].make_context(name, arguments)  # raises for a flag or a value that is not there
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_a_help_page_fits_80_columns(
+    command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    page = help_of(command, capsys)
+    assert [line for line in page.splitlines() if len(line) > 80] == []
+    assert command or "..." not in page.partition("Commands:")[2], "a summary that is cut off says nothing"
+
+
+def test_every_command_can_be_quiet_and_speak_json() -> None:
+    for name, command in cli.commands.items():
+        assert {"quiet", "as_json"} <= {parameter.name for parameter in command.params}, name
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -190,7 +208,7 @@ def test_a_library_that_is_not_here_names_its_extra(
 ) -> None:
     raising(monkeypatch, ModuleNotFoundError("No module named 'torch'", name="torch.nn"))
     assert run_command(["targets"]) == 3
-    assert "pip install 'poolfold[export]'" in capsys.readouterr().err
+    assert how_to_install("export") in capsys.readouterr().err
     raising(monkeypatch, ModuleNotFoundError("No module named 'ours'", name="ours"))
     assert run_command(["targets"]) == 70
 
