@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -25,6 +26,7 @@ from graphs.pooling.head import Cut
 from graphs.pooling.strategy import parse_strategy
 from poolfold.sessions.user_cache import write_whole
 
+_WITH_MODEL = re.compile(r" [A-Z][^.]*--model[^.]*\.")
 _SCRATCH = ".token_embeddings_"
 
 
@@ -73,7 +75,7 @@ def _measured_cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Se
             beside = _beside(options, entries[0], Path(scratch))
         except Exception as error:  # as above
             # `validate` and `bench` have a --model; here the model itself is compared instead.
-            why = in_words(error).replace("Say where it is now with --model.", "Compare the model itself to have that.")
+            why = _WITH_MODEL.sub(" Compare the model itself to have that.", in_words(error))
             missing = f"What the model costs without poolfold is not measured: {why}"
             stage.warn(missing)
         cost = measure_cost(
