@@ -95,14 +95,15 @@ def compare(columns: str | None, as_json: bool, quiet: bool, **options: Any) -> 
 
 def _print(comparison: Comparison, model: str, console: Console) -> None:
     """One row a strategy in the precision that decides; what else must be known, below."""
+    # Not before: a light install lacks what these import.
     from exporter.comparison.as_json import headline
+    from exporter.comparison.cost import mib
 
     decides, dtype = comparison.metrics[0], comparison.dtype
     columns = {"strategy": [], **_quality_columns(comparison), **_cost_columns(comparison)}
     names = comparison.ranked(dtype)
     columns["strategy"] = [f"{name}*" if comparison.entry(name).trained else name for name in names]
-    sizes = [comparison.entry(name).disk_bytes(dtype) / 2**20 for name in names]
-    columns["disk"] = [f"{size:.{0 if size > 10 else 1}f}" for size in sizes]
+    columns["disk"] = [mib(comparison.entry(name).disk_bytes(dtype)) for name in names]
     ranked = "without labels" if comparison.verdict.metric is None else f"ranked by {decides}"
     title = f"{model}: {comparison.units} {ranked}, {dtype}".replace(" ranked", ", ranked")
     gives_way = ["disk", *(name for name in columns if name in comparison.metrics[1:]), "MiB"]
@@ -132,7 +133,6 @@ def _quality_columns(comparison: Comparison) -> dict[str, list[str]]:
 
 
 def _cost_columns(comparison: Comparison) -> dict[str, list[str]]:
-    # Not before: a light install lacks what this imports.
     from exporter.comparison.cost import system_name
 
     cost, dtype = comparison.cost, comparison.dtype

@@ -81,6 +81,12 @@ class Cost:
         return lengths[max(lengths)] if lengths else None
 
 
+def mib(size: int) -> str:
+    """Bytes in MiB; a decimal where there are few."""
+    size_mib = size / 2**20
+    return f"{size_mib:.{0 if size_mib > 10 else 1}f}"
+
+
 def system_name(entry: Entry, dtype: str) -> str:
     """What an entry's graph is called among the systems."""
     return f"{entry.name} {dtype}"

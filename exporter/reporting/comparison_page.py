@@ -98,8 +98,9 @@ def _quality(folder: Path, comparison: Comparison) -> Section:
     else:
         rules = RULES.format(margin=comparison.verdict.margin)
         text = [f"{decides} on {comparison.units} decides. Intervals are 95 %, by a bootstrap. {rules}"]
+    corrected = "corrected " if len(comparison.leads) > 1 else ""
     text += [
-        f"{comparison.verdict.best} over {lead.over}: {_shown(lead.difference, '+')}, corrected p = {lead.p:.2g}: "
+        f"{comparison.verdict.best} over {lead.over}: {_shown(lead.difference, '+')}, {corrected}p = {lead.p:.2g}: "
         f"{lead.outcome}{'' if lead.more is None else _more(lead.more, comparison)}."
         for lead in comparison.leads
     ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from exporter.comparison.comparison import Comparison
-from exporter.comparison.cost import Cost, system_name
+from exporter.comparison.cost import Cost, mib, system_name
 from exporter.host.console import count
 from exporter.reporting import plots
 from exporter.reporting.page import Figure, Section, Table
@@ -89,7 +89,7 @@ def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
         )
     )
     sizes = ", ".join(
-        f"{system_name(entry, dtype)} {entry.disk_bytes(dtype) / 2**20:.0f} MiB"
+        f"{system_name(entry, dtype)} {mib(entry.disk_bytes(dtype))} MiB"
         for dtype in comparison.quality
         for entry in comparison.entries
         if entry.disk_bytes(dtype)
