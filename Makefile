@@ -5,16 +5,18 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test cpp cpp-soak cpp-bench lint fix bench bench-text bench-export size clean
+.PHONY: help install demo check test cpp cpp-soak cpp-bench newcomer lint fix bench bench-text bench-export size clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
+# TORCH_INDEX: where to take PyTorch's CPU wheel from; without it pip takes the one that its own index has.
 # The tested versions live in constraints.txt; the ranges poolfold promises live in pyproject.toml. The light
 # environment is what production installs: tests use it, and reach no network themselves.
 $(STAMP): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	test -z "$(TORCH_INDEX)" || $(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url "$(TORCH_INDEX)" torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]' --group test --group lint
 	test -x $(VENV)/light/bin/python || $(PYTHON) -m venv $(VENV)/light
 	$(VENV)/light/bin/python -m pip install --quiet --constraint constraints.txt --editable .
@@ -32,6 +34,9 @@ check: lint  ## lint, and the tests that take no second each: for the inner loop
 
 test: $(STAMP)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
+
+newcomer: $(STAMP)  ## README, tutorial and search page in a fresh clone, as another user; ten minutes
+	$(BIN)/python -m tests.newcomer
 
 cpp: $(STAMP)  ## build the C++ loader and run its tests, plain and sanitised
 	cpp/check $(BIN)

@@ -71,7 +71,7 @@ def measure(scratch: Path) -> dict[str, Any]:
         cost = cost or said["cost"]
         quality[data.name] = {name: said[name] for name in ("metric", "units", "leads", "parts")} | {
             "recommended": said["verdict"]["recommended"],
-            "significant": said["verdict"]["significant"],
+            "outcome": said["verdict"]["outcome"],
             "strategies": _named(said["strategies"]),
             "fp16_costs": _named(said["precisions"]["fp16"]["against_first"]),
         }
@@ -96,8 +96,8 @@ def block(found: Mapping[str, Any]) -> str:
         for data, of in found["quality"].items()
     ]
     leads = [
-        [data, _best(of), of["recommended"] + ("" if of["significant"] else ", level with the best"),
-         "; ".join(f"{lead['over']} {lead['difference']['value']:+.3f} (p {lead['p']:.2g})" for lead in of["leads"])]
+        [data, _best(of), f"{of['recommended']} ({of['outcome']})",
+         "; ".join(f"{lead['over']} {lead['difference']['value']:+.3f} ({lead['outcome']})" for lead in of["leads"])]
         for data, of in found["quality"].items()
     ]  # fmt: skip
     halves = [[data, *(f"{of['fp16_costs'][name]['value']:+.4f}" for name in STRATEGIES)]
@@ -123,7 +123,7 @@ def block(found: Mapping[str, Any]) -> str:
     close = ["texts", "number", "cosine before", "after", "spearman before", "after", "top 10 before", "after"]
     tables = {
         "Quality, fp32, with 95 % intervals": (["data", "units", "metric", *STRATEGIES], quality),
-        "The best one's lead, and what is recommended": (["data", "best", "recommended", "lead over"], leads),
+        "The best one's lead, and what is recommended": (["data", "best", "recommended", "its lead over"], leads),
         "What fp16 costs on the same metric": (["data", *STRATEGIES], halves),
         "Milliseconds for texts x tokens, every row full": (["texts x tokens", *systems, "mean / cls"], speed),
         "MiB that the model and 16 texts add to a process, by tokens of a text": (["system", *lengths], memory),

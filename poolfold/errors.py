@@ -14,6 +14,9 @@ A message says what was got, what was expected and what to do. Any other excepti
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 
 class PoolfoldError(Exception):
@@ -70,3 +73,19 @@ def first_line(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def how_to_install(extra: str) -> str:
+    """The command that adds an extra to this install, from where poolfold came: a checkout, as long as it is there."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+
+    try:
+        origin = json.loads(distribution("poolfold").read_text("direct_url.json") or "{}")
+    except PackageNotFoundError:  # run from its sources
+        origin = {}
+    folder = Path(url2pathname(urlsplit(origin.get("url", "")).path))
+    if origin.get("url", "").startswith("file:") and folder.is_dir():
+        editable = "-e " if origin.get("dir_info", {}).get("editable") else ""
+        return f"pip install {editable}'{folder}[{extra}]'"
+    return f"pip install '.[{extra}]' in a checkout of poolfold"

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from poolfold.errors import ArtifactError, InputError
+from poolfold.errors import ArtifactError, InputError, how_to_install
 from poolfold.manifest import MANIFEST_NAME, read_manifest, similar
 
 _PATIENCE_S = 10
@@ -234,7 +234,7 @@ def _errors(name: str, revision: str | None, error: type[InputError]) -> Iterato
     except ImportError as reason:
         raise error(
             f"{name} is not a folder here; from the Hugging Face hub it needs huggingface_hub, which is not available "
-            f"({reason}). Give a folder, or install it: pip install 'poolfold[hub]'"
+            f"({reason}). Give a folder, or install it: {how_to_install('hub')}"
         ) from None
     try:
         yield

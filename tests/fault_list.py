@@ -480,7 +480,7 @@ FAULTS = (
     # Measuring and comparing.
     Fault(
         "quartiles swapped",
-        "exporter/measure/report.py",
+        "exporter/measure/quartiles.py",
         "return Quartiles(q1, median, q3)",
         "return Quartiles(q3, median, q1)",
         _MEASURE,
@@ -514,10 +514,10 @@ FAULTS = (
         _RESAMPLING,
     ),
     Fault(
-        "Holm's correction dropped",
+        "each pair of strategies has 5 % of its own",
         "exporter/comparison/resampling.py",
-        "p[name] * (len(p) - rank)",
-        "p[name]",
+        "_ALPHA / 2 / pairs",
+        "_ALPHA / 2",
         _RESAMPLING,
     ),
 )

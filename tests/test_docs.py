@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from exporter.commands.cli import run_command
+from tests.pages import read_blocks
 from tests.rooms import PACKAGES, read_house
 
 ROOT = Path(__file__).parent.parent
@@ -21,7 +22,7 @@ ARTIFACT = "artifacts/all-MiniLM-L6-v2"
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+    return [block.text for block in read_blocks("README.md") if block.language == language]
 
 
 COMMANDS = [line for block in blocks("bash") for line in block.splitlines() if line.startswith("poolfold ")]
@@ -41,7 +42,7 @@ def place(artifact: Path, checkpoint: Path, tmp_path: Path) -> Path:
 def test_a_command_of_the_readme_runs(
     line: str, place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = shlex.split(line)[1:]
+    command = shlex.split(line.replace("$MODEL", str(place / "checkpoint")))[1:]
     # What they cost is measured in the tests of each command.
     command += {"bench": ["--seconds", "1"], "compare": ["--skip-cost"]}.get(command[0], [])
     monkeypatch.chdir(place)
@@ -83,6 +84,10 @@ def test_the_make_targets_of_the_readme_exist() -> None:
     assert named == ["demo", "test"]
     assert all(re.search(rf"^{name}:", makefile, re.MULTILINE) for name in named)
     assert "make test" in (ROOT / ".ci" / "run").read_text()
+
+
+def test_what_an_index_of_packages_shows_has_no_link_into_the_repository() -> None:
+    assert re.findall(r"\]\((?!https://)", (ROOT / "docs" / "package.md").read_text()) == []
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)

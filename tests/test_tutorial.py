@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import socket
 import subprocess
 import sys
@@ -16,10 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.pages import ROOT, read_blocks
+
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-ROOT = Path(__file__).parent.parent
-BLOCKS = re.findall(r"```(bash|python)\n(.*?)```", (ROOT / "docs" / "tutorial.md").read_text(), re.DOTALL)
+BLOCKS = read_blocks("docs/tutorial.md")
 COMMANDS = [text for language, text in BLOCKS if language == "bash"]
 PROGRAMS = [text for language, text in BLOCKS if language == "python"]
 

@@ -32,7 +32,7 @@ from exporter.commands.targets import targets
 from exporter.commands.validate import validate
 from exporter.commands.verify import verify
 from exporter.host.console import Console
-from poolfold.errors import InputError, PoolfoldError
+from poolfold.errors import InputError, PoolfoldError, how_to_install
 from poolfold.sessions.targets import TARGETS
 
 EXIT_BUG = 70
@@ -56,7 +56,7 @@ _EXTRAS = {
     **{library: target.extra for target in TARGETS for library in target.libraries if target.extra},
 }
 # What these need is more than the first library that they lack.
-_EXTRAS_OF_COMMANDS = {"compare": "compare", "distill": "distill", "report": "report"}
+_EXTRAS_OF_COMMANDS = {"build": "build", "compare": "compare", "distill": "distill", "report": "report"}
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -163,7 +163,7 @@ def _explain(error: Exception, arguments: list[str]) -> tuple[int, str]:
         case ModuleNotFoundError() if extra is not None:
             return EXIT_UNAVAILABLE, (
                 f"`poolfold {arguments[0]}` needs {error.name}, which this install lacks. "
-                f"Install it with: pip install 'poolfold[{extra}]'"
+                f"Install it with: {how_to_install(extra)}"
             )
         case OSError() if error.errno in _FULL:
             return EXIT_USAGE, (

@@ -10,7 +10,7 @@ import click
 
 from exporter import api
 from exporter.commands import flags
-from exporter.host.console import Console
+from exporter.host.console import Console, count
 
 if TYPE_CHECKING:
     from exporter.comparison.comparison import Comparison
@@ -140,7 +140,7 @@ def _cost_columns(comparison: Comparison) -> dict[str, list[str]]:
     if cost is not None and cost.usual is not None:
         timings = [cost.timing(system) for system in systems]
         columns[f"{cost.usual.name} ms"] = [
-            "-" if timing is None else f"{timing.latency_ms.median:.1f}{'!' if timing.disturbed else ''}"
+            "-" if timing is None else f"{timing.latency_ms.median:.1f}{'?' if timing.disturbed else ''}"
             for timing in timings
         ]
     if cost is not None and any(cost.memory.values()):
@@ -151,8 +151,6 @@ def _cost_columns(comparison: Comparison) -> dict[str, list[str]]:
 
 def _remarks(comparison: Comparison) -> Iterator[str]:
     """How to read the table, and what is not in it."""
-    from exporter.comparison.tasks import counted
-
     cost, (decides, *others) = comparison.cost, comparison.metrics
     trained = any(entry.trained for entry in comparison.entries)
     yield f"{'*: the model was trained with it. ' if trained else ''}disk: MiB of graph and weights."
@@ -161,14 +159,14 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
     if comparison.verdict.metric is not None and others:
         yield f"The report has {', '.join(others)}, each with its interval, too."
     if cost is None:
-        yield f"Speed and memory: {comparison.no_cost}."
+        yield f"Speed and memory were {comparison.no_cost}."
     else:
         if cost.usual is not None:
-            texts = counted(cost.usual.batch, ("text", "texts"))
+            texts = count(cost.usual.batch, "text")
             yield f"{cost.usual.name} ms: {texts} of {cost.usual.seq_len} tokens, median, ONNX Runtime on the CPU."
         longest = max((length for lengths in cost.memory.values() for length in lengths), default=None)
         if longest is not None:
-            texts = counted(cost.rows, ("text", "texts"))
+            texts = count(cost.rows, "text")
             yield f"MiB: what model and {texts} of {longest} tokens add to a process."
         yield from cost.remarks
     for dtype, costs in comparison.precision_cost.items():

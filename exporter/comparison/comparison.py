@@ -27,7 +27,7 @@ from exporter.comparison.resampling import DRAWS, FEWER_DRAWS, Interval, Lead, i
 from exporter.comparison.tasks import UNITS, Task, Texts, counted
 from exporter.comparison.token_embeddings import FILE
 from exporter.host.child_process import OwnProcess
-from exporter.host.console import Console, Stage
+from exporter.host.console import Console, Stage, count
 from exporter.measure.process import in_words
 from exporter.measure.systems import System, baseline_system
 from exporter.model.of_artifact import find_baseline
@@ -129,7 +129,7 @@ def compare(options: CompareOptions, task: Task, console: Console) -> Comparison
         }
         shown = next(iter(drawn[first]))
         stage.outcome = f"{', '.join(drawn[first])} on {counted(units, UNITS[type(task)])}"
-    cost, no_cost = (None, "left out: --skip-cost") if options.skip_cost else _cost(options, entries, dtypes, console)
+    cost, no_cost = (None, "left out (--skip-cost)") if options.skip_cost else _cost(options, entries, dtypes, console)
     if decides is None:
         agreement = {name: row[shown] for name, row in intervals[first].items() if shown == AGREEMENT and shown in row}
         verdict = keep_trained(str(trained), agreement, options.margin)
@@ -158,7 +158,7 @@ def _timed(cost: Cost | None, entries: Sequence[Entry], dtype: str) -> Timed:
     if cost is None or cost.usual is None:
         return Timed()
     timings = {entry.name: cost.timing(system_name(entry, dtype)) for entry in entries}
-    what = f"{counted(cost.usual.batch, ('text', 'texts'))} of {cost.usual.seq_len} tokens"
+    what = f"{count(cost.usual.batch, 'text')} of {cost.usual.seq_len} tokens"
     return Timed(what, {name: t.latency_ms for name, t in timings.items() if t is not None and not t.disturbed})
 
 
@@ -202,7 +202,8 @@ def _embed(
                 vectors_by_dtype.setdefault(dtype, {})[entry.name] = vectors
                 computed, total = computed + now, total + 1
         texts = sum(len(part.texts) for part in task.parts)
-        stage.outcome = f"{texts} texts by {total} graphs: {computed} computed, {total - computed} kept from before"
+        of = f"{count(texts, 'text')} by {count(total, 'graph')}"
+        stage.outcome = f"{of}: {computed} computed, {total - computed} kept from before"
     return vectors_by_dtype
 
 
@@ -225,8 +226,8 @@ def _cost(
         try:
             cost = _measured_cost(options, entries, dtypes, stage)
         except Exception as error:  # whatever a library raises: it must not take the quality with it
-            why = f"measuring it failed: {in_words(error)}"
-            stage.warn(f"speed and memory are missing; {why}")
+            why = f"not measured: {in_words(error)}"
+            stage.warn(f"speed and memory were {why}")
             stage.outcome = "not measured"
             return None, why
         # What is missing or disturbed may be had another time.
@@ -234,8 +235,8 @@ def _cost(
             write_whole(kept, lambda file: file.write(msgspec.json.encode(asdict(cost))))
         systems, shapes = len(cost.latency.systems), len(cost.latency.workloads)
         stage.outcome = (
-            f"{counted(systems, ('system', 'systems'))} on {counted(shapes, ('workload', 'workloads'))}, interleaved, "
-            f"{counted(cost.latency.threads, ('thread', 'threads'))}"
+            f"{count(systems, 'system')} on {count(shapes, 'workload')}, interleaved, "
+            f"{count(cost.latency.threads, 'thread')}"
         )
     return cost, ""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from exporter.comparison.entries import Entry
-from exporter.comparison.tasks import counted
+from exporter.host.console import count
 from exporter.measure.interleave import measure
 from exporter.measure.process import weigh
 from exporter.measure.report import LatencyReport, Shape, Timing
@@ -63,13 +63,16 @@ class Cost:
         said = [*self.missing]
         if self.latency.left_out:
             shown = "; ".join(f"{name} {reason}" for name, reason in self.latency.left_out.items())
-            said.append(f"Not timed (rows x tokens): {shown}. --seconds gives more time.")
-        disturbed = sum(timing.disturbed for timing in self.latency.timings)
-        if disturbed:
+            said.append(f"Not timed (texts x tokens): {shown}. --seconds gives more time.")
+        marked, seen = sum(timing.disturbed for timing in self.latency.timings), self.latency.disturbance
+        why = f"O{str(seen)[1:]}" if seen.disturbed else "Times vary by half from round to round"
+        if marked:
             said.append(
-                f"{disturbed} of {counted(len(self.latency.timings), ('time', 'times'))}, marked !, were disturbed by "
-                "other programs on this machine: nothing is said by them. Measure again when it is idle."
+                f"{why}: {marked} of {count(len(self.latency.timings), 'time')} cannot be relied on and "
+                f"{'is' if marked == 1 else 'are'} marked ?. Nothing is said by them. Measure again on an idle machine."
             )
+        elif seen.disturbed:
+            said.append(f"{why}, and do not count. The others sufficed.")
         return tuple(said)
 
     def most_memory(self, system: str) -> float | None:

@@ -10,7 +10,7 @@ from typing import Any
 from exporter.comparison.tasks import UNITS, Groups, Labelled, Pairs, Retrieval, Task, Texts, Triplets, counted
 from exporter.host.rows import SUFFIXES, Row, read_rows
 from exporter.host.text_file import read_texts
-from poolfold.errors import InputError, TargetUnavailable
+from poolfold.errors import InputError, TargetUnavailable, how_to_install
 
 KINDS = ("pairs", "retrieval", "triplets", "labels", "texts")
 GROUPS = ("language", "lang", "domain", "genre", "subset")
@@ -253,7 +253,7 @@ def _hub_rows(name: str) -> tuple[Row, ...]:
     try:
         import datasets
     except ImportError as error:
-        raise TargetUnavailable(f"{name} is read with datasets: pip install 'poolfold[compare]'") from error
+        raise TargetUnavailable(f"{name} is read with datasets: {how_to_install('compare')}") from error
     try:
         splits: Any = datasets.load_dataset(name)
     except Exception as error:  # it has no base class of its own, and wraps what its file systems raise

@@ -109,10 +109,10 @@ def decide(
     level = [best, *(lead.over for lead in of[LEVEL])]
     reasons = [*first]
     if of[AHEAD]:
-        reasons.append(f"On {metric} {best} is ahead of {_differences(of[AHEAD])}.")
+        reasons.append(f"On {metric} {best} is ahead of {_differences(of[AHEAD], '{} by {}')}.")
     if of[LEVEL]:
         reasons.append(
-            f"On {metric} {best} is level with {_differences(of[LEVEL])}: the whole interval is within the margin of "
+            f"On {metric} {best} is level with {_differences(of[LEVEL], '{} ({})')}: wholly within the margin of "
             f"{margin:g}."
         )
         less = [lead.over for lead in of[LEVEL] if lead.significant]
@@ -120,12 +120,13 @@ def decide(
             reasons.append(f"Its lead over {_listed(less)} is real, and less than the margin.")
     if of[NOT_SETTLED]:
         unsettled = [best, *(lead.over for lead in of[NOT_SETTLED])]
+        degree, as_is = ("better", "difference") if len(unsettled) == 2 else ("best", "differences")
         reasons.append(
-            f"These data do not settle which of {_listed(unsettled)} is better on {metric}: {best} has "
-            f"{_differences(of[NOT_SETTLED], over='over ')}, neither above zero nor within the margin of {margin:g}."
+            f"These data do not settle which of {_listed(unsettled)} is {degree} on {metric}: {best} has "
+            f"{_differences(of[NOT_SETTLED], '{1} over {0}')}, neither above zero nor within the margin of {margin:g}."
         )
         assert more is not None
-        reasons.append(f"About {counted(more, unit, 'more ')} would, were the differences to stay as they are.")
+        reasons.append(f"About {counted(more, unit, 'more ')} would, were the {as_is} to stay the same.")
     recommended, why = _choice(best, trained, candidates, level, outcome, timed)
     reasons += [*why, *(_speed(recommended, level, leads, timed) if outcome != NOT_SETTLED else ())]
     significant = recommended == best and all(lead.significant for lead in leads)
@@ -165,12 +166,9 @@ def _trained(trained: str | None, untrained: Sequence[str]) -> tuple[str, ...]:
     return (f"The model was trained with {trained}{not_with}.",)
 
 
-def _differences(leads: Sequence[Lead], over: str = "") -> str:
-    shown = (lead.difference for lead in leads)
-    numbers = [f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]" for d in shown]
-    if over:
-        return _listed([f"{number} {over}{lead.over}" for lead, number in zip(leads, numbers, strict=True)])
-    return _listed([f"{lead.over} by {number}" for lead, number in zip(leads, numbers, strict=True)])
+def _differences(leads: Sequence[Lead], form: str) -> str:
+    shown = [(lead.over, lead.difference) for lead in leads]
+    return _listed([form.format(over, f"{d.value:+.4f} [{d.low:+.4f}, {d.high:+.4f}]") for over, d in shown])
 
 
 def _listed(names: Sequence[str], last: str = "and") -> str:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from exporter.host.console import count
 from exporter.host.text_file import read_texts
-from poolfold.errors import InputError, TargetUnavailable
+from poolfold.errors import InputError, TargetUnavailable, how_to_install
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 SUFFIXES = tuple(f".{name}" for name in FORMATS)
@@ -101,7 +101,7 @@ def _parquet(path: Path) -> tuple[Row, ...]:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise TargetUnavailable(f"{path} needs pyarrow: pip install 'poolfold[compare]'") from error
+        raise TargetUnavailable(f"{path} needs pyarrow: {how_to_install('compare')}") from error
     try:
         table = parquet.read_table(path)
     except (pyarrow.ArrowException, OSError) as error:

@@ -31,7 +31,7 @@ def warn_if_disturbed(report: LatencyReport, warn: Callable[[str], None]) -> Non
     if marked:
         warn(f"{seen if seen.disturbed else _VARIES}. {again}")
     elif seen.disturbed:
-        warn(f"{seen}, and do not count. The others sufficed.")
+        warn(f"{seen}. They do not count; the others sufficed.")
 
 
 def measure_artifact(

@@ -92,8 +92,8 @@ def shares(windows: Sequence[Watched], threads: int, spare: int) -> list[float]:
         threads: of the system.
         spare: cores that its threads leave free.
     """
-    got = [window.processor_s / window.wall_s for window in windows]
-    taken = [window.others_s / window.wall_s - spare for window in windows]
+    got = [window.processor_s / max(window.wall_s, 1e-9) for window in windows]
+    taken = [window.others_s / max(window.wall_s, 1e-9) - spare for window in windows]
     return [max(0.0, max(got) - g, t) / threads for g, t in zip(got, taken, strict=True)]
 
 

@@ -20,7 +20,7 @@ from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
 from exporter.measure.warm_up import Allowance, Progress, Warmed
 from exporter.measure.workloads import Workload
-from poolfold.errors import CheckFailed, InputError
+from poolfold.errors import InputError
 from poolfold.sessions.threads import allowed_cores, default_threads
 
 PAUSE_S = 0.1
@@ -81,7 +81,7 @@ def measure(
     left_out = warmed.left_out | {name: warm_up.refused(schedule.MIN_ROUNDS * round_s, 0.0) for name, round_s in never}
     timed = [(w, row) for w, row in zip(warmed.workloads, windows, strict=True) if row[0]]
     if not timed:
-        raise CheckFailed("all of the time for measuring went by while the systems were loading and warming up.")
+        raise warm_up.too_late("warming up")
     disturbed = [_disturbed(row, threads) for _, row in timed]
 
     def seconds(system: int, row: Sequence[Sequence[Ran]]) -> list[list[float]]:

@@ -84,6 +84,11 @@ def refused(needed_s: float, left_s: float) -> str:
     return f"needs about {needed_s:.0f} s, and {left_s:.0f} s were left"
 
 
+def too_late(doing: str) -> CheckFailed:
+    """The error where nothing at all was timed."""
+    return CheckFailed(f"all of the time for measuring went by while the systems were {doing}.")
+
+
 def load(workers: Sequence[Worker], until: float) -> list[int | None]:
     """Wait until every system is loaded: the memory of each before that, in bytes.
 
@@ -95,7 +100,7 @@ def load(workers: Sequence[Worker], until: float) -> list[int | None]:
     except CheckFailed:
         if time.monotonic() < until:
             raise
-        raise CheckFailed("all of the time for measuring went by while the systems were loading.") from None
+        raise too_late("loading") from None
 
 
 def warm_up(
@@ -105,6 +110,9 @@ def warm_up(
 
     The very first call, in which weights are paged in, counts nowhere. From the second workload on, what does not fit
     is known before it is run; if its own calls show it, it is left out after all.
+
+    Raises:
+        CheckFailed: a system's process died or hung, or all of the time went by in the first calls.
     """
     kept: list[Workload] = []
     calls_s: list[list[float]] = []
@@ -122,7 +130,11 @@ def warm_up(
             if reason:
                 left_out[workload.name] = reason
                 continue
-        warmed = [_warm_up_worker(worker, workload, cold=not kept) for worker in workers]
+        warmed = []
+        for worker in workers:
+            if time.monotonic() > allowed.until and not kept:
+                raise too_late("warming up")
+            warmed.append(_warm_up_worker(worker, workload, cold=not kept))
         taken = [call_s for call_s, _ in warmed]
         reason = allowed.refusal(taken, planned_s, pause_s, warm=True) if kept else None
         if reason:

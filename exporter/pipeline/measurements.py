@@ -17,11 +17,10 @@ from exporter.artifact.layout import write_report
 from exporter.host.console import Console, Stage, count
 from exporter.measure.artifact_latency import as_rows, measure_artifact, warn_if_disturbed
 from exporter.measure.padding_benefit import measure_benefit, no_profit
-from exporter.measure.process import WITHOUT
+from exporter.measure.process import WITHOUT, in_words
 from exporter.parity.tokens import Tokens
 from exporter.pipeline.plan import Capture
 from exporter.spec.options import ExportOptions
-from poolfold.errors import PoolfoldError
 
 LATENCY, PADDING = "latency", "padding"
 _PADDING_SHARE = 1 / 3
@@ -69,7 +68,7 @@ def measure_padding(draft: Draft, options: ExportOptions, captured: Capture, con
             if g.padding_free is not None
             for target, share in g.padding_free.faster_below.items()
         ]
-        left_out = _by_reason(benefit.left_out)
+        left_out = _by_reason(_with_option(benefit.left_out, options))
         found = f"real tokens at which the padding-free form is faster: {', '.join(measured)}" if measured else ""
         missing = f"left out: {left_out}" if left_out else ""
         stage.outcome = "; ".join(part for part in (found, missing) if part) or "no target here runs both forms"
@@ -93,14 +92,17 @@ def measure_latency(draft: Draft, options: ExportOptions, captured: Capture, con
                 progress=stage.progress,
             )
         if failed:
-            return _without(draft, {LATENCY: failed[0]})
+            over = time.monotonic() > until
+            return _without(
+                draft, {LATENCY: f"{failed[0]} (--bench-seconds {options.bench_seconds})" if over else failed[0]}
+            )
         warn_if_disturbed(report, stage.warn)
         write_report(draft.directory, LATENCY, report)
         stage.outcome = (
             f"{count(len(report.systems), 'system')} on {count(len(report.workloads), 'workload')}, "
             f"{count(report.threads, 'thread')}, interleaved"
         )
-        left_out = {name: f"{why} of --bench-seconds {options.bench_seconds}" for name, why in report.left_out.items()}
+        left_out = _with_option(report.left_out, options)
         stage.outcome += "".join(f"; {name} left out: {why}" for name, why in left_out.items())
     return _without(replace(draft, latency=as_rows(report)), left_out)
 
@@ -125,11 +127,19 @@ def _surviving(stage: Stage) -> Iterator[list[str]]:
     failed: list[str] = []
     try:
         yield failed
-    except PoolfoldError as error:
-        told = " ".join(str(error).removesuffix(f" {WITHOUT}").split())
+    except Exception as error:  # whatever a library raises
+        told = in_words(error).removesuffix(f" {WITHOUT}")
         failed.append(_FOLDERS.sub("", told)[:_LONGEST].removesuffix("."))
         stage.outcome = f"left out: {failed[0]}"
-        stage.warn(f"not measured: {told} The artifact is complete without it; try `poolfold bench` later.")
+        stage.warn(
+            f"not measured: {told.removesuffix('.')}. The artifact is complete without it; try `poolfold bench` later."
+        )
+
+
+def _with_option(left_out: Mapping[str, str], options: ExportOptions) -> dict[str, str]:
+    """The reasons, with the option that gives more time where that would help."""
+    of_option = f" of --bench-seconds {options.bench_seconds}"
+    return {name: why + of_option * why.endswith(" left") for name, why in left_out.items()}
 
 
 def _by_reason(left_out: Mapping[str, str]) -> str:

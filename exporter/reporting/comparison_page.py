@@ -151,7 +151,7 @@ def _parts(folder: Path, comparison: Comparison) -> Sequence[Section]:
         parts: list[PartOf] = [part for part in comparison.parts if part.by == by]
         names = list(parts[0].values)
         values = {name: {p.name: (i.value, i.low, i.high) for p in parts if (i := p.values[name])} for name in names}
-        svg = plots.grouped(folder, f"by-{by}", values, y=metric)
+        svg = plots.grouped(folder, f"by-{by}", values, list(comparison.vectors), y=metric)
         table = Table(
             f"{metric} by {by}, with 95 % intervals",
             (by, units, *names),

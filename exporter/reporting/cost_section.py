@@ -7,7 +7,7 @@ from pathlib import Path
 
 from exporter.comparison.comparison import Comparison
 from exporter.comparison.cost import Cost, system_name
-from exporter.comparison.tasks import counted
+from exporter.host.console import count
 from exporter.reporting import plots
 from exporter.reporting.page import Figure, Section, Table
 
@@ -30,7 +30,7 @@ def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
     """Speed against quality, and time and memory against length; what was not measured, and why."""
     cost, first = comparison.cost, comparison.dtype
     if cost is None:
-        return (Section("Speed and memory", (f"{comparison.no_cost[:1].upper()}{comparison.no_cost[1:]}.",)),)
+        return (Section("Speed and memory", (f"They were {comparison.no_cost.removesuffix('.')}.",)),)
     shapes = {shape.name: shape for shape in cost.latency.workloads}
     against = cost.latency.systems[0].name
     disturbed = {(timing.system, timing.workload) for timing in cost.latency.timings if timing.disturbed}
@@ -40,8 +40,8 @@ def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
         shape = shapes[timing.workload]
         if shape.batch == cost.rows and not timing.disturbed:
             latency.setdefault(timing.system, {})[shape.seq_len] = timing.latency_ms.median
-        mark = "! " if timing.disturbed else ""
-        spread = f"{mark}{timing.latency_ms.median:.2f} [{timing.latency_ms.q1:.2f}, {timing.latency_ms.q3:.2f}]"
+        mark = "?" if timing.disturbed else ""
+        spread = f"{timing.latency_ms.median:.2f}{mark} [{timing.latency_ms.q1:.2f}, {timing.latency_ms.q3:.2f}]"
         faster = f"{timing.speedup.median:.2f} [{timing.speedup.q1:.2f}, {timing.speedup.q3:.2f}]"
         if timing.disturbed or (against, timing.workload) in disturbed:
             faster = "-"
@@ -55,14 +55,16 @@ def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
     }
     parts: list[Figure | Table] = []
     if points and cost.usual is not None and comparison.verdict.metric is not None:
-        what = f"{counted(cost.usual.batch, ('text', 'texts'))} of {cost.usual.seq_len} tokens"
-        svg = plots.scatter(folder, "trade-off", points, x=f"milliseconds for {what}", y=metric)
+        what = f"{count(cost.usual.batch, 'text')} of {cost.usual.seq_len} tokens"
+        svg = plots.scatter(
+            folder, "trade-off", points, list(comparison.vectors), x=f"milliseconds for {what}", y=metric
+        )
         parts.append(Figure(svg, f"{metric} in {first} against the time for {what}: further up is better, left faster"))
     shown = _drawn_systems(comparison, cost)
     curves = {name: latency[name] for name in shown if name in latency}
     if curves:
         svg = plots.lines(folder, "latency", curves, x="tokens of a text", y=f"ms for {cost.rows} texts")
-        parts.append(Figure(svg, f"Milliseconds for {cost.rows} texts against their length"))
+        parts.append(Figure(svg, f"Milliseconds for {count(cost.rows, 'text')} against their length"))
     weights = {name: cost.memory[name] for name in shown if cost.memory.get(name)}
     if weights:
         memory = plots.lines(folder, "memory", weights, x="tokens of a text", y="MiB added to the process")
@@ -93,7 +95,7 @@ def cost_sections(folder: Path, comparison: Comparison) -> Sequence[Section]:
         if entry.disk_bytes(dtype)
     )
     text = [
-        _MEASURED.format(threads=counted(cost.latency.threads, ("thread", "threads"))),
+        _MEASURED.format(threads=count(cost.latency.threads, "thread")),
         *([_BESIDE] if len(shown) > len(comparison.entries) else []),
         f"Graph and weights on disk: {sizes}. Strategies of one precision share their weights.",
         *([_HALF] if "fp16" in comparison.quality else []),

@@ -80,10 +80,20 @@ def lines(
     return _finish(fig, axes, folder, name, x, y)
 
 
-def scatter(folder: Path, name: str, points: Mapping[str, tuple[float, float, float, float]], *, x: str, y: str) -> str:
-    """One point a label: (x, y, low, high)."""
+def scatter(
+    folder: Path,
+    name: str,
+    points: Mapping[str, tuple[float, float, float, float]],
+    order: Sequence[str],
+    *,
+    x: str,
+    y: str,
+) -> str:
+    """One point a label: (x, y, low, high); coloured as they are where they stand in `order`."""
     fig, axes = figure()
-    for (label, (at, value, low, high)), (colour, marker, _) in zip(points.items(), _cycled(len(points)), strict=True):
+    styles = _cycled(len(order))
+    for label, (at, value, low, high) in points.items():
+        colour, marker, _ = styles[order.index(label)]
         axes.errorbar(
             at, value, yerr=[[max(value - low, 0.0)], [max(high - value, 0.0)]],
             color=colour, marker=marker, markersize=8, capsize=4, linestyle="none", label=label,
@@ -132,14 +142,21 @@ def rows(folder: Path, name: str, series: Mapping[str, Mapping[str, float]], *, 
     return _finish(fig, axes, folder, name, x, "", legend=False)
 
 
-def grouped(folder: Path, name: str, series: Mapping[str, Mapping[str, tuple[float, float, float]]], *, y: str) -> str:
-    """Groups side by side, in each one point a label: label -> group -> (value, low, high)."""
+def grouped(
+    folder: Path,
+    name: str,
+    series: Mapping[str, Mapping[str, tuple[float, float, float]]],
+    order: Sequence[str],
+    *,
+    y: str,
+) -> str:
+    """Groups side by side, in each one point a label: label -> group -> (value, low, high); coloured as in `order`."""
     fig, axes = figure()
     groups = list(next(iter(series.values())))
+    styles = _cycled(len(order))
     width = 0.6 / max(len(series), 1)
-    for number, ((label, values), (colour, marker, _)) in enumerate(
-        zip(series.items(), _cycled(len(series)), strict=True)
-    ):
+    for number, (label, values) in enumerate(series.items()):
+        colour, marker, _ = styles[order.index(label)]
         places = [place + (number - (len(series) - 1) / 2) * width for place in range(len(groups))]
         low = [max(values[group][0] - values[group][1], 0.0) for group in groups]
         high = [max(values[group][2] - values[group][0], 0.0) for group in groups]

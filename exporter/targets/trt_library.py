@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from poolfold.errors import TargetUnavailable
+from poolfold.errors import TargetUnavailable, how_to_install
 from poolfold.sessions.tensorrt.library import TITLES, load_module, log
 
 TENSORRT = "tensorrt"
@@ -58,7 +58,7 @@ def load(target: str) -> Library:
     if not library.is_rtx and _numbers(library.version) < _OLDEST:
         raise TargetUnavailable(
             f"target {target} is not available here: got {library.title}, expected 10.12 or later, where strong typing "
-            f"is complete. Install a later one: pip install --upgrade 'poolfold[{target}]'"
+            f"is complete. Install a later one: {how_to_install(target)}"
         )
     return library
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poolfold.errors import ArtifactError, InputError, TargetUnavailable
+from poolfold.errors import ArtifactError, InputError, TargetUnavailable, how_to_install
 from poolfold.sessions import CLOSED, Opening
 from poolfold.sessions.external_data import external_tensors, open_weights, with_addresses
 from poolfold.sessions.graph_inputs import SENTENCE_EMBEDDING, TOKEN_TYPE_IDS, make_inputs, require_names
@@ -44,7 +44,7 @@ def load_library() -> Any:
             return importlib.import_module("openvino")
     except (ImportError, OSError) as error:
         raise TargetUnavailable(
-            f"target openvino is not available here: {error}. Install it: pip install 'poolfold[openvino]'"
+            f"target openvino is not available here: {error}. Install it: {how_to_install('openvino')}"
         ) from error
 
 

@@ -15,7 +15,7 @@ from exporter.model.checkpoint.json_object import read_object
 from exporter.model.checkpoint.source import FILES, OTHER_FORMATS, TRANSFORMER_WEIGHTS
 from exporter.model.checkpoint.weight_files import header_dtypes
 from exporter.model.checkpoint.weight_names import require_floats
-from poolfold.errors import CheckpointError
+from poolfold.errors import CheckpointError, how_to_install
 from poolfold.hub import download
 
 CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
@@ -47,7 +47,7 @@ def base_folder(folder: Path, *, weights: bool = True) -> Path | None:
     if importlib.util.find_spec("peft") is None:
         raise CheckpointError(
             f"{folder} holds an adapter ({CONFIG}) over {base.name}, and peft, which merges it, is not installed: "
-            f"pip install 'poolfold[lora]'. {_MERGE}"
+            f"{how_to_install('lora')}. {_MERGE}"
         )
     return base
 

@@ -11,7 +11,7 @@ import importlib
 from collections import deque
 from typing import Any
 
-from poolfold.errors import TargetUnavailable
+from poolfold.errors import TargetUnavailable, how_to_install
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
 """Targets whose engines are files, and the module that runs them."""
@@ -32,7 +32,7 @@ def load_module(target: str) -> Any:
     # TensorRT's wheels raise RuntimeError where the libraries themselves are missing.
     except (ImportError, OSError, RuntimeError) as error:
         raise TargetUnavailable(
-            f"target {target} is not available here: {error}. Install it: pip install 'poolfold[{target}]'"
+            f"target {target} is not available here: {error}. Install it: {how_to_install(target)}"
         ) from error
 
 

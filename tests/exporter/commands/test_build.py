@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from exporter.commands.cli import run_command
+from poolfold.errors import how_to_install
 from poolfold.manifest import Executor, Latency, PaddingFree, read_manifest
 from poolfold.verify import verify
 from tests.artifacts import relist, rewrite_manifest
@@ -155,4 +156,4 @@ def test_a_changed_artifact_and_a_missing_library_are_refused(
     (graphs_only / "extra.json").unlink()
     monkeypatch.setitem(sys.modules, "tensorrt_rtx", None)
     assert run_command(["build", str(graphs_only), "--target", "tensorrt-rtx"]) == 3
-    assert "pip install 'poolfold[tensorrt-rtx]'" in capsys.readouterr().err
+    assert how_to_install("tensorrt-rtx") in capsys.readouterr().err

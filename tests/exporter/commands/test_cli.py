@@ -21,7 +21,7 @@ from exporter.comparison.read_task import KINDS
 from exporter.host.rows import FORMATS
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
-from poolfold.errors import CheckFailed, InputError, TargetUnavailable
+from poolfold.errors import CheckFailed, InputError, TargetUnavailable, how_to_install
 from poolfold.sessions.ort_providers import PROVIDERS
 from poolfold.sessions.targets import TARGETS
 from poolfold.sessions.tensorrt.library import MODULES
@@ -33,7 +33,7 @@ COMMANDS = (
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
     "export": {
-        *("--pooling", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer", "--bench-seconds"),
+        *("--pooling", "--bench-seconds", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer"),
         *BUILDING,
     },
     "build": {"--output", "--strategy", "--dtype", *BUILDING},
@@ -208,7 +208,7 @@ def test_a_library_that_is_not_here_names_its_extra(
 ) -> None:
     raising(monkeypatch, ModuleNotFoundError("No module named 'torch'", name="torch.nn"))
     assert run_command(["targets"]) == 3
-    assert "pip install 'poolfold[export]'" in capsys.readouterr().err
+    assert how_to_install("export") in capsys.readouterr().err
     raising(monkeypatch, ModuleNotFoundError("No module named 'ours'", name="ours"))
     assert run_command(["targets"]) == 70
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 from collections.abc import Callable
@@ -60,7 +61,7 @@ def test_the_strategy_that_carries_the_signal_is_preferred_whatever_was_trained(
     model = make(tmp_path / "model", trained)
     found = compare(model, "--data", pairs, *FAST, *all_of("cls", "mean"), "-o", tmp_path / "out")
     assert found["verdict"]["recommended"] == right
-    assert found["verdict"]["significant"] is True
+    assert (found["verdict"]["significant"], found["verdict"]["outcome"]) == (True, "ahead")
     assert found["trained"] == trained
     good, bad = (found["strategies"][name]["spearman"] for name in (right, wrong))
     assert good["low"] > bad["high"]
@@ -74,9 +75,10 @@ def test_strategies_that_are_the_same_are_not_told_apart(pairs: Path, compare: R
     model = mean_model(tmp_path / "model", "mean_sqrt_len_tokens")
     names = all_of("mean", "mean_sqrt_len_tokens")
     found = compare(model, "--data", pairs, *FAST, *names, "-o", tmp_path / "out")
-    assert found["verdict"]["significant"] is False
+    assert (found["verdict"]["significant"], found["verdict"]["outcome"]) == (False, "level")
     assert found["verdict"]["recommended"] == "mean_sqrt_len_tokens"
-    assert "no significant difference" in " ".join(found["verdict"]["reasons"])
+    assert found["verdict"]["margin"] == 0.01
+    assert "wholly within the margin of 0.01" in " ".join(found["verdict"]["reasons"])
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +141,7 @@ def test_cost_has_every_system_at_every_length(compared: Path) -> None:
 def test_the_page(compared: Path, tmp_path: Path) -> None:
     text = check_page(compared / "out" / "report.html", tmp_path)
     found = json.loads((compared / "out" / "compare.json").read_text())
-    assert f"Take {found['verdict']['recommended']}." in text
+    assert found["verdict"]["recommended"] in text
     assert found["verdict"]["next"] in text
     assert " ".join(found["verdict"]["reasons"]) in text
     for title in ("Quality", "Speed and memory", "How the vectors lie", "By language"):
@@ -157,8 +159,63 @@ def test_a_second_run_takes_over_what_has_not_changed(compared: Path, capsys: py
     assert "has not changed" in err
     assert "0 computed, 6 kept from before" in err
     assert "cost       kept from before" in err
-    assert "ranked by spearman" in out
+    assert "model: 120 pairs, ranked by spearman, fp32" in out
     assert json.loads((compared / "out" / "compare.json").read_text()) == before
+
+
+def test_the_table_fits_a_terminal_and_its_labels_name_what_was_timed(compared: Path, capsys: Any) -> None:
+    assert run_command(command(compared)) == 0
+    table, _, below = capsys.readouterr().out.partition("\n*:")
+    title, *lines = [line.rstrip() for line in table.splitlines() if line.strip()]
+    assert title == "model: 120 pairs, ranked by spearman, fp32"
+    assert max(len(line) for line in lines) <= 80
+    assert lines[0].split() == ["strategy", "spearman", "verdict", "16x64", "ms", "MiB", "disk"]
+    assert len(lines) == 2 + 3
+    below = " ".join(below.split())
+    assert "16x64 ms: 16 texts of 64 tokens, median, ONNX Runtime on the CPU." in below
+    assert "MiB: what model and 16 texts of 64 tokens add to a process." in below
+
+
+@needs_chromium
+def test_what_was_left_out_or_disturbed_is_said_and_claims_nothing(compared: Path, tmp_path: Path, capsys: Any) -> None:
+    (kept,) = (compared / "out").glob("cost_*.json")
+    before = kept.read_bytes()
+    cost = json.loads(before)
+    cost["latency"]["left_out"] = {"16x512": "needs about 60 s, and 1 s were left"}
+    for timing in cost["latency"]["timings"]:
+        timing["disturbed"] = timing["workload"] == "16x64"
+    kept.write_text(json.dumps(cost))
+    try:
+        assert run_command(command(compared)) == 0
+        out = capsys.readouterr().out
+        text = check_page(compared / "out" / "report.html", tmp_path)
+    finally:
+        kept.write_bytes(before)
+    for shown in (out, text):
+        said = " ".join(shown.split())
+        assert (
+            "Not timed (texts x tokens): 16x512 needs about 60 s, and 1 s were left. --seconds gives more time." in said
+        )
+        assert "8 of 32 times cannot be relied on and are marked ?. Nothing is said by them." in said
+    assert len(re.findall(r" [0-9.]+[?] ", out)) == 3
+    reasons = json.loads((compared / "out" / "compare.json").read_text())["verdict"]["reasons"]
+    assert not re.search(r"\bms\b|fast", " ".join(reasons))
+
+
+def test_where_cost_fails_quality_stays(
+    pairs: Path, compared: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
+) -> None:
+    monkeypatch.setattr("exporter.measure.process.LOAD_LIMIT_S", 0.001)
+    run = ["compare", str(compared / "out" / "artifact"), "--data", str(pairs), "--dtype", "fp32", "--threads", "1"]
+    assert run_command([*run, "-o", str(tmp_path / "out")]) == 0
+    out, err = capsys.readouterr()
+    assert "warning: speed and memory were not measured: measuring" in err
+    assert "Speed and memory were not measured: measuring" in out
+    assert "120 pairs, ranked by spearman" in out
+    assert "They were not measured: measuring" in (tmp_path / "out" / "report.html").read_text()
+    found = json.loads((tmp_path / "out" / "compare.json").read_text())
+    assert found["cost"] is None
+    assert found["no_cost"].startswith("not measured: measuring")
 
 
 def test_what_has_changed_is_done_anew(compared: Path, tmp_path: Path, compare: Run, capsys: Any) -> None:
@@ -194,7 +251,7 @@ def test_what_is_half_written_is_done_anew(compared: Path, compare: Run) -> None
 
 
 def test_an_artifact_is_taken_as_it_is_and_another_model_beside_it(
-    compared: Path, compare: Run, tmp_path: Path
+    compared: Path, compare: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     other = cls_model(tmp_path / "student", "cls")
     artifact, data = compared / "out" / "artifact", compared / "pairs.jsonl"
@@ -206,34 +263,66 @@ def test_an_artifact_is_taken_as_it_is_and_another_model_beside_it(
     assert found["trained"] == "mean"
     only = compare(artifact, "--data", data, *FAST, *all_of("trained", "cls"), "-o", tmp_path / "two")
     assert set(only["strategies"]) == {"mean", "cls"}
+    # What the user has already needs no export.
+    assert only["verdict"]["next"] is None
+    assert run_command(["compare", str(artifact), "--data", str(data), *FAST, "-o", str(tmp_path / "two")]) == 0
+    out = capsys.readouterr().out
+    assert f"{artifact} has it already: load it with strategy='" in " ".join(out.split())
+    assert "poolfold export" not in out
 
 
-def test_another_limit_of_length_is_other_vectors_and_the_next_command_keeps_the_dimensions(
-    pairs: Path, compare: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_next_command_allows_what_was_allowed(pairs: Path, compare: Run, tmp_path: Path) -> None:
+    run = ("--data", pairs, *FAST, *all_of("mean"), "--allow-pickle", "--tokenizer", "transformers")
+    found = compare(tiny_checkpoint(tmp_path / "model"), *run, "-o", tmp_path / "out")
+    assert found["verdict"]["next"].endswith("--dtype fp32 --allow-pickle --tokenizer transformers")
+    assert (found["verdict"]["outcome"], found["verdict"]["significant"]) == (None, False)
+    assert found["verdict"]["reasons"][-1] == "mean is the only strategy compared."
+
+
+def test_another_limit_of_length_is_other_vectors(pairs: Path, compare: Run, tmp_path: Path) -> None:
     # Graph, weights and tokeniser are the same: only sentence_bert_config.json differs.
     run = ("--data", pairs, *FAST, *all_of("mean"), "-o", tmp_path / "out")
     whole = compare(tiny_checkpoint(tmp_path / "model"), *run)["strategies"]
     assert compare(tiny_checkpoint(tmp_path / "model", max_seq_length=5), *run)["strategies"] != whole
-    artifact = tmp_path / "artifact"
-    export = ["export", str(tmp_path / "model"), "--dimensions", "16", "--dtype", "fp32", "--skip-latency"]
-    assert run_command([*export, "-o", str(artifact)]) == 0
-    capsys.readouterr()
-    found = compare(artifact, "--data", pairs, *FAST, "-o", tmp_path / "cut")
-    assert found["verdict"]["next"].endswith("--dimensions 16")
+
+
+def faq(folder: Path) -> Path:
+    path = folder / "faq.csv"
+    path.write_text("question,answer\n" + "".join(f"a b {x},{x} c d\n" for x in "efghijklmnop"))
+    return path
+
+
+def triplets(folder: Path) -> Path:
+    path = folder / "triplets.csv"
+    path.write_text("anchor,positive,negative\n" + "".join(f"a {x},{x} b,c d\n" for x in "efghijklmnop"))
+    return path
 
 
 @needs_chromium
-@pytest.mark.parametrize("name", ["labels.csv", "retrieval", "texts.txt"])
-def test_every_kind_of_data(name: str, compared: Path, compare: Run, tmp_path: Path) -> None:
-    data = Path(__file__).parents[2] / "data" / name
+@pytest.mark.parametrize(
+    ("name", "metric"),
+    [
+        ("labels.csv", "accuracy"),
+        ("retrieval", "ndcg@10"),
+        ("texts.txt", None),
+        (faq, "ndcg@10"),
+        (triplets, "accuracy"),
+    ],
+)
+def test_every_kind_of_data(name: Any, metric: str | None, compared: Path, compare: Run, tmp_path: Path) -> None:
+    data = name(tmp_path) if callable(name) else Path(__file__).parents[2] / "data" / name
     found = compare(compared / "out" / "artifact", "--data", data, *FAST, "-o", tmp_path / "out")
-    assert found["metric"] == {"labels.csv": "accuracy", "retrieval": "ndcg@10", "texts.txt": "agreement"}[name]
-    if name == "texts.txt":
-        assert (found["verdict"]["recommended"], found["verdict"]["significant"]) == ("mean", False)
-        assert found["strategies"]["mean"]["agreement"]["value"] == 1
+    assert (found["metric"], found["verdict"]["metric"]) == (metric, metric)
     text = check_page(tmp_path / "out" / "report.html", tmp_path)
-    assert f"{found['metric']} decides" in text
+    assert "They were left out (--skip-cost)." in text
+    if metric is not None:
+        assert re.search(f"{metric} on [0-9]+ [a-z]+ decides", text)
+        return
+    assert (found["verdict"]["recommended"], found["verdict"]["significant"]) == ("mean", False)
+    assert found["leads"] == []
+    # No agreement of a strategy with itself.
+    assert {name for name, of in found["strategies"].items() if "agreement" in of} == {"cls", "max"}
+    assert not re.search("significant|decides|ahead|not settled", text)
 
 
 def test_prompts_of_queries_and_documents_are_put_before_them(compare: Run, tmp_path: Path) -> None:
@@ -262,10 +351,11 @@ def test_a_strategy_that_the_head_cannot_take_is_left_out_and_said(pairs: Path, 
     ("arguments", "says"),
     [
         (["--data", "none.csv"], "none.csv does not exist"),
-        (["--data", "few.csv"], "has 1 pairs; expected 10 at least"),
+        (["--data", "few.csv"], "has 1 pair; expected 10 at least"),
         (["--data", "bad.csv"], "bad.csv, line 3: score is 'x'"),
         (["--data", "good.tsv", "--pooling", "first"], "first"),
-        (["--data", "good.tsv", "--kind", "labels"], "expected labels: text|sentence"),
+        (["--data", "good.tsv", "--kind", "labels"], "expected text, label (labels)"),
+        (["--data", "good.tsv", "--margin", "0"], "the margin is 0; expected points of a metric"),
         (["--data", "good.tsv", "-o", "full"], "holds other things than a comparison"),
         (["--data", "good.tsv", "-o", "good.tsv"], "good.tsv"),
         (["--data", "good.tsv", "-o", "artifact"], "holds other things than a comparison"),
@@ -299,7 +389,7 @@ def test_bare_texts_are_held_against_the_trained_strategy_and_need_one(tmp_path:
     model = tiny_checkpoint(tmp_path / "model")
     found = compare(model, "--data", data, *FAST, *all_of("cls"), "-o", tmp_path / "out")
     assert set(found["strategies"]) == {"cls", "mean"}
-    assert found["strategies"]["mean"]["agreement"]["value"] == 1
+    assert "agreement" not in found["strategies"]["mean"]
     plain = plain_checkpoint(tmp_path / "plain")
     refused = compare(plain, "--data", data, *FAST, "-o", tmp_path / "none", code=2)
     assert "does not say" in refused["error"]
@@ -322,7 +412,7 @@ def test_an_artifact_whose_model_is_gone_is_measured_by_itself(tmp_path: Path, p
     again = [str(tmp_path / "out" / "artifact"), *options, "--seconds", "1", "--json", "-o", str(tmp_path / "two")]
     assert run_command(["compare", *again]) == 0
     out, err = capsys.readouterr()
-    assert "what the model costs without poolfold is not measured" in err
+    assert "What the model costs without poolfold is not measured" in err
     systems = {system["name"] for system in json.loads(out)["cost"]["latency"]["systems"]}
     assert systems == {"cls fp32", "mean fp32"}
 

@@ -14,13 +14,15 @@ from sentence_transformers import SimilarityFunction
 from sentence_transformers.sentence_transformer.evaluation import (
     EmbeddingSimilarityEvaluator,
     InformationRetrievalEvaluator,
+    TripletEvaluator,
 )
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import accuracy_score, f1_score, v_measure_score
 from sklearn.model_selection import StratifiedKFold
 
 from exporter.comparison.quality import Matrix, quality
-from exporter.comparison.tasks import Labelled, Pairs, Retrieval, Task, Texts
+from exporter.comparison.read_task import read_task
+from exporter.comparison.tasks import Labelled, Pairs, Retrieval, Task, Texts, Triplets
 from poolfold.errors import InputError
 
 TOLERANCE = 1e-6
@@ -84,12 +86,47 @@ def test_retrieval_agrees_with_sentence_transformers(seed: int, documents: int) 
     found = measured(Retrieval(queries, corpus, relevant), rows)
     model: Any = Vectors((*queries.values(), *corpus.values()), rows)
     theirs = InformationRetrievalEvaluator(
-        queries, corpus, {q: set(d) for q, d in relevant.items()}, accuracy_at_k=[10], precision_recall_at_k=[10, 100],
-        ndcg_at_k=[10], mrr_at_k=[10], map_at_k=[10], main_score_function="cosine",
+        queries, corpus, {q: set(d) for q, d in relevant.items()}, accuracy_at_k=[1, 3, 10],
+        precision_recall_at_k=[10, 100], ndcg_at_k=[10], mrr_at_k=[10], map_at_k=[10], main_score_function="cosine",
     )(model)  # fmt: skip
     theirs = {name.rsplit("_", 1)[-1]: value for name, value in theirs.items()}
-    for name in ("ndcg@10", "recall@10", "recall@100", "mrr@10"):
+    for name in ("ndcg@10", "mrr@10", "accuracy@1", "accuracy@3", "accuracy@10", "recall@10", "recall@100"):
         assert found[name] == pytest.approx(theirs[name], abs=TOLERANCE), name
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_questions_and_answers_agree_with_sentence_transformers(seed: int, tmp_path: Path) -> None:
+    # Twenty questions, some asked twice; twelve answers, most of them given to several.
+    rng = np.random.default_rng(seed)
+    rows = [(f"question {rng.integers(20)}", f"answer {rng.integers(12)}") for _ in range(40)]
+    path = tmp_path / "faq.tsv"
+    path.write_text("question\tanswer\n" + "".join(f"{question}\t{answer}\n" for question, answer in rows))
+    task = read_task(str(path))
+    assert isinstance(task, Retrieval)
+    asked, answers = sorted({question for question, _ in rows}), sorted({answer for _, answer in rows})
+    vector = dict(zip((*asked, *answers), vectors(len(asked) + len(answers), seed=seed), strict=True))
+    found = measured(task, np.array([vector[text] for part in task.parts for text in part.texts]))
+    model: Any = Vectors(tuple(vector), np.array(list(vector.values())))
+    relevant = {question: {answer for asked, answer in rows if asked == question} for question in asked}
+    theirs = InformationRetrievalEvaluator(
+        {text: text for text in asked}, {text: text for text in answers}, relevant, accuracy_at_k=[1, 3, 10],
+        precision_recall_at_k=[10], ndcg_at_k=[10], mrr_at_k=[10], map_at_k=[10], main_score_function="cosine",
+    )(model)  # fmt: skip
+    theirs = {name.rsplit("_", 1)[-1]: value for name, value in theirs.items()}
+    for name in ("ndcg@10", "mrr@10", "accuracy@1", "accuracy@3", "accuracy@10", "recall@10"):
+        assert found[name] == pytest.approx(theirs[name], abs=TOLERANCE), name
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_triplets_agree_with_sentence_transformers(seed: int) -> None:
+    anchors, positives, negatives = named = [tuple(f"{kind}{i}" for i in range(40)) for kind in "apn"]
+    rows = vectors(120, seed=seed)
+    rows[40:80] += rows[:40] * 0.3
+    found = measured(Triplets(anchors, positives, negatives), rows)
+    model: Any = Vectors(tuple(text for texts in named for text in texts), rows)
+    theirs = TripletEvaluator(*(list(texts) for texts in named), main_similarity_function="cosine")(model)
+    assert found == {"accuracy": pytest.approx(theirs["cosine_accuracy"], abs=TOLERANCE)}
+    assert 0.5 < found["accuracy"] < 1
 
 
 def test_graded_relevance_counts() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from pyarrow import parquet
 
 from exporter.comparison.read_task import read_task
-from exporter.comparison.tasks import Labelled, Pairs, Retrieval, Texts
+from exporter.comparison.tasks import Labelled, Pairs, Retrieval, Texts, Triplets
 from poolfold.errors import InputError
 from tests.exporter.comparison.synthetic import pairs_file
 
@@ -72,6 +73,30 @@ def test_a_kind_is_known_by_its_columns(tmp_path: Path) -> None:
     )
     (tmp_path / "t.txt").write_text("\n".join(f"t{i}" for i in range(10)))
     assert read_task(str(tmp_path / "t.txt")) == Texts(tuple(f"t{i}" for i in range(10)))
+
+
+def test_questions_with_answers_and_triplets_are_known_by_their_columns(tmp_path: Path) -> None:
+    rows = [{"question": f"q{i // 2}", "answer": f"a{i % 9}", "lang": f"l{i // 2}"} for i in range(24)]
+    task = read_task(str(table(tmp_path / "a.csv", ",", rows)))
+    assert isinstance(task, Retrieval)
+    # A question that comes twice has two answers; an answer that comes twice is one document.
+    assert list(task.queries.values()) == [f"q{i}" for i in range(12)]
+    assert sorted(task.documents.values()) == [f"a{i}" for i in range(9)]
+    by_text = {task.queries[q]: {task.documents[d] for d in found} for q, found in task.relevant.items()}
+    assert by_text["q4"] == {"a8", "a0"}
+    assert task.groups == {"lang": tuple(f"l{i}" for i in range(12))}
+    rows = [{"anchor": f"a{i}", "positive": f"p{i}", "negative": f"n{i}"} for i in range(12)]
+    triplets = read_task(str(json_lines(tmp_path / "t.jsonl", rows)))
+    anchors, positives, negatives = (tuple(f"{kind}{i}" for i in range(12)) for kind in "apn")
+    assert triplets == Triplets(anchors, positives, negatives)
+    assert [part.prompts[:1] for part in triplets.parts] == [("query",), ("document",), ("document",)]
+    pairs = [{"anchor": f"a{i}", "positive": f"p{i}"} for i in range(12)]
+    assert isinstance(read_task(str(json_lines(tmp_path / "p.jsonl", pairs))), Retrieval)
+    # By a label some of them may be wrong answers: nothing is guessed.
+    judged = str(json_lines(tmp_path / "j.jsonl", [{**row, "label": 0} for row in pairs]))
+    with pytest.raises(InputError, match="If label is a score, name it third"):
+        read_task(judged)
+    assert isinstance(read_task(judged, None, None, ["anchor", "positive", "label"]), Pairs)
 
 
 def test_the_illustrative_data_are_read() -> None:
@@ -136,7 +161,10 @@ def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
     [
         ("", "is empty; expected a first line that names the columns"),
         ("a,a\n1,2\n", "line 1: a column comes twice"),
-        ("x,y\n" + "1,2\n" * 10, "has columns x, y; expected pairs: sentence1|text1"),
+        ("x,y\n" + "1,2\n" * 10, "has columns x, y; expected sentence1, sentence2, score (pairs); anchor, positive"),
+        ("text1,text2,label\n" + "1,2,3\n" * 10, "If label is a score, name it third."),
+        ("question,answer\n" + "1,2\n" * 10, "has the same answer in every row"),
+        ("text,label\na,b\n", "has 1 text; expected 10 at least"),
         ("text,label\n" + "a,b\n" * 9, "has 9 texts; expected 10 at least"),
         ("text,label\n" + "a,b\n" * 3 + "a, \n", "line 5: label is ' '; expected a class"),
         ('text,label\n"a" b,c\n', "line 2: .*Quote cells"),
@@ -144,7 +172,7 @@ def test_lines_are_counted_as_an_editor_does(tmp_path: Path) -> None:
 )
 def test_a_bad_table_says_what_is_wrong(content: str, says: str, tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text(content)
-    with pytest.raises(InputError, match=says.replace("|", r"\|")):
+    with pytest.raises(InputError, match=re.escape(says).replace(r"\.\*", ".*")):
         read_task(str(tmp_path / "a.csv"))
 
 
@@ -180,7 +208,7 @@ def test_what_is_no_data_is_refused(tmp_path: Path) -> None:
         ("none", None, "OWNER/NAME"),
         ("empty", None, "has no qrels/test.tsv"),
         ("empty", "pairs", "is a folder; --kind pairs reads a file"),
-        ("a.txt", "retrieval", "is not a folder; --kind retrieval reads a folder in BEIR's layout"),
+        ("a.txt", "retrieval", "--kind retrieval needs columns"),
     ):
         with pytest.raises(InputError, match=says):
             read_task(str(tmp_path / name), kind)
@@ -210,12 +238,16 @@ def test_a_data_set_of_the_hub_is_read_by_its_test_split(monkeypatch: pytest.Mon
 
 
 def test_other_names_are_named(tmp_path: Path) -> None:
-    rows = [{"question": f"q{i}", "answer": f"a{i}", "rating": i, "text": "t", "label": "l"} for i in range(10)]
+    rows = [{"question": f"q{i}", "answer": f"a{i}", "rating": i, "text": f"t{i}", "label": "l"} for i in range(10)]
     path = str(table(tmp_path / "data.dat", ",", rows))
     task = read_task(path, None, "csv", ["question", "answer", "rating"])
     assert isinstance(task, Pairs)
     assert (task.first[3], task.second[3], task.scores[3]) == ("q3", "a3", 3.0)
-    assert isinstance(read_task(path, None, "csv", ["question", "answer"]), Labelled)
+    assert isinstance(read_task(path, "labels", "csv", ["question", "answer"]), Labelled)
+    assert isinstance(read_task(path, "retrieval", "csv", ["text", "answer"]), Retrieval)
+    assert isinstance(read_task(path, None, "csv", ["question", "answer"]), Retrieval)
+    assert isinstance(read_task(path, None, "csv", ["question", "answer", "text"]), Triplets)
+    assert isinstance(read_task(path, None, "csv", ["text", "label"]), Labelled)
     assert read_task(path, None, "csv", ["answer"]) == Texts(tuple(f"a{i}" for i in range(10)))
     assert isinstance(read_task(path, None, "csv"), Labelled)
     assert len(read_task(path, None, "txt").units) == 11
@@ -223,6 +255,7 @@ def test_other_names_are_named(tmp_path: Path) -> None:
         ((path,), "has the suffix '.dat'.*--format"),
         ((path, None, "csv", ["question", "reply", "rating"]), "has no column reply; it has answer, label"),
         ((path, "texts", "csv", ["question", "answer"]), "names 2; expected 1 for texts"),
+        ((path, None, "csv", ["answer", "question"]), r"may name question, answer \(--kind retrieval\) or text, label"),
         ((path, "pairs", "csv"), "Name others with --columns"),
         ((path, None, "parquet"), "is not a Parquet file"),
     ):

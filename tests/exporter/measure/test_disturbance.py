@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from exporter.measure import disturbance, report
+from exporter.measure.artifact_latency import warn_if_disturbed
 from exporter.measure.disturbance import LIMIT, Watched
 from exporter.measure.interleave import measure
 from exporter.measure.schedule import MIN_ROUNDS
@@ -140,3 +141,31 @@ def test_beside_real_load_every_time_is_marked() -> None:
     assert [timing.disturbed for timing in found.timings] == [True]
     assert found.disturbance.disturbed == found.disturbance.windows
     assert found.disturbance.others > 0.5
+
+
+def reported(shares: list[float], others: float) -> report.LatencyReport:
+    """One system in so many rounds, of equal times."""
+    timing = report.timing(SYSTEM, WORKLOAD, [[0.1]] * len(shares), [[0.1]] * len(shares), shares, shares)
+    seen = disturbance.Disturbance(len(shares), len(shares) - len(disturbance.calm(shares)), others)
+    return report.LatencyReport(
+        systems=(), workloads=(), threads=1, pause_s=0.1, order_seed=0, budget_s=1, seconds=1.0, timings=(timing,),
+        memory=(), left_out={}, environment={}, disturbance=seen,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ([0.0] * 5, []),
+        (
+            [0.0, 0.9, 0.0, 0.9, 0.0],
+            ["40% of the processors' time, and 2 of 5 timed windows were disturbed. They do not count"],
+        ),
+        ([0.9] * 5, ["and 5 of 5 timed windows were disturbed. 1 of 1 times are unreliable and marked as disturbed"]),
+    ],
+)
+def test_the_warning_says_how_busy_the_machine_was_and_what_became_of_it(shares: list[float], said: list[str]) -> None:
+    warned: list[str] = []
+    warn_if_disturbed(reported(shares, 0.4), warned.append)
+    assert len(warned) == len(said)
+    assert all(part in message for part, message in zip(said, warned, strict=True))

@@ -3,7 +3,6 @@ import json
 import math
 import re
 import statistics
-import time
 from itertools import groupby
 
 import numpy as np
@@ -142,15 +141,6 @@ def test_a_first_call_that_takes_long_leaves_nothing_out():
     found = measure([system], [workload(1, 8), workload(1, 8000)], threads=1, budget_s=1, progress=quiet)
     assert found.left_out == {}
     assert [timing.latency_ms.q3 < 600 for timing in found.timings] == [True, True]
-
-
-def test_what_the_time_given_has_no_room_for_is_left_out_and_named():
-    """Three rounds of 128 tokens take more than 3 s."""
-    slow = fake("slow", "slow", "reads", first_s=0.0, fixed_s=0.01, per_token_s=0.0082)
-    loads = [workload(1, 8), workload(1, 16), workload(1, 128)]
-    found = measure([slow], loads, threads=1, budget_s=3, until=time.monotonic() + 3, progress=quiet)
-    assert [w.name for w in found.workloads] == ["1x8", "1x16"]
-    assert re.fullmatch(r"needs about \d+ s, and \d s were left", found.left_out["1x128"])
 
 
 def test_without_time_to_load_the_reason_is_said():

@@ -14,7 +14,6 @@ from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Pooling
 
 import poolfold
-from exporter.measure import schedule
 from exporter.pipeline import recipes
 from exporter.spec.model import DType
 from graphs.encoder.ids_of_tokens import IdsOfTokensPass
@@ -156,10 +155,8 @@ def test_nothing_in_an_artifact_names_the_machine_that_built_it(artifact: Path) 
         assert b"site-packages" not in path.read_bytes()
 
 
-def test_latency_is_measured_beside_pytorch_and_reported(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schedule, "MAX_ROUNDS", schedule.MIN_ROUNDS)
+@pytest.mark.usefixtures("few_rounds")
+def test_latency_is_measured_beside_pytorch_and_reported(checkpoint: Path, tmp_path: Path) -> None:
     targets = ("onnxruntime", "tensorrt-rtx")
     manifest = export_here(checkpoint, tmp_path / "out", dtypes=BOTH, targets=targets, skip_latency=False)
     measured = {(row.dtype, row.runtime) for row in manifest.latency}

@@ -17,7 +17,6 @@ from transformers import AutoModel
 
 import poolfold
 from exporter.commands.cli import run_command
-from exporter.measure import schedule
 from exporter.model.onnx_file import GraphReference
 from exporter.pipeline import make_artifact as stages
 from exporter.pipeline import recipes
@@ -279,11 +278,10 @@ def test_latency_is_measured_beside_the_file(foreign: Path, made: Path, capsys: 
     assert all(timing["speedup"]["median"] > 0 for timing in found["timings"])
 
 
-@pytest.mark.usefixtures("in_this_process")
+@pytest.mark.usefixtures("in_this_process", "few_rounds")
 def test_the_table_of_an_export_names_the_baseline(
-    foreign: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    foreign: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(schedule, "MAX_ROUNDS", schedule.MIN_ROUNDS)
     assert run_command(["export", str(foreign), "-o", str(tmp_path / "out"), "--pooling", "mean"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"mean +fp32 +original graph +reference", out)

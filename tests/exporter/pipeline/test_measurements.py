@@ -37,8 +37,11 @@ def test_a_measurement_that_fails_leaves_the_artifact_and_its_reason(
 
 def test_without_any_time_nothing_is_measured_and_the_reason_is_said(checkpoint: Path, tmp_path: Path) -> None:
     left_out = export_here(checkpoint, tmp_path / "out", skip_latency=False, bench_seconds=0).latency_left_out
-    assert left_out["latency"] == "all of the time for measuring went by while the systems were loading"
+    assert left_out["latency"] == (
+        "all of the time for measuring went by while the systems were loading (--bench-seconds 0)"
+    )
     assert left_out["padding"].startswith("mean fp32 on onnxruntime: needs about ")
+    assert left_out["padding"].endswith(" s, and 0 s were left of --bench-seconds 0")
 
 
 def test_what_was_not_asked_for_is_not_missing_without_a_word(checkpoint: Path, tmp_path: Path) -> None:

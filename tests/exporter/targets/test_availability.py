@@ -9,6 +9,7 @@ import sys
 import onnxruntime
 
 from exporter.targets import availability
+from poolfold.errors import how_to_install
 
 
 def test_the_targets_of_this_release_and_no_others():
@@ -50,7 +51,7 @@ print(json.dumps([[t.name, t.available, t.reason] for t in availability()]))
         ("tensorrt", False),
         ("tensorrt-rtx", False),
     ]
-    assert all(f"pip install 'poolfold[{name}]'" in reason for name, _, reason in others)
+    assert all(how_to_install(name) in reason for name, _, reason in others)
 
 
 def test_importing_the_targets_loads_no_library():

@@ -11,7 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from exporter.targets.openvino import availability, compile_and_inspect
-from poolfold.errors import ArtifactError
+from poolfold.errors import ArtifactError, how_to_install
 from poolfold.sessions.openvino import compile_graph
 from tests.exporter.targets.attention_graphs import write_graph
 from tests.openvino_here import EACH_DTYPE, HAS_BF16
@@ -30,7 +30,7 @@ def test_where_it_is_not_installed_it_says_how(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setitem(sys.modules, "openvino", None)
     found = availability()
     assert (found.available, found.version) == (False, None)
-    assert "pip install 'poolfold[openvino]'" in (found.reason or "")
+    assert how_to_install("openvino") in (found.reason or "")
 
 
 @pytest.mark.parametrize("dtype", EACH_DTYPE)

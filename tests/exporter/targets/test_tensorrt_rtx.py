@@ -14,7 +14,7 @@ import pytest
 from exporter.targets import engine_builder, plan_listing, tensorrt_rtx, trt_library, trt_network
 from exporter.targets.attention_layers import Attention
 from exporter.targets.trt_library import TENSORRT_RTX
-from poolfold.errors import CheckFailed, InputError, TargetUnavailable
+from poolfold.errors import CheckFailed, InputError, TargetUnavailable, how_to_install
 from poolfold.manifest import Profile, Range
 from poolfold.sessions.tensorrt.library import log
 from tests.exporter.targets.attention_graphs import HALF, write_graph
@@ -304,7 +304,7 @@ def test_without_the_library_the_target_is_unavailable_and_says_what_to_install(
         build_engine(tmp_path / "graph.onnx", tmp_path / "graph.engine", [profile()])
     found = tensorrt_rtx.availability()
     assert (found.available, found.version) == (False, None)
-    assert "pip install 'poolfold[tensorrt-rtx]'" in (found.reason or "")
+    assert how_to_install("tensorrt-rtx") in (found.reason or "")
 
 
 def test_the_log_is_one_for_the_process():
