@@ -71,7 +71,7 @@ def measure(scratch: Path) -> dict[str, Any]:
         cost = cost or said["cost"]
         quality[data.name] = {name: said[name] for name in ("metric", "units", "leads", "parts")} | {
             "recommended": said["verdict"]["recommended"],
-            "outcome": said["verdict"]["outcome"],
+            "significant": said["verdict"]["significant"],
             "strategies": _named(said["strategies"]),
             "fp16_costs": _named(said["precisions"]["fp16"]["against_first"]),
         }
@@ -96,8 +96,7 @@ def block(found: Mapping[str, Any]) -> str:
         for data, of in found["quality"].items()
     ]
     leads = [
-        [data, _best(of), f"{of['recommended']} ({of['outcome']})",
-         "; ".join(f"{lead['over']} {lead['difference']['value']:+.3f} ({lead['outcome']})" for lead in of["leads"])]
+        [data, _best(of), "; ".join(f"{lead['over']} {_interval(lead['difference'], '+')}" for lead in of["leads"])]
         for data, of in found["quality"].items()
     ]  # fmt: skip
     halves = [[data, *(f"{of['fp16_costs'][name]['value']:+.4f}" for name in STRATEGIES)]
@@ -123,7 +122,7 @@ def block(found: Mapping[str, Any]) -> str:
     close = ["texts", "number", "cosine before", "after", "spearman before", "after", "top 10 before", "after"]
     tables = {
         "Quality, fp32, with 95 % intervals": (["data", "units", "metric", *STRATEGIES], quality),
-        "The best one's lead, and what is recommended": (["data", "best", "recommended", "its lead over"], leads),
+        "The best one's lead, with 95 % intervals": (["data", "best", "lead over"], leads),
         "What fp16 costs on the same metric": (["data", *STRATEGIES], halves),
         "Milliseconds for texts x tokens, every row full": (["texts x tokens", *systems, "mean / cls"], speed),
         "MiB that the model and 16 texts add to a process, by tokens of a text": (["system", *lengths], memory),
@@ -142,8 +141,8 @@ def _best(of: Mapping[str, Any]) -> Any:
     return max(of["strategies"], key=lambda name: of["strategies"][name][of["metric"]]["value"])
 
 
-def _interval(value: Mapping[str, float]) -> str:
-    return f"{value['value']:.3f} [{value['low']:.3f}, {value['high']:.3f}]"
+def _interval(value: Mapping[str, float], sign: str = "") -> str:
+    return f"{value['value']:{sign}.3f} [{value['low']:{sign}.3f}, {value['high']:{sign}.3f}]"
 
 
 def _write_labels(path: Path, drawn: Sequence[tuple[str, str]]) -> None:

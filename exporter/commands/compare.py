@@ -101,7 +101,8 @@ def _print(comparison: Comparison, model: str, console: Console) -> None:
     columns = {"strategy": [], **_quality_columns(comparison), **_cost_columns(comparison)}
     names = comparison.ranked(dtype)
     columns["strategy"] = [f"{name}*" if comparison.entry(name).trained else name for name in names]
-    columns["disk"] = [f"{comparison.entry(name).disk_bytes(dtype) / 2**20:.0f}" for name in names]
+    sizes = [comparison.entry(name).disk_bytes(dtype) / 2**20 for name in names]
+    columns["disk"] = [f"{size:.{0 if size > 10 else 1}f}" for size in sizes]
     ranked = "without labels" if comparison.verdict.metric is None else f"ranked by {decides}"
     title = f"{model}: {comparison.units} {ranked}, {dtype}".replace(" ranked", ", ranked")
     gives_way = ["disk", *(name for name in columns if name in comparison.metrics[1:]), "MiB"]

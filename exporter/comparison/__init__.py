@@ -8,7 +8,7 @@ quality           vectors -> the field's metrics, as functions of units that can
 resampling        paired bootstrap: intervals, and leads that are ahead, level or not settled
 breakdown         the same by language, domain and length
 token_embeddings  the model as exporters commonly leave it, to hold cost against
-cost              latency, throughput and memory
+cost              latency, throughput and memory; cost_stage keeps them between runs
 recommendation    which strategy, by stated rules
 folder            where all of it is kept
 comparison        all of it, stage by stage; as_json what scripts read

@@ -5,38 +5,22 @@ Artifacts, vectors and cost that an earlier run left in the folder are reused if
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from exporter.comparison.breakdown import PartOf, break_down
-from exporter.comparison.cost import Cost, measure_cost, system_name, token_embeddings_system
+from exporter.comparison.cost import Cost, system_name
+from exporter.comparison.cost_stage import cost_or_reason
 from exporter.comparison.embedded import Matrix, embed_task
 from exporter.comparison.entries import CompareOptions, Entry, export_command, make_entries
 from exporter.comparison.quality import AGREEMENT, CORRELATIONS, DECIDES, Quality, quality
 from exporter.comparison.recommendation import Timed, Verdict, decide, keep_trained
 from exporter.comparison.resampling import DRAWS, FEWER_DRAWS, Interval, Lead, interval, leads, resample
 from exporter.comparison.tasks import UNITS, Task, Texts, counted
-from exporter.comparison.token_embeddings import FILE
-from exporter.host.child_process import OwnProcess
 from exporter.host.console import Console, Stage, count
-from exporter.measure.process import in_words
-from exporter.measure.systems import System, baseline_system
-from exporter.model.of_artifact import find_baseline
-from exporter.spec.origin import ONNX_FILE
-from graphs.pooling.head import Cut
-from graphs.pooling.strategy import parse_strategy
-from poolfold.sessions.user_cache import write_whole
-
-_SCRATCH = ".token_embeddings_"
 
 
 @dataclass(frozen=True)
@@ -129,7 +113,9 @@ def compare(options: CompareOptions, task: Task, console: Console) -> Comparison
         }
         shown = next(iter(drawn[first]))
         stage.outcome = f"{', '.join(drawn[first])} on {counted(units, UNITS[type(task)])}"
-    cost, no_cost = (None, "left out (--skip-cost)") if options.skip_cost else _cost(options, entries, dtypes, console)
+    cost, no_cost = (
+        (None, "left out (--skip-cost)") if options.skip_cost else cost_or_reason(options, entries, dtypes, console)
+    )
     if decides is None:
         agreement = {name: row[shown] for name, row in intervals[first].items() if shown == AGREEMENT and shown in row}
         verdict = keep_trained(str(trained), agreement, options.margin)
@@ -205,74 +191,3 @@ def _embed(
         of = f"{count(texts, 'text')} by {count(total, 'graph')}"
         stage.outcome = f"{of}: {computed} computed, {total - computed} kept from before"
     return vectors_by_dtype
-
-
-def _cost(
-    options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[str], console: Console
-) -> tuple[Cost | None, str]:
-    """Measure, or take what an earlier run measured of the very same files on as many threads; or why there is none."""
-    sums = [(e.name, file.path, file.sha256) for e in entries for file in e.manifest.files]
-    key = hashlib.sha256(json.dumps([sums, dtypes, options.threads, options.seconds]).encode()).hexdigest()
-    kept = options.folder / f"cost_{key[:24]}.json"
-    with console.stage("cost") as stage:
-        if kept.is_file():
-            try:
-                cost = msgspec.json.decode(kept.read_bytes(), type=Cost)
-            except msgspec.DecodeError:
-                pass  # cut off: measured anew
-            else:
-                stage.outcome = "kept from before: the same graphs, threads and time"
-                return cost, ""
-        try:
-            cost = _measured_cost(options, entries, dtypes, stage)
-        except Exception as error:  # whatever a library raises: it must not take the quality with it
-            why = f"not measured: {in_words(error)}"
-            stage.warn(f"speed and memory were {why}")
-            stage.outcome = "not measured"
-            return None, why
-        # What is missing or disturbed may be had another time.
-        if not cost.missing and not any(timing.disturbed for timing in cost.latency.timings):
-            write_whole(kept, lambda file: file.write(msgspec.json.encode(asdict(cost))))
-        systems, shapes = len(cost.latency.systems), len(cost.latency.workloads)
-        stage.outcome = (
-            f"{count(systems, 'system')} on {count(shapes, 'workload')}, interleaved, "
-            f"{count(cost.latency.threads, 'thread')}"
-        )
-    return cost, ""
-
-
-def _measured_cost(options: CompareOptions, entries: Sequence[Entry], dtypes: Sequence[str], stage: Stage) -> Cost:
-    stage.progress(0, 1, "the model without poolfold")
-    for left in options.folder.glob(f"{_SCRATCH}*"):  # of a run that was killed
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(dir=options.folder, prefix=_SCRATCH) as scratch:
-        beside: list[System] = []
-        missing = ""
-        try:
-            beside = _beside(options, entries[0], Path(scratch))
-        except Exception as error:  # as above
-            missing = f"What the model costs without poolfold is not measured: {in_words(error)}"
-            stage.warn(missing)
-        cost = measure_cost(
-            entries, dtypes, beside, threads=options.threads, budget_s=options.seconds, progress=stage.progress
-        )
-    return replace(cost, missing=(missing,)) if missing else cost
-
-
-def _beside(options: CompareOptions, first: Entry, scratch: Path) -> list[System]:
-    """The first model without poolfold: as it is, and as a graph that ends in token embeddings."""
-    there = first.model if Path(first.model).exists() else None
-    spec = find_baseline(first.manifest, there, options.trust).spec
-    model = first.manifest.model
-    cut = Cut(model.dimensions, model.renormalized)
-    baseline = baseline_system(spec, parse_strategy(first.strategy), cut)
-    # One stands for all strategies: behind a transformer, which one is pooled by makes no difference to time.
-    baseline = replace(baseline, name=f"{baseline.runtime} {baseline.dtype}")
-    if spec.source.origin is ONNX_FILE:
-        return [baseline]
-    with OwnProcess(
-        "exporter.comparison.token_embeddings:write",
-        *(spec.source.name, spec.source.revision, options.trust, scratch),
-    ) as writing:
-        writing.result()
-    return [baseline, token_embeddings_system(scratch / FILE, spec.source.folder, first.strategy, spec.hidden_size)]

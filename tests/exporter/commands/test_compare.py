@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import shlex
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from exporter.commands.cli import run_command
-from exporter.comparison import comparison
+from exporter.comparison import cost_stage
+from exporter.measure import disturbance, report
 from tests.artifacts import write_artifact
 from tests.browser import needs_chromium
 from tests.conftest import ThisProcess
@@ -29,9 +31,18 @@ FAST = ("--skip-cost", "--dtype", "fp32")
 
 
 @pytest.fixture(autouse=True)
-def here(in_this_process: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def here(in_this_process: None, calm: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is exported, is exported in this process; only `compared` starts its own, as users do."""
-    monkeypatch.setattr(comparison, "OwnProcess", ThisProcess)
+    monkeypatch.setattr(cost_stage, "OwnProcess", ThisProcess)
+
+
+@pytest.fixture(scope="module")
+def calm() -> Iterator[None]:
+    """Times that are kept, however busy the machine is that runs these tests."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(disturbance, "LIMIT", math.inf)
+        patch.setattr(report, "_MOST_SPREAD", math.inf)
+        yield
 
 
 @pytest.fixture
@@ -82,7 +93,7 @@ def test_strategies_that_are_the_same_are_not_told_apart(pairs: Path, compare: R
 
 
 @pytest.fixture(scope="module")
-def compared(tmp_path_factory: pytest.TempPathFactory, pairs: Path) -> Path:
+def compared(tmp_path_factory: pytest.TempPathFactory, pairs: Path, calm: None) -> Path:
     """Everything, on a tiny model: defaults, cost included."""
     folder = tmp_path_factory.mktemp("compared")
     tiny_checkpoint(folder / "model")
@@ -205,7 +216,7 @@ def test_what_was_left_out_or_disturbed_is_said_and_claims_nothing(compared: Pat
 def test_where_cost_fails_quality_stays(
     pairs: Path, compared: Path, tmp_path: Path, monkeypatch: Any, capsys: Any
 ) -> None:
-    monkeypatch.setattr("exporter.measure.process.LOAD_LIMIT_S", 0.001)
+    monkeypatch.setattr("exporter.measure.warm_up.LOAD_LIMIT_S", 0.001)
     run = ["compare", str(compared / "out" / "artifact"), "--data", str(pairs), "--dtype", "fp32", "--threads", "1"]
     assert run_command([*run, "-o", str(tmp_path / "out")]) == 0
     out, err = capsys.readouterr()
@@ -413,6 +424,7 @@ def test_an_artifact_whose_model_is_gone_is_measured_by_itself(tmp_path: Path, p
     assert run_command(["compare", *again]) == 0
     out, err = capsys.readouterr()
     assert "What the model costs without poolfold is not measured" in err
+    assert "--model" not in err
     systems = {system["name"] for system in json.loads(out)["cost"]["latency"]["systems"]}
     assert systems == {"cls fp32", "mean fp32"}
 
