@@ -28,7 +28,8 @@ class Stage:
     def progress(self, done: float, total: float, detail: str = "") -> None:
         """Move the bar on a terminal; elsewhere nothing is printed."""
         if self._bar is not None:
-            self._bar.update(self._task, completed=done, total=total, detail=detail)
+            # Never quite all: clock and spinner of a full bar stand still, and a further round may follow.
+            self._bar.update(self._task, completed=min(done, 0.999 * total), total=total, detail=detail)
 
     def downloaded(self, done: int, total: int) -> None:
         """Move the bar by bytes that came from the hub."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from exporter.artifact.publish import require_apart, staging
 from exporter.host.child_process import OwnProcess
 from exporter.host.console import Console
+from exporter.spec.choices import target_dtypes
 from exporter.spec.options import ExportOptions
 from exporter.spec.origin import origin_of
 from poolfold.manifest import Manifest
@@ -27,6 +28,7 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
         PoolfoldError: bad input, a failed check, an unavailable target. The destination is then as it was.
     """
     require_apart(options.output, [Path(options.model)])
+    shares = target_dtypes(options.targets, options.dtypes)
     # The destination is held first: finding it unusable after minutes of work would waste them.
     with staging(options.output, force=options.force) as place:
         reader = OwnProcess(
@@ -39,10 +41,9 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
         with console.lent(), reader as reading:
             # A second of imports, spent while the other process makes its own.
             from exporter.pipeline.make_artifact import make_artifact
-            from exporter.spec.choices import target_dtypes
             from exporter.targets.engines import require_available, require_supported
 
             require_supported(options.build, options.targets)
-            require_available(target_dtypes(options.targets, options.dtypes))
+            require_available(shares)
             captured: Capture = reading.result()
         return make_artifact(options, place, captured, console)

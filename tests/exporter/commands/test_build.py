@@ -123,7 +123,7 @@ def test_the_result_can_go_elsewhere(graphs_only: Path, tmp_path: Path) -> None:
         (["--target", "tensorrt-rtx", "--buckets", "32,999"], 2, "the model's limit of 64"),
         (["--target", "tensorrt-rtx", "--buckets", "auto"], 2, "--texts FILE"),
         (["--target", "tensorrt-rtx", "--buckets", "3,x"], 2, "expected lengths such as 32,64,128, or auto"),
-        (["--target", "onnxruntime"], 2, "'onnxruntime' is not one of"),
+        (["--target", "onnxruntime"], 2, "'onnxruntime' is unknown; expected one of tensorrt, tensorrt-rtx"),
         (["--target", "tensorrt"], 3, "target tensorrt is not available here"),
     ],
 )

@@ -30,12 +30,13 @@ def test_an_intact_artifact(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     assert capsys.readouterr() == (said, "")
 
 
-def test_a_changed_one_prints_no_result(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_that_differs_ends_with_1_and_says_where(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_artifact(tmp_path / "a")
     (tmp_path / "a" / "tokenizer.json").write_text("{}")
-    assert run_command(["verify", str(tmp_path / "a"), "--json"]) == 2
+    assert run_command(["verify", str(tmp_path / "a"), "--json"]) == 1
     out, err = capsys.readouterr()
-    assert out == ""
+    answer = json.loads(out)
+    assert (answer["intact"], answer["differs"][0].split(",")[0]) == (False, "'tokenizer.json': 2 bytes")
     assert "'tokenizer.json': 2 bytes, expected" in err
 
 

@@ -96,6 +96,21 @@ with Console().stage("outer") as stage:
     assert not together
 
 
+def test_a_stage_that_begins_a_further_round_is_still_running() -> None:
+    said = plain(
+        shown("""
+import time
+from exporter.host.console import Console
+with Console().stage("embed") as stage:
+    stage.progress(2, 2, "first round")
+    stage.progress(1, 2, "second round")
+    time.sleep(0.5)
+""")
+    )
+    last = [line for line in re.split(r"[\r\n]+", said) if "second round" in line][-1]
+    assert not last.startswith("  "), "the spinner turns"
+
+
 def test_waiting_leaves_nothing_behind(console: Console, capsys: pytest.CaptureFixture[str]) -> None:
     said = shown("""
 from exporter.host.console import Console
