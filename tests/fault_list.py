@@ -520,4 +520,11 @@ FAULTS = (
         "_ALPHA / 2",
         _RESAMPLING,
     ),
+    Fault(
+        "what was not seen does not count",
+        "exporter/comparison/resampling.py",
+        "_UNSEEN = 4",
+        "_UNSEEN = 0",
+        _RESAMPLING,
+    ),
 )
