@@ -161,7 +161,7 @@ def test_minilm_gets_most_of_the_way_in_a_minute(tmp_path: Path, capsys: Any) ->
         (["--texts", "empty.txt"], "empty.txt has 0 texts; expected 1 at least"),
         (["--other", "few.txt"], "few.txt has 3 texts; expected 12 at least"),
         (["--texts", "none.txt"], "none.txt does not exist"),
-        (["--data", "labels.csv"], "expected pairs"),
+        (["--data", "labels.csv"], "score (pairs)"),
         (["--other", "none.txt"], "none.txt does not exist"),
         (["-o", "full"], "is not empty"),
         (["-o", "full", "--force"], "is no distilled checkpoint"),

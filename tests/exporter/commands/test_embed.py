@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import stat
 import subprocess
 import sys
@@ -35,7 +36,7 @@ from exporter.commands.embed import embed
 if os.geteuid() == 0:
     os.setuid(65534)  # root may write anywhere
 embed.callback(
-    directory=Path("absent"), source=Path(os.devnull), output=Path(sys.argv[1]), force=False, strategy=None,
+    directory=Path(sys.argv[1]), source=Path(os.devnull), output=Path(sys.argv[2]), force=False, strategy=None,
     target="onnxruntime",
     column=None, revision=None, provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None,
     as_json=False, quiet=False)
@@ -141,10 +142,14 @@ def test_where_no_file_can_be_is_found_out_before_the_work(directory: Path, caps
 
 def test_a_folder_that_is_not_writable(directory: Path) -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to other users
-        Path(folder).chmod(0o555)
-        done = subprocess.run([sys.executable, "-c", TRESPASS, f"{folder}/v.npy"], capture_output=True, text=True)
-        assert f"InputError: {folder} is not writable. Write elsewhere with -o." in done.stderr
-        assert list(Path(folder).iterdir()) == []
+        Path(folder).chmod(0o755)
+        shutil.copytree(directory, f"{folder}/artifact")
+        closed = Path(folder) / "closed"
+        closed.mkdir(0o555)
+        arguments = [f"{folder}/artifact", str(closed / "v.npy")]
+        done = subprocess.run([sys.executable, "-c", TRESPASS, *arguments], capture_output=True, text=True)
+        assert f"InputError: {closed} is not writable. Write elsewhere with -o." in done.stderr
+        assert list(closed.iterdir()) == []
 
 
 def test_a_text_that_fails_leaves_the_old_file(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
