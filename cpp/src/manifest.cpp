@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "poolfold/errors.hpp"
+#include "no_artifact.hpp"
 #include "quote.hpp"
 #include "record.hpp"
 #include "sha256.hpp"
@@ -298,9 +299,7 @@ Manifest read_manifest(const std::filesystem::path& directory) {
   std::ifstream file(path, std::ios::binary);
   if (!file) {
     const int code = errno;
-    if (code == ENOENT || code == ENOTDIR)
-      refuse(folder + " is not an artifact: it has no " + kManifestName +
-             ". Expected a directory from `poolfold export`.");
+    if (code == ENOENT || code == ENOTDIR) throw no_artifact(folder);
     throw std::system_error(code, std::generic_category());
   }
   const std::string data{std::istreambuf_iterator<char>(file), {}};

@@ -14,6 +14,7 @@
 
 #include "checked_files.hpp"
 #include "poolfold/errors.hpp"
+#include "no_artifact.hpp"
 #include "quote.hpp"
 #include "unlisted.hpp"
 
@@ -119,9 +120,7 @@ Manifest read_checked(const std::string& directory) {
     manifest = parse_manifest(file.data(), path);
   } catch (const std::system_error& error) {
     const int code = error.code().value();
-    if (code == ENOENT || code == ENOTDIR)
-      throw ArtifactError(directory + " is not an artifact: it has no " + kManifestName +
-                          ". Expected a directory from `poolfold export`.");
+    if (code == ENOENT || code == ENOTDIR) throw no_artifact(directory);
     if (is_not_regular(error))
       throw ArtifactError(path + " is not a regular file. Fetch the artifact again, or export the model again.");
     throw ArtifactError(path + " cannot be read: " + os_error(error.code(), path) + ". Check its permissions.");

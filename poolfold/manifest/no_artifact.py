@@ -27,7 +27,8 @@ def _advice(directory: Path) -> str:
     try:
         around = next((place for place in directory.resolve().parents[:3] if (place / MANIFEST_NAME).is_file()), None)
         inside = sorted(path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{MANIFEST_NAME}"))
-        is_model = any((directory / name).is_file() for name in ("modules.json", "config.json"))
+        weights = [*directory.glob("*.safetensors"), *directory.glob("*.bin")]
+        is_model = (directory / "modules.json").is_file() or bool(weights)
     except OSError:  # it may not be read
         around, inside, is_model = None, [], False
     if around is not None:

@@ -140,7 +140,7 @@ def test_something_else_is_no_manifest(data: bytes):
 def test_no_manifest_says_what_was_probably_meant(place: str, message: str, tmp_path: Path):
     for name in ("empty", "all/minilm/onnx", "all/more/e5", "model"):
         (tmp_path / name).mkdir(parents=True)
-    for file in ("all/minilm/manifest.json", "all/more/e5/manifest.json", "model/config.json"):
+    for file in ("all/minilm/manifest.json", "all/more/e5/manifest.json", "model/model.safetensors"):
         (tmp_path / file).write_text("{}")
     with pytest.raises(ArtifactError, match=message):
         read_manifest(tmp_path / place)
