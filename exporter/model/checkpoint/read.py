@@ -144,7 +144,11 @@ def _meant(folder: Path) -> str:
 def _require_not_inside(folder: Path) -> None:
     """Refuse the folder of one module, such as 1_Pooling: the checkpoint is the folder above it."""
     whole = folder.resolve().parent
-    if (whole / "modules.json").is_file() and folder.resolve() in [module.folder for module in read_modules(whole)]:
+    try:
+        modules = read_modules(whole) if (whole / "modules.json").is_file() else ()
+    except CheckpointError:  # not to be had whole; its transformer may do
+        return
+    if folder.resolve() in [module.folder for module in modules]:
         raise CheckpointError(f"{folder} is one module of the checkpoint {whole}. Give that folder.")
 
 

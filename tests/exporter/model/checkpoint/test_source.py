@@ -166,6 +166,14 @@ def test_what_is_a_level_off_or_something_else_is_called_by_its_name(name, tmp_p
         read_spec(resolve_source(str(tmp_path / name)))
 
 
+def test_the_transformer_of_what_cannot_be_had_whole_is_a_checkpoint(tmp_path):
+    folder = tiny_checkpoint(tmp_path / "m" / "0_Transformer")
+    (folder / "modules.json").unlink()
+    modules = [{"path": "0_Transformer", "type": "sentence_transformers.models.Transformer"}]
+    (tmp_path / "m" / "modules.json").write_text(json.dumps([*modules, {"path": "1", "type": "their.own.Pooling"}]))
+    assert read_spec(resolve_source(str(folder))).trained is None
+
+
 @pytest.mark.slow
 def test_a_name_without_an_owner_is_sentence_transformers_own(tmp_path):
     folder = tiny_checkpoint(tmp_path / "m")
