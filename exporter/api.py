@@ -37,6 +37,7 @@ def export(
     texts: Sequence[str] = (),
     dimensions: int | None = None,
     renormalize: bool = True,
+    max_seq_length: int | None = None,
     revision: str | None = None,
     force: bool = False,
     skip_latency: bool = False,
@@ -76,6 +77,8 @@ def export(
         dimensions: keep the first so many values of a vector (Matryoshka); None keeps all.
         renormalize: where a Normalize stands before the cut, bring what is left to unit length again; False gives the
             bare cut, as sentence-transformers' `truncate_dim` does.
+        max_seq_length: tokens of the longest text, special tokens included; None for the model's own limit, which it
+            may only lower.
         revision: branch, tag or commit of a hub id.
         force: replace an artifact that is there, once everything has succeeded.
         skip_latency: leave out the padding, latency and memory stages.
@@ -125,6 +128,7 @@ def export(
         build=build_options,
         texts=tuple(texts),
         cut=Cut(dimensions, renormalize),
+        max_seq_length=max_seq_length,
         revision=revision,
         force=force,
         skip_latency=skip_latency,

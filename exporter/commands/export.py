@@ -51,6 +51,12 @@ from exporter.host.text_file import read_texts
     help="Bring what --dimensions leaves of a unit vector to unit length again, or leave the bare cut, as "
     "sentence-transformers' truncate_dim.",
 )
+@click.option(
+    "--max-seq-length",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Tokens of the longest text; longer ones are cut.  [default: the model's limit]",
+)
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
 @click.option("--skip-latency", is_flag=True, help="Leave out the padding, latency and memory stages.")

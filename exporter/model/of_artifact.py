@@ -48,7 +48,8 @@ def find_baseline(manifest: Manifest, model: str | None, trust: Trust) -> Baseli
         source = resolve_source(name, revision, trust)
         reading = manifest.model.tokenizer
         # Earlier releases took the ids of transformers without comparing.
-        spec = read_spec(source, trust, TokenizerSource(reading.source if reading else TokenizerSource.TRANSFORMERS))
+        tokenizer = TokenizerSource(reading.source if reading else TokenizerSource.TRANSFORMERS)
+        spec = read_spec(source, trust, tokenizer, longest=manifest.model.text.max_seq_length)
     except CheckpointError as error:
         raise CheckpointError(
             f"The model that the artifact came from is needed for comparison. {error} Say where it is now with --model."

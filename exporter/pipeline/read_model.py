@@ -17,6 +17,7 @@ from exporter.spec.options import ExportOptions
 from exporter.spec.profiles import choose_profiles
 from graphs.pooling.head import Head, Normalize, Truncate, cut_of
 from graphs.pooling.strategy import strategy_name
+from poolfold.errors import InputError
 from poolfold.tokenise import Tokenizer
 
 
@@ -27,14 +28,18 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
         PoolfoldError: a model that cannot be read, or options that do not go with it.
     """
     source = resolve_source(options.model, options.revision, options.trust)
-    spec = read_spec(source, options.trust, options.tokenizer)
+    spec = read_spec(source, options.trust, options.tokenizer, longest=options.max_seq_length)
+    limit = spec.text.max_seq_length
+    if options.max_seq_length is not None and options.max_seq_length > limit:
+        raise InputError(
+            f"--max-seq-length {options.max_seq_length} is more than the {limit} tokens that the model takes."
+        )
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
     tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
     by_text = dict(zip(tokens.texts, tokens.rows, strict=True))
     lengths = [len(by_text[text]) for text in options.texts if text in by_text]
-    limit = spec.text.max_seq_length
     profiles = () if options.shapes is None else choose_profiles(limit, options.shapes, lengths)
     revision = f" @ {source.revision[:12]}" if source.revision else ""
     trained = "pooling not said" if spec.trained is None else f"trained with {strategy_name(spec.trained)}"

@@ -34,6 +34,7 @@ class ExportOptions:
 
     texts: the user's own, checked besides poolfold's corpus.
     cut: `--dimensions`, and whether what is left is normalised again.
+    max_seq_length: tokens of the longest text; None for the model's own limit.
     shapes: of engines; None where none is built.
     """
 
@@ -53,3 +54,4 @@ class ExportOptions:
     threads: int | None
     trust: Trust
     tokenizer: TokenizerSource = TokenizerSource.FILE
+    max_seq_length: int | None = None

@@ -43,6 +43,7 @@ def read_spec(
     tokenizer_source: TokenizerSource = TokenizerSource.FILE,
     *,
     weights: bool = True,
+    longest: int | None = None,
 ) -> ModelSpec:
     """Read a checkpoint.
 
@@ -52,6 +53,7 @@ def read_spec(
             with the checkpoint.
         tokenizer_source: whose ids to take where tokenizer.json and transformers differ.
         weights: False for a transformer without them: sizes are then what its configuration says.
+        longest: no text may have more tokens; None for the checkpoint's own limit.
 
     Raises:
         CheckpointError: it cannot be read, or holds something that cannot be folded.
@@ -101,7 +103,7 @@ def read_spec(
         source=tokenizer_source,
         pools_last=trained is not None and PoolingMode.LASTTOKEN in trained,
     )
-    limit = max_seq_length(config, shapes, settings.max_seq_length, tokenizer.limit)
+    limit = max_seq_length(config, shapes, settings.max_seq_length, tokenizer.limit, longest)
     plain_rope(config, limit, transformer)
     text = Text(
         max_seq_length=limit,

@@ -52,8 +52,7 @@ def _plain(parameters: Any, config: PreTrainedConfig, limit: int, folder: Path) 
     if limit > trained:
         raise CheckpointError(
             f"{folder} has rope_type 'dynamic', trained on {trained} tokens, and max_seq_length {limit}: beyond "
-            f"{trained} its positions depend on the longest text of a batch, and so would its vectors. Set "
-            f"max_seq_length to {trained} or less: in sentence_bert_config.json, or model_max_length in "
-            "tokenizer_config.json."
+            f"{trained} its positions depend on the longest text of a batch, and so would its vectors. Pass "
+            f"--max-seq-length {trained} or less."
         )
     return {"rope_type": "default"} | {key: parameters[key] for key in _KEPT if key in parameters}

@@ -40,7 +40,11 @@ OFFSET_TYPES = frozenset(
 
 
 def max_seq_length(
-    config: PreTrainedConfig, shapes: Mapping[str, tuple[int, ...]], stated: int | None, tokenizer_limit: int | None
+    config: PreTrainedConfig,
+    shapes: Mapping[str, tuple[int, ...]],
+    stated: int | None,
+    tokenizer_limit: int | None,
+    longest: int | None = None,
 ) -> int:
     """The longest sequence, in tokens, special tokens included.
 
@@ -49,6 +53,7 @@ def max_seq_length(
         shapes: shapes of its weights by name; empty where they are pickled.
         stated: sentence-transformers' own limit; it wins over the next.
         tokenizer_limit: the tokenizer's.
+        longest: what the user wants; it only lowers the limit, and is one where nothing else says any.
 
     Raises:
         CheckpointError: nothing says a limit.
@@ -58,10 +63,11 @@ def max_seq_length(
     # T5 has no such limit, and writes the length it was trained on.
     if not limits and (trained_on := _positive(config, "n_positions")) is not None:
         limits = [trained_on]
+    limits += [] if longest is None else [longest]
     if not limits:
         raise CheckpointError(
             f"Nothing says how many tokens this {config.model_type} takes: neither sentence_bert_config.json, nor "
-            "model_max_length of the tokenizer, nor max_position_embeddings. Set one of them."
+            "model_max_length of the tokenizer, nor max_position_embeddings. Pass --max-seq-length."
         )
     limit = min(limits)
     capacity = _capacity(config, shapes, context)
@@ -69,7 +75,7 @@ def max_seq_length(
         return limit
     if capacity < 1:
         raise CheckpointError(f"The position table of this {config.model_type} holds no token. Restore the checkpoint.")
-    asked = stated or tokenizer_limit
+    asked = longest or stated or tokenizer_limit
     if asked is not None and asked > capacity:
         log.warning("max_seq_length %d is beyond the position table; texts are cut at %d tokens", asked, capacity)
     return capacity

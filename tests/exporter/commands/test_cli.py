@@ -33,7 +33,16 @@ COMMANDS = (
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
     "export": {
-        *("--pooling", "--bench-seconds", "--renormalize", "--dtype", "--target", "--threads", "--tokenizer"),
+        *(
+            "--pooling",
+            "--bench-seconds",
+            "--max-seq-length",
+            "--renormalize",
+            "--dtype",
+            "--target",
+            "--threads",
+            "--tokenizer",
+        ),
         *BUILDING,
     },
     "build": {"--output", "--strategy", "--dtype", *BUILDING},

@@ -58,6 +58,14 @@ def test_never_beyond_the_table(stated, tokenizer_limit):
         assert 1 <= max_seq_length(config, shapes, stated, tokenizer_limit) <= 512
 
 
+@given(stated=st.none() | st.integers(1, 2000), longest=st.integers(1, 2000))
+def test_what_the_user_wants_only_lowers_it(stated, longest):
+    for config, shapes in ((BERT, TABLE), (ROBERTA, TABLE_514), (ROTARY, NO_TABLE), (T5, NO_TABLE)):
+        own = max_seq_length(config, shapes, stated, None)
+        assert max_seq_length(config, shapes, stated, None, longest) == min(own, longest)
+    assert max_seq_length(NO_CONTEXT, NO_TABLE, None, None, longest) == longest
+
+
 def test_only_a_limit_that_somebody_set_is_warned_about(caplog):
     with caplog.at_level(logging.WARNING):
         max_seq_length(ROBERTA, TABLE_514, None, None)
