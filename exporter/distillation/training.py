@@ -23,7 +23,6 @@ from sentence_transformers import (
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from sentence_transformers.sentence_transformer.losses import CoSENTLoss, MSELoss
 from transformers import EarlyStoppingCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from exporter.comparison.quality import unit_rows
 from exporter.comparison.tasks import Pairs
@@ -152,8 +151,7 @@ def train(
             callbacks=[EarlyStoppingCallback(recipe.patience), watcher],
         )
         trainer.remove_callback(transformers.PrinterCallback)
-        last: str | None = get_last_checkpoint(str(work)) if work.is_dir() else None  # type: ignore[no-untyped-call]
-        trainer.train(resume_from_checkpoint=last)
+        trainer.train(resume_from_checkpoint=_last_whole_checkpoint(work))
     state = trainer.state
     best = int(Path(state.best_model_checkpoint).name.rsplit("-", 1)[1]) if state.best_model_checkpoint else 0
     cosines = {int(e["step"]): float(e[f"eval_{METRIC}"]) for e in state.log_history if f"eval_{METRIC}" in e}
@@ -182,3 +180,9 @@ class _Watcher(TrainerCallback):
 def _zero_to_one(scores: Sequence[float]) -> list[float]:
     low, high = min(scores), max(scores)
     return [(score - low) / (high - low) for score in scores]
+
+
+def _last_whole_checkpoint(work: Path) -> str | None:
+    """The newest one; a run may have been killed while it wrote one. The trainer's state is the last file of each."""
+    whole = [path.parent for path in work.glob("checkpoint-*/trainer_state.json")]
+    return str(max(whole, key=lambda path: int(path.name.rpartition("-")[2]))) if whole else None

@@ -68,4 +68,4 @@ def read_pooling(text: str, option: str = "--pooling") -> str:
         modes = [read_name(part, PoolingMode, _POOLING_WORDS, option) for part in text.split("+")]
         return strategy_name(parse_strategy("+".join(modes)))
     except ValueError as error:
-        raise InputError(f"pooling {error}") from None
+        raise InputError(f"pooling {str(error).removeprefix('pooling ')}") from None

@@ -53,7 +53,7 @@ def parse_strategy(name: str) -> Strategy:
             raise ValueError(f"unknown pooling {part!r} in {name!r}; expected one of {names}, or several joined by '+'")
         modes.append(PoolingMode(part))
     if len(set(modes)) != len(modes):
-        raise ValueError(f"{name!r} names a mode twice")
+        raise ValueError(f"pooling {name!r} names a mode twice")
     return tuple(modes)
 
 

@@ -79,11 +79,11 @@ def check_names(config: dict[str, Any], path: Path) -> None:
         )
 
 
-def static_model(path: Path) -> CheckpointError:
+def static_model(path: Path, why: str = "") -> CheckpointError:
     """The error for a model that is a table of token vectors."""
     return CheckpointError(
-        f"{path} is of a static model (model2vec): a table of token vectors without a transformer, so that there is no "
-        "graph to make. Expected a transformer; model2vec itself runs such a model, in numpy."
+        f"{path} is of a static model (model2vec){why}. It is a table of token vectors without a transformer, so that "
+        "there is no graph to make. Expected a transformer; model2vec itself runs such a model, in numpy."
     )
 
 
@@ -93,7 +93,7 @@ def _module(entry: dict[str, Any], path: Path) -> Module:
         raise CheckpointError(f"{path} has an entry without type or path: {entry}. Restore the file.")
     match = _CLASS.fullmatch(name)
     if match is not None and match[1] == "StaticEmbedding":
-        raise static_model(path)
+        raise static_model(path, f": it lists {name!r}")
     if match is None or match[1] not in set(ModuleKind):
         raise CheckpointError(
             f"{path} lists the module {name!r}, which cannot be folded. "

@@ -40,7 +40,7 @@ def test_every_class_path_the_library_has_used(tmp_path, prefix):
     "name",
     [
         *classes("Router", "Asym", "WordEmbeddings", "CNN", "LSTM", "SpladePooling", "CLIPModel", "LayerNorm"),
-        *classes("WeightedLayerPooling", "StaticEmbedding", "BoW", "transformer"),
+        *classes("WeightedLayerPooling", "BoW", "transformer"),
         "sentence_transformers.sparse_encoder.models.SpladePooling",
         "sentence_transformers.sparse_encoder.models.MLMTransformer",
         "sentence_transformers.cross_encoder.modules.Dense",
