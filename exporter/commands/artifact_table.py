@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from exporter.host.console import Console, count
+from exporter.spec.options import LATENCY, PADDING
 from exporter.spec.origin import BASELINES, CHECKPOINT
 from poolfold.manifest import Engine, Latency, Manifest, Parity, Strategy
 
@@ -20,8 +21,7 @@ DISTURBED = (
     "`poolfold bench` when the machine is idle."
 )
 """What the mark behind a ratio means."""
-_STAGES = ("latency", "padding")
-"""What `latency_left_out` calls whole stages."""
+_STAGES = {LATENCY: "Latency and memory", PADDING: "Where the padding-free form is faster"}
 
 
 def as_json(manifest: Manifest, directory: Path) -> Mapping[str, Any]:
@@ -172,9 +172,8 @@ def _missing(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
     """What is not in the table, and why."""
     reasons = manifest.latency_left_out
     lines = left_out_lines({name: reason for name, reason in reasons.items() if name not in _STAGES})
-    names = {"latency": "Latency and memory", "padding": "Where the padding-free form is faster"}
-    lines += [f"{names[stage]} left out: {reasons[stage].rstrip('.')}." for stage in _STAGES if stage in reasons]
-    if not manifest.latency and "latency" not in reasons:
+    lines += [f"{what} left out: {reasons[stage].rstrip('.')}." for stage, what in _STAGES.items() if stage in reasons]
+    if not manifest.latency and LATENCY not in reasons:
         lines.append("Latency and memory left out: not measured. `poolfold bench` measures them.")
     if left_out:
         shown = ", ".join(name.removesuffix(" ms (ratio)") for name in left_out)

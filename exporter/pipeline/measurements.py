@@ -20,9 +20,8 @@ from exporter.measure.padding_benefit import measure_benefit, no_profit
 from exporter.measure.process import WITHOUT, in_words
 from exporter.parity.tokens import Tokens
 from exporter.pipeline.plan import Capture
-from exporter.spec.options import ExportOptions
+from exporter.spec.options import LATENCY, PADDING, ExportOptions
 
-LATENCY, PADDING = "latency", "padding"
 _PADDING_SHARE = 1 / 3
 """Of the time, at most: the latency stage runs what this stage finds, so it comes second."""
 

@@ -37,6 +37,9 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
+    special = len(tokenizer.ids([""])[0])
+    if special >= limit:
+        raise InputError(f"A limit of {limit} tokens leaves none for the text beside {special} special ones. Raise it.")
     tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
     by_text = dict(zip(tokens.texts, tokens.rows, strict=True))
     lengths = [len(by_text[text]) for text in options.texts if text in by_text]

@@ -10,6 +10,9 @@ from exporter.spec.model import DType
 from exporter.spec.origin import TokenizerSource, Trust
 from graphs.pooling.head import Cut
 
+LATENCY, PADDING = "latency", "padding"
+"""The measuring stages, as a terminal and the manifest's `latency_left_out` call them."""
+
 Triple = tuple[int, int, int]
 """Least, usual and largest."""
 

@@ -45,7 +45,10 @@ def test_the_lower_limit_is_obeyed_and_recorded(
     assert run_command(["validate", str(lower), "--model", str(checkpoint)]) == 0, capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("limit", "message"), [(LIMIT + 1, "more than the 64 tokens"), (1, "special tokens")])
+@pytest.mark.parametrize(
+    ("limit", "message"),
+    [(LIMIT + 1, "more than the 64 tokens"), (1, "special tokens"), (2, "leaves none for the text")],
+)
 def test_a_limit_that_cannot_be(
     limit: int, message: str, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
