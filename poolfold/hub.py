@@ -169,7 +169,7 @@ def full_name(name: str, revision: str | None = None) -> str:
 
 
 def _reachable() -> bool:
-    """Whether the hub can be reached. Where it cannot, huggingface_hub would retry for 23 s."""
+    """Whether the hub can be reached. Where it cannot, huggingface_hub would retry what is not cached for 23 s."""
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE or urllib.request.getproxies():

@@ -183,8 +183,9 @@ def test_a_name_without_an_owner_is_sentence_transformers_own(tmp_path):
         (line, other) = resolve_apart(tmp_path, "tiny", "other", HF_ENDPOINT=address, **home)
     assert line.startswith(f"ok sentence-transformers/tiny {COMMIT} ")
     assert other.startswith("CheckpointError other is not a folder here, and the hub has no such public model")
-    # From the cache, without a hub, and without the library's retries: it would tell of each.
-    (line,) = resolve_apart(tmp_path, "tiny", retries=False, HF_ENDPOINT="http://127.0.0.1:9", **home)
+    # Without a hub: from the cache, or refused at once. The library would retry what is not there, and tell of it.
+    line, other = resolve_apart(tmp_path, "tiny", "x", retries=False, HF_ENDPOINT="http://127.0.0.1:9", **home)
+    assert other.startswith("CheckpointError x is not a folder here, not in the local cache")
     assert line.startswith(f"ok sentence-transformers/tiny {COMMIT} ")
 
 
