@@ -1,10 +1,11 @@
 import hashlib
+import io
 import os
 import shutil
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -308,18 +309,18 @@ def test_a_hash_is_that_of_the_whole_file_and_of_what_is_kept(tmp_path: Path, si
     assert bytes(file.data) == content if keep or not size else file.data[:] == content
 
 
-@pytest.mark.slow
-def test_the_check_costs_little_more_than_the_hash_itself(tmp_path: Path):
-    """The bound of docs/artifact.md: twice SHA-256 in memory; the best of five, since other programs run too."""
-    content = bytes(2**26)
+@pytest.mark.parametrize("keep", [False, True])
+def test_each_byte_is_read_once_and_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keep: bool):
+    content = np.random.default_rng(0).bytes(5 * _PIECE + 3)
     (tmp_path / "file").write_bytes(content)
+    counts: list[int] = []
 
-    def seconds(work: Callable[[], object]) -> float:
-        start = time.perf_counter()
-        work()
-        return time.perf_counter() - start
+    class Counting(io.FileIO):
+        def readinto(self, buffer: Any, /) -> int:
+            counts.append(super().readinto(buffer))
+            return counts[-1]
 
-    pairs = [
-        (seconds(OpenFile(tmp_path / "file").hash), seconds(lambda: hashlib.sha256(content).digest())) for _ in range(5)
-    ]
-    assert min(checked / alone for checked, alone in pairs) <= 2
+    monkeypatch.setattr(io, "FileIO", Counting)
+    assert OpenFile(tmp_path / "file").hash(keep=keep) == hashlib.sha256(content).hexdigest()
+    assert sum(counts) == len(content)
+    assert max(counts) <= _PIECE
