@@ -42,6 +42,7 @@ _DTYPES = {
     13: "uint64",
 }
 """ONNX's number of a dtype -> numpy's. Strings and the dtypes that numpy lacks are left out."""
+_BFLOAT16 = 16
 _SLOWER_FUSIONS = ("BiasGeluFusion", "MatmulTransposeFusion", "SkipLayerNormFusion")
 """Fusions of ONNX Runtime whose CPU kernels take longer than the operators that they replace: by 5 to 11 % of a full
 batch of MiniLM (bench/session_options.py). They are disabled; a model without these operators is not affected."""
@@ -209,17 +210,23 @@ def _add_weights(
     values: dict[str, Any] = {}
     for tensor in tensors:
         content = tensor.of(path, files[tensor.location])
-        if tensor.dtype not in _DTYPES:  # numpy has no such dtype, so that ONNX Runtime must read, and copy, the file
+        stored_as = _DTYPES.get(tensor.dtype, "uint16" if tensor.dtype == _BFLOAT16 else None)
+        if stored_as is None:  # numpy has no such dtype, so that ONNX Runtime must read, and copy, the file
             names, contents = list(files), [np.frombuffer(file.data, np.uint8) for file in files.values()]
             options.add_external_initializers_from_files_in_memory(names, contents, [c.size for c in contents])
             return contents
-        dtype = np.dtype(_DTYPES[tensor.dtype])
+        dtype = np.dtype(stored_as)
         if content.size != math.prod(tensor.dims) * dtype.itemsize:
             raise ArtifactError(
                 f"{path} gives the tensor {tensor.name!r} {content.size} bytes; expected {dtype} {list(tensor.dims)}. "
                 "Export the model again."
             )
-        values[tensor.name] = ort.OrtValue.ortvalue_from_numpy(content.view(dtype).reshape(tensor.dims))
+        array = content.view(dtype).reshape(tensor.dims)
+        values[tensor.name] = (
+            ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
+            if tensor.dtype == _BFLOAT16
+            else ort.OrtValue.ortvalue_from_numpy(array)
+        )
     options.add_external_initializers(list(values), list(values.values()))
     for name, value in values.items():
         options.add_initializer(name, value)  # the session then uses the memory itself, and not a copy
