@@ -48,8 +48,8 @@ def _entries(manifest: Manifest, target: Target) -> tuple[Runnable, ...]:
         case Runs.ENGINE:
             return tuple(Runnable(target.name, e.strategy, e.dtype, e.form, e.path) for e in engines)
         case Runs.COMPILED:
-            by_path = {graph.path: graph for graph in manifest.graphs}
-            listed = [(e.strategy, e.dtype, by_path[e.graph]) for e in engines if e.graph in by_path]
+            compiled = [(engine, manifest.graph_at(engine.graph)) for engine in engines]
+            listed = [(e.strategy, e.dtype, graph) for e, graph in compiled if graph is not None]
         case Runs.GRAPH:
             listed = [(graph.strategy, graph.dtype, graph) for graph in manifest.graphs]
     return tuple(
@@ -88,6 +88,13 @@ def faster_below(manifest: Manifest, target: Target, path: str) -> float:
     if graph is None or graph.padding_free is None:
         return FASTER_BELOW
     return graph.padding_free.faster_below.get(target.name, FASTER_BELOW)
+
+
+def serves_all(manifest: Manifest, target: Target, path: str) -> bool:
+    """Whether the padding-free form of the graph of which `path` is a form runs every batch on the target's CPU."""
+    graph = manifest.graph_at(path)
+    free = None if graph is None else graph.padding_free
+    return free is not None and target.name in free.serves_all
 
 
 def _choose_name(directory: Path, what: str, asked: str | None, has: list[str], preferred: str | None) -> str:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from poolfold.choice import Choice, choose, faster_below
+from poolfold.choice import Choice, choose, faster_below, serves_all
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, is_failure
 from poolfold.hub import find_artifact
@@ -230,7 +230,7 @@ def _open_forms(
     form: str | None,
     open_path: Callable[[str], Session],
 ) -> Session:
-    """A session of one form, or of two, of which the faster one runs each batch.
+    """A session of one form, that serves every batch, or of two, of which the faster one runs each.
 
     Args:
         forms: form -> path, of a graph or an engine.
@@ -243,9 +243,11 @@ def _open_forms(
                 f"{directory} has no {form} form for {target.name}; it has {have}. Export the model again."
             )
         return open_path(forms[form])
+    tokens_only = forms.get(target.tokens_only_form)
+    if tokens_only is not None and serves_all(manifest, target, tokens_only):
+        return open_path(tokens_only)
     # An artifact may hold the packed engine alone.
     plain = open_path(forms.get("plain") or next(iter(forms.values())))
-    tokens_only = forms.get(target.tokens_only_form)
     if tokens_only is None or "plain" not in forms:
         return plain
     return ByPadding(plain, lambda: open_path(tokens_only), faster_below=faster_below(manifest, target, forms["plain"]))

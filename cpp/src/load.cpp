@@ -1,5 +1,6 @@
 #include "poolfold/load.hpp"
 
+#include <algorithm>
 #include <set>
 #include <utility>
 
@@ -51,13 +52,16 @@ FileSource checked(const std::string& directory, OpenFiles files) {
   };
 }
 
-// Opens a graph; if it has two forms, each batch runs on the faster one.
+// Opens a graph: the form that serves every batch, or two, and each batch runs on the faster one.
 Opened open_graph(const std::string& directory, const Graph& graph, const Options& options, const FileSource& files) {
   const auto open = [directory, files, threads = options.threads, spinning = options.spinning](const std::string& path) {
     return open_onnxruntime(directory + "/" + path, threads, spinning, files);
   };
+  if (!graph.padding_free) return {open(graph.path), graph.dtype};
+  const auto& always = graph.padding_free->serves_all;
+  if (std::find(always.begin(), always.end(), options.target) != always.end())
+    return {open(graph.padding_free->path), graph.dtype};
   auto plain = open(graph.path);
-  if (!graph.padding_free) return {std::move(plain), graph.dtype};
   const auto& measured = graph.padding_free->faster_below;
   const auto entry = measured.find(options.target);
   return {std::make_unique<ByPadding>(

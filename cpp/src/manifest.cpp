@@ -79,7 +79,13 @@ void read(const Value& value, Strategy& strategy) {
 void read_padding_free(const Value& value, std::optional<PaddingFree>& target) {
   if (value.json.is_null()) return;
   PaddingFree free;
-  read_object(value, {{"path", into(free.path)}, {"nodes", an_int}, {"faster_below", into(free.faster_below)}}, true);
+  read_object(value,
+              {{"path", into(free.path)},
+               {"nodes", an_int},
+               {"faster_below", into(free.faster_below)},
+               {"serves_all", into(free.serves_all), false},
+               {"status", a_string, false}},
+              true);
   target = free;
 }
 

@@ -12,7 +12,7 @@ import msgspec
 from exporter.host.console import Console, count
 from exporter.spec.options import LATENCY, PADDING
 from exporter.spec.origin import BASELINES, CHECKPOINT
-from poolfold.manifest import Engine, Latency, Manifest, Parity, Strategy
+from poolfold.manifest import Engine, Graph, Latency, Manifest, Parity, Strategy
 
 _MOST_TOLD = ("1x128", "32x128", "32x128 ragged")
 """Workloads that a narrow table has before others: they are what most texts look like."""
@@ -60,7 +60,7 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
     """The model itself where it was measured, then the graphs, then the engines."""
     name, baseline = strategy.name, _baseline(manifest)
     candidates = [("fp32", baseline, "reference")] * bool(manifest.latency)
-    candidates += [(g.dtype, "onnxruntime", g.status) for g in manifest.graphs if g.strategy == name]
+    candidates += [(g.dtype, "onnxruntime", graph_status(g)) for g in manifest.graphs if g.strategy == name]
     engines: dict[tuple[str, str], list[Engine]] = {}
     for engine in manifest.engines:
         if engine.strategy == name:
@@ -73,6 +73,12 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
         measured = [r for r in manifest.latency if (r.strategy, r.dtype, r.runtime) == (name, dtype, target)]
         rows.append([name, dtype, target, status, *checks, *_latency_cells(manifest, measured, workloads)])
     return rows
+
+
+def graph_status(graph: Graph) -> str:
+    """The status of what ONNX Runtime runs of a graph on a CPU."""
+    free = graph.padding_free
+    return free.status if free is not None and "onnxruntime" in free.serves_all else graph.status
 
 
 def _any_built(engines: Sequence[Engine]) -> bool:

@@ -20,7 +20,7 @@ from exporter.spec.model import DType
 from graphs.files.weights import load_graph, save_graphs
 from graphs.pooling.strategy import parse_strategy
 from graphs.precision.rehearsal import RehearseFloat16Pass
-from poolfold.choice import Runnable, runnables
+from poolfold.choice import Runnable, runnables, serves_all
 from poolfold.encoder import Encoder
 from poolfold.errors import CheckFailed
 from poolfold.load import open_encoder, read_tokenizer
@@ -44,10 +44,13 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
     """
     listed = []
     for runs in runnables(manifest):
-        if provider != CPU and runs.form != "plain":
+        # What no batch runs on is not checked, and says so by its status.
+        target = find_target(runs.target)
+        idle = "plain" if provider == CPU and serves_all(manifest, target, runs.path) else None
+        if runs.form == idle or (provider != CPU and runs.form != "plain"):
             continue
         if targets is None or runs.target in targets:
-            executor = Executor(target=runs.target, device=find_target(runs.target).device(provider), form=runs.form)
+            executor = Executor(target=runs.target, device=target.device(provider), form=runs.form)
             listed.append(Candidate(runs, executor))
             # What fp16 rounds is the same in each form, so one is rehearsed; a GPU rounds by itself.
             if runs.dtype == DType.FP16 and runs.form == "plain" and executor.device == CPU:
@@ -164,7 +167,15 @@ def mark_validated(
 
     return (
         tuple(
-            msgspec.structs.replace(g, status=status(g.strategy, g.dtype, "onnxruntime", "plain", g.status))
+            msgspec.structs.replace(
+                g,
+                status=status(g.strategy, g.dtype, "onnxruntime", "plain", g.status),
+                padding_free=g.padding_free
+                and msgspec.structs.replace(
+                    g.padding_free,
+                    status=status(g.strategy, g.dtype, "onnxruntime", "padding-free", g.padding_free.status),
+                ),
+            )
             for g in graphs
         ),
         tuple(

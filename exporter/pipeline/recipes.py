@@ -41,7 +41,7 @@ class SharedEncoder:
     encoder: fp32 graph ending in last_hidden_state, after `prepare_encoder`.
     include_prompt: whether the prompt's tokens are pooled; if not, the mask marks them by a 2.
     measured: the largest magnitude of each tensor on real text; empty where fp16 was not asked for.
-    converted: fp32 tensor -> fp16, of the fp16 graphs; stored: fp32 tensor -> the same values in 16 bits, of the fp32 ones.
+    converted, stored: fp32 tensor -> what `ConvertToFloat16Pass` and `HalfStoragePass` made of it.
     """
 
     encoder: ir.Model

@@ -91,12 +91,16 @@ class PaddingFree(Record, frozen=True):
     """The same graph computing real tokens only: same inputs, same vectors, same weights file.
 
     `faster_below`: target -> share of a batch's places that hold tokens, below which this was the faster graph when the
-    model was exported. A target that is not there was not measured.
+    model was exported. A target that is not there was not measured. `serves_all`: targets on whose CPU it runs every
+    batch, and the plain graph is not opened: so much as fast on full ones that one copy of the weights is worth more.
+    `status`: in ONNX Runtime, as a graph's.
     """
 
     path: str
     nodes: int
     faster_below: dict[str, float]
+    serves_all: tuple[str, ...] = ()
+    status: str = "built"
 
 
 class Output(Record, frozen=True):

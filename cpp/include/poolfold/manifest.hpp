@@ -39,10 +39,12 @@ struct Strategy {
   std::int64_t dim = 0;
 };
 
-// The form of a graph that computes real tokens only. `faster_below`: target -> share of real tokens.
+// The form of a graph that computes real tokens only. `faster_below`: target -> share of real tokens. `serves_all`:
+// targets on which it runs every batch.
 struct PaddingFree {
   std::string path;
   std::map<std::string, double> faster_below;
+  std::vector<std::string> serves_all;
 };
 
 struct Graph {
