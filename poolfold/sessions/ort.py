@@ -40,9 +40,10 @@ _DTYPES = {
     11: "float64",
     12: "uint32",
     13: "uint64",
+    16: "uint16",
 }
-"""ONNX's number of a dtype -> numpy's. Strings and the dtypes that numpy lacks are left out."""
-_BFLOAT16 = 16
+"""ONNX's number of a dtype -> numpy's, or the one that holds its bits (16: bfloat16). Strings and the others that numpy
+lacks are left out."""
 _SLOWER_FUSIONS = ("BiasGeluFusion", "MatmulTransposeFusion", "SkipLayerNormFusion")
 """Fusions of ONNX Runtime whose CPU kernels take longer than the operators that they replace: by 5 to 11 % of a full
 batch of MiniLM (bench/session_options.py). They are disabled; a model without these operators is not affected."""
@@ -210,23 +211,18 @@ def _add_weights(
     values: dict[str, Any] = {}
     for tensor in tensors:
         content = tensor.of(path, files[tensor.location])
-        stored_as = _DTYPES.get(tensor.dtype, "uint16" if tensor.dtype == _BFLOAT16 else None)
-        if stored_as is None:  # numpy has no such dtype, so that ONNX Runtime must read, and copy, the file
+        if tensor.dtype not in _DTYPES:  # numpy has no such dtype, so that ONNX Runtime must read, and copy, the file
             names, contents = list(files), [np.frombuffer(file.data, np.uint8) for file in files.values()]
             options.add_external_initializers_from_files_in_memory(names, contents, [c.size for c in contents])
             return contents
-        dtype = np.dtype(stored_as)
+        dtype = np.dtype(_DTYPES[tensor.dtype])
         if content.size != math.prod(tensor.dims) * dtype.itemsize:
             raise ArtifactError(
                 f"{path} gives the tensor {tensor.name!r} {content.size} bytes; expected {dtype} {list(tensor.dims)}. "
                 "Export the model again."
             )
         array = content.view(dtype).reshape(tensor.dims)
-        values[tensor.name] = (
-            ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, _BFLOAT16)
-            if tensor.dtype == _BFLOAT16
-            else ort.OrtValue.ortvalue_from_numpy(array)
-        )
+        values[tensor.name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, tensor.dtype)
     options.add_external_initializers(list(values), list(values.values()))
     for name, value in values.items():
         options.add_initializer(name, value)  # the session then uses the memory itself, and not a copy
