@@ -19,8 +19,6 @@ _LEAST_BYTES = 2**16
 _PIECE = 2**20
 """Elements that are looked at together: most fp32 weights show in the first piece that they are no others."""
 
-_HALVES = (ir.DataType.BFLOAT16, ir.DataType.FLOAT16)
-
 Stored = dict[ir.TensorProtocol, ir.TensorProtocol | None]
 
 
@@ -33,7 +31,7 @@ class HalfStoragePass(ir.passes.InPlacePass):
     Runtimes widen a weight once, when they load the graph. A table is widened behind the Gather, so that it stays as it
     is stored: only rows that are looked up are ever widened.
 
-    Requires: an fp32 graph; this runs last, since other passes look for constants in front of a node.
+    Requires: to run last, on the fp32 graph: other passes look for constants in front of a node.
     Ensures: the values that every other node reads are the same bits as before.
     Numerics: exact: both are subsets of fp32, zeros keep their sign, and one value that rounds keeps its weight fp32.
     Source: measured with ONNX Runtime 1.32 and OpenVINO 2026.4, which fold the casts of weights as they load.
@@ -47,12 +45,6 @@ class HalfStoragePass(ir.passes.InPlacePass):
                 model, so that each weight is looked at, and later stored, once.
         """
         self.shared = shared
-
-    def requires(self, model: ir.Model) -> None:
-        """Refuse a graph that is in half precision already."""
-        for value in model.graph.initializers.values():
-            if value.dtype in _HALVES:
-                raise ir.passes.PreconditionError(f"{value.name} is {value.dtype}; expected an fp32 graph")
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Replace every weight that can be stored in 16 bits."""
