@@ -20,6 +20,7 @@ INPUT_IDS = "input_ids"
 ATTENTION_MASK = "attention_mask"
 TOKEN_TYPE_IDS = "token_type_ids"
 TOKEN_POSITIONS = "token_positions"
+PROMPT_STATES = "prompt_states"
 SENTENCE_EMBEDDING = EMBEDDING.name
 
 _REQUIRED = {INPUT_IDS, ATTENTION_MASK}
@@ -46,15 +47,21 @@ def require_names(path: Path, inputs: Collection[str], outputs: Collection[str],
 
 
 def make_inputs(
-    names: Collection[str], input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
-) -> dict[str, npt.NDArray[np.int64]]:
+    names: Collection[str],
+    input_ids: npt.NDArray[np.int64],
+    attention_mask: npt.NDArray[np.int64],
+    prompt_states: npt.NDArray[np.float32] | None = None,
+) -> dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]:
     """The inputs of a graph for a batch int64 [batch, seq], by name.
 
     Returns:
         input_ids and attention_mask; those of `names` that are computed from them: token_type_ids, zeros
-        [batch, seq], and token_positions [1, tokens].
+        [batch, seq], and token_positions [1, tokens]; and prompt_states, where they are given.
     """
+    feeds: dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]
     feeds = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
+    if prompt_states is not None:
+        feeds[PROMPT_STATES] = prompt_states
     if TOKEN_TYPE_IDS in names:
         feeds[TOKEN_TYPE_IDS] = np.zeros_like(input_ids)
     if TOKEN_POSITIONS in names:
