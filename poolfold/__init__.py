@@ -3,7 +3,6 @@
 manifest    the records that the exporter writes, and their JSON
 verify      check every file of an artifact against its manifest
 tokenise    texts -> input_ids, attention_mask
-folded      prompts whose keys and values are constants
 inputs      check a caller's texts, ids and masks
 hub         artifacts of the Hugging Face hub, by their ids
 encoder     texts or ids -> vectors, with any session

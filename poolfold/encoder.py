@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, CheckFailed, InputError
-from poolfold.folded import Folded, Run
 from poolfold.inputs import check_batch, check_texts
 from poolfold.manifest import EMBEDDING, Model, Output
 from poolfold.sessions import Session
+from poolfold.sessions.behind_prompt import Folded, Run
 from poolfold.sessions.outputs import refusals
 from poolfold.tokenise import Tokenizer, pad, shorten
 
@@ -181,9 +181,7 @@ class _Part(NamedTuple):
     run: Run | None
 
 
-def _parts(
-    rows: Sequence[Sequence[int]], left_out: int, padding_side: str, folded: Folded | None
-) -> tuple[_Part, ...]:
+def _parts(rows: Sequence[Sequence[int]], left_out: int, padding_side: str, folded: Folded | None) -> tuple[_Part, ...]:
     """The rows behind a folded prompt, and all others."""
     behind = {} if folded is None else folded.behind(rows)
     others = _Part({i: row for i, row in enumerate(rows) if i not in behind}, left_out, padding_side, None)

@@ -13,11 +13,10 @@ import msgspec
 from poolfold.choice import Choice, choose, faster_below
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, is_failure
-from poolfold.folded import folded_prompts, no_states
 from poolfold.hub import find_artifact
 from poolfold.manifest import MANIFEST_NAME, Manifest, Text
 from poolfold.sessions import Opening, Session
-from poolfold.sessions.behind_prompt import BehindPrompt, StatesSession
+from poolfold.sessions.behind_prompt import BehindPrompt, StatesSession, folded_prompts, no_states
 from poolfold.sessions.by_padding import ByPadding
 from poolfold.sessions.ort_providers import CPU, PROVIDERS
 from poolfold.sessions.targets import Target, find_target
@@ -164,8 +163,8 @@ def open_encoder(
 ) -> Encoder:
     """As `load`, for a caller that has just verified the directory, or has written it itself.
 
-    form: `plain`, `padding-free`, `packed` or `prompted`, to run every batch on that form; None for the faster one each time: of a
-    graph the first two on the CPU, of an engine plain and packed.
+    form: `plain`, `padding-free`, `packed` or `prompted`, to run every batch on it. None: of a graph on the CPU the
+    prompted one, if there is any; else the faster one each time, of plain and padding-free, or of an engine's two.
     """
     record = _check_arguments(target, threads, provider, gpu)
     choice = choose(directory, manifest, record, strategy, dtype)

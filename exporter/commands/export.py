@@ -63,8 +63,8 @@ from exporter.host.text_file import read_texts
     type=flags.NamedText(),
     multiple=True,
     metavar="NAME=TEXT",
-    help="A further prompt that `encode(prompt_name=NAME)` need not compute, of a causal model; its own ones are folded "
-    "anyway. Repeat for several.",
+    help="A further prompt that `encode(prompt_name=NAME)` need not compute, of a causal model; its own ones are "
+    "folded anyway. Repeat for several.",
 )
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
@@ -91,8 +91,6 @@ def export(output: Path, texts: Path | None, as_json: bool, quiet: bool, **optio
     require_apart(output, [texts] if texts else [])
     with console.waiting("export"):
         prompts = dict(options.pop("fold_prompts"))
-        manifest = api.export(
-            output=output, texts=read_texts(texts), fold_prompts=prompts, console=console, **options
-        )
+        manifest = api.export(output=output, texts=read_texts(texts), fold_prompts=prompts, console=console, **options)
     print_table(manifest, output, console)
     console.json(artifact_json(manifest, output))

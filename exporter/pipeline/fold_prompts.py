@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from os.path import commonprefix
+from itertools import takewhile
 from pathlib import Path
 
 import numpy as np
@@ -126,7 +126,8 @@ def _starts_behind(strategy: Strategy, *, include_prompt: bool) -> bool:
 def _constant_ids(prompt: str, tokenizer: Tokenizer) -> tuple[int, ...]:
     """The first tokens of a text with this prompt, as far as they do not depend on the text."""
     rows = tokenizer.ids(list(_BEGINNINGS), prompt)
-    ids: tuple[int, ...] = tuple(commonprefix(rows))
+    same = takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
+    ids = tuple(column[0] for column in same)
     # A token of the text itself must be left.
     return ids if len(ids) < tokenizer.text.max_seq_length else ()
 

@@ -26,13 +26,13 @@ class BehindPromptPass(ir.passes.InPlacePass):
     """Add the input `prompt_states`, float32 [2 * attentions, heads, prompt, head].
 
     Before: K, V [batch, heads, seq, head], mask [batch, 1, seq, seq], rotary tables [1, seq, head]
-    After:  K, V = Concat(Expand(prompt_states[i]), K); attention_mask = Concat(ones, attention_mask) [batch, prompt+seq];
-            the mask and the tables are computed for prompt+seq positions, and the queries' part of them is sliced
+    After:  Concat(Expand(prompt_states[i]), K), V alike; Concat(ones, attention_mask) [batch, prompt+seq]; mask and
+            tables are computed for prompt+seq positions, and the queries' part of them is sliced
 
     Requires: an encoder with canonical masks, one for each Attention, and nothing else that combines tokens; grouped
         heads; shapes inferred. `why_not` tells whether a graph qualifies; one that does not is refused.
-    Ensures: with prompt_states of `states_of` a prompt, the rows are those of the whole run behind the prompt, where the
-        model is causal and padding is on the right. With 0 tokens of prompt, the rows are those of the graph as it was.
+    Ensures: given what `states_of` are on a prompt, the rows are those of the whole run behind the prompt, where the
+        model is causal and padding is on the right. With a prompt of 0 tokens, they are those of the graph as it was.
     Numerics: exact; a softmax over the same numbers.
     Source: this project. Inference servers keep the same states for each request, as a prefix cache.
     """

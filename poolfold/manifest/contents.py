@@ -129,8 +129,8 @@ class Graph(Record, frozen=True):
     `weights` is the external data file that graphs of one dtype share, relative to the artifact. `padding_free`,
     `packed` and `prompted` are further forms of it, None where it has none. `packed` is a graph for engines, with the
     places of the tokens as a further input, `token_positions` int64 [1, tokens]. `prompted` starts behind a folded
-    prompt: its further input is `prompt_states`, of a `FoldedPrompt` or without any token. `passes` says what each optimisation did, or why it
-    did nothing.
+    prompt: its further input is `prompt_states`, of a `FoldedPrompt` or without any token. `passes` says what each
+    optimisation did, or why it did nothing.
     """
 
     path: str

@@ -1,14 +1,47 @@
 """A graph that starts behind a prompt: its keys and values are given, and only what follows them is computed.
 
-Independent of runtimes and of prompts: without one, a batch runs as in any other session.
+Independent of runtimes. Without a prompt, a batch runs as in any other session.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from poolfold.errors import ArtifactError
+from poolfold.manifest import FoldedPrompt, Manifest
+from poolfold.verify.files import OpenFile
+
+Run = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], npt.NDArray[np.float32]]
+"""input_ids, attention_mask int64 [batch, seq], padded on the right -> float32 [batch, dim]."""
+
+
+@dataclass(frozen=True)
+class Folded:
+    """A prompt that need not be computed.
+
+    ids: its tokens.
+    run: computes what follows them.
+    """
+
+    ids: tuple[int, ...]
+    run: Run
+
+    def behind(self, rows: Sequence[Sequence[int]]) -> dict[int, Sequence[int]]:
+        """What follows the prompt in each row that begins with it, by index.
+
+        A text may merge with the prompt's last token into another one; its row is not among them.
+        """
+        count = len(self.ids)
+        return {
+            index: row[count:] for index, row in enumerate(rows) if len(row) > count and tuple(row[:count]) == self.ids
+        }
 
 
 class StatesSession(Protocol):
@@ -61,3 +94,37 @@ class BehindPrompt:
     def close(self) -> None:
         """Free the session; a later `run` raises InputError. Closing twice does nothing."""
         self._session.close()
+
+
+def folded_prompts(
+    directory: Path, manifest: Manifest, session: BehindPrompt, open_file: Callable[[Path], OpenFile]
+) -> Mapping[str, Folded]:
+    """The artifact's folded prompts by their text.
+
+    Raises:
+        ArtifactError: a file of states has another size than its shape.
+    """
+    return {
+        prompt.text: Folded(
+            prompt.ids, partial(session.run_behind, _states(directory / prompt.path, prompt, open_file))
+        )
+        for prompt in manifest.folded_prompts
+    }
+
+
+def no_states(manifest: Manifest) -> npt.NDArray[np.float32]:
+    """The states of no prompt, float32 [2 * attentions, heads, 0, head]."""
+    if not manifest.folded_prompts:
+        raise ArtifactError("the manifest has a prompted graph and no folded prompt. Export the model again.")
+    states, heads, _, size = manifest.folded_prompts[0].shape
+    return np.zeros((states, heads, 0, size), np.float32)
+
+
+def _states(path: Path, prompt: FoldedPrompt, open_file: Callable[[Path], OpenFile]) -> npt.NDArray[np.float32]:
+    data = open_file(path).data
+    if prompt.shape[2] != len(prompt.ids) or len(data) != 4 * int(np.prod(prompt.shape, dtype=np.int64)):
+        raise ArtifactError(
+            f"{path} has {len(data)} bytes; expected float32 {list(prompt.shape)}, and {len(prompt.ids)} tokens. "
+            "Export the model again."
+        )
+    return np.frombuffer(data, np.float32).reshape(prompt.shape)

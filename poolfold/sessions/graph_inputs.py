@@ -6,7 +6,7 @@ runtimes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -47,23 +47,24 @@ def require_names(path: Path, inputs: Collection[str], outputs: Collection[str],
 
 
 def make_inputs(
-    names: Collection[str],
-    input_ids: npt.NDArray[np.int64],
-    attention_mask: npt.NDArray[np.int64],
-    prompt_states: npt.NDArray[np.float32] | None = None,
-) -> dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]:
+    names: Collection[str], input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
+) -> dict[str, npt.NDArray[np.int64]]:
     """The inputs of a graph for a batch int64 [batch, seq], by name.
 
     Returns:
         input_ids and attention_mask; those of `names` that are computed from them: token_type_ids, zeros
-        [batch, seq], and token_positions [1, tokens]; and prompt_states, where they are given.
+        [batch, seq], and token_positions [1, tokens].
     """
-    feeds: dict[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]
     feeds = {INPUT_IDS: input_ids, ATTENTION_MASK: attention_mask}
-    if prompt_states is not None:
-        feeds[PROMPT_STATES] = prompt_states
     if TOKEN_TYPE_IDS in names:
         feeds[TOKEN_TYPE_IDS] = np.zeros_like(input_ids)
     if TOKEN_POSITIONS in names:
         feeds[TOKEN_POSITIONS] = token_positions(attention_mask)
     return feeds
+
+
+def behind(
+    feeds: Mapping[str, npt.NDArray[np.int64]], prompt_states: npt.NDArray[np.float32] | None
+) -> Mapping[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]:
+    """The inputs with the states of a prompt, where these are given."""
+    return feeds if prompt_states is None else {**feeds, PROMPT_STATES: prompt_states}

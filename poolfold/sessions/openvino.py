@@ -21,7 +21,14 @@ import numpy.typing as npt
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable, how_to_install
 from poolfold.sessions import CLOSED, Opening
 from poolfold.sessions.external_data import external_tensors, open_weights, with_addresses
-from poolfold.sessions.graph_inputs import PROMPT_STATES, SENTENCE_EMBEDDING, TOKEN_TYPE_IDS, make_inputs, require_names
+from poolfold.sessions.graph_inputs import (
+    PROMPT_STATES,
+    SENTENCE_EMBEDDING,
+    TOKEN_TYPE_IDS,
+    behind,
+    make_inputs,
+    require_names,
+)
 from poolfold.sessions.threads import default_threads
 from poolfold.verify.files import OpenFile, open_file
 
@@ -190,7 +197,7 @@ class OpenVinoSession:
         if held is None:
             raise InputError(CLOSED)
         compiled, idle = held
-        feeds = make_inputs(self._inputs, input_ids, attention_mask, prompt_states)
+        feeds = behind(make_inputs(self._inputs, input_ids, attention_mask), prompt_states)
         self._require_unchanged()
         try:
             request = idle.pop()

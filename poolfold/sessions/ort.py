@@ -18,6 +18,7 @@ from poolfold.sessions.graph_inputs import (
     SENTENCE_EMBEDDING,
     TOKEN_POSITIONS,
     TOKEN_TYPE_IDS,
+    behind,
     make_inputs,
     require_names,
 )
@@ -150,7 +151,7 @@ class OnnxRuntimeSession:
     ) -> npt.NDArray[np.float32]:
         """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim].
 
-        Other inputs of the graph are computed from these (`make_inputs`); `prompt_states` is for the prompted form alone.
+        Other inputs of the graph are computed from these (`make_inputs`). `prompt_states` is for the prompted form.
 
         Raises:
             InputError: the session is closed, or a row is longer than TensorRT's profile allows.
@@ -176,7 +177,7 @@ class OnnxRuntimeSession:
         attention_mask: npt.NDArray[np.int64],
         prompt_states: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
-        feeds = make_inputs(self._inputs, input_ids, attention_mask, prompt_states)
+        feeds = behind(make_inputs(self._inputs, input_ids, attention_mask), prompt_states)
         # Before: reading behind the end of a file that was cut kills the process. After: no vector of other weights.
         self._require_unchanged()
         try:
