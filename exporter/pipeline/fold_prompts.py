@@ -34,8 +34,8 @@ _TAIL = 8
 """Tokens behind a prompt that may not change its states."""
 _SAME = 1e-4
 """The most that a state may change, of the largest: far more than rounding, far less than another context does."""
-_MOST = 1 / 8
-"""Of the encoder's file: a checkpoint with a hundred prompts would else take more for them than for its weights."""
+_MOST, _ALWAYS = 1 / 8, 2**22
+"""Of the encoder's weights, and in bytes: a hundred prompts would else take more than the weights."""
 _LAST = frozenset({PoolingMode.LASTTOKEN})
 _BEHIND = _LAST | {PoolingMode.CLS, PoolingMode.MEAN, PoolingMode.MAX, PoolingMode.MEAN_SQRT_LEN_TOKENS}
 
@@ -81,7 +81,7 @@ def fold_prompts(
         return _none(stage, given, reason)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
     states = _States(model, encoder, spec.vocab_size, threads)
-    left = int(_MOST * sum(tensor.nbytes for tensor in _weights(model)))
+    left = max(_ALWAYS, int(_MOST * sum(tensor.nbytes for tensor in _weights(model))))
     folded: list[FoldedPrompt] = []
     left_out: list[str] = []
     for name, text in prompts.items():

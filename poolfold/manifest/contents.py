@@ -174,7 +174,7 @@ class FoldedPrompt(Record, frozen=True):
     text: str
     ids: tuple[int, ...]
     path: str
-    shape: tuple[int, int, int, int]
+    shape: tuple[int, ...]
 
 
 class Range(Record, frozen=True):

@@ -5,6 +5,7 @@ Independent of runtimes. Without a prompt, a batch runs as in any other session.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -116,13 +117,15 @@ def no_states(manifest: Manifest) -> npt.NDArray[np.float32]:
     """The states of no prompt, float32 [2 * attentions, heads, 0, head]."""
     if not manifest.folded_prompts:
         raise ArtifactError("the manifest has a prompted graph and no folded prompt. Export the model again.")
-    states, heads, _, size = manifest.folded_prompts[0].shape
-    return np.zeros((states, heads, 0, size), np.float32)
+    shape = list(manifest.folded_prompts[0].shape)
+    shape[2:3] = [0]
+    return np.zeros(shape, np.float32)
 
 
 def _states(path: Path, prompt: FoldedPrompt, open_file: Callable[[Path], OpenFile]) -> npt.NDArray[np.float32]:
     data = open_file(path).data
-    if prompt.shape[2] != len(prompt.ids) or len(data) != 4 * int(np.prod(prompt.shape, dtype=np.int64)):
+    fits = len(prompt.shape) == 4 and prompt.shape[2] == len(prompt.ids) and len(data) == 4 * math.prod(prompt.shape)
+    if not fits or not prompt.ids:
         raise ArtifactError(
             f"{path} has {len(data)} bytes; expected float32 {list(prompt.shape)}, and {len(prompt.ids)} tokens. "
             "Export the model again."

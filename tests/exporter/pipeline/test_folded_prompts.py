@@ -160,6 +160,7 @@ def test_states_of_another_prompt_fail_the_export(tmp_path: Path, monkeypatch: p
 def test_prompts_that_would_outweigh_the_model_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     checkpoint = tiny_checkpoint(tmp_path / "model", architecture="qwen3", pooling="lasttoken", prompts=PROMPTS)
     monkeypatch.setattr(fold_prompts, "_MOST", 0.0)
+    monkeypatch.setattr(fold_prompts, "_ALWAYS", 0)
     assert export_here(checkpoint, tmp_path / "out").folded_prompts == ()
     # What the user names is folded whatever it takes.
     manifest = export_here(checkpoint, tmp_path / "given", fold_prompts=GIVEN)
