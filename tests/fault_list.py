@@ -35,8 +35,8 @@ _PARITY = "tests/exporter/parity"
 _PUBLISH = "tests/exporter/artifact/test_publish.py"
 _MEASURE = "tests/exporter/measure/test_interleave.py"
 _IDS = "tests/exporter/model/checkpoint/test_published_tokenizer.py"
-_PROMPT = "tests/graphs/prompt"
-_FOLDED = "tests/exporter/pipeline/test_folded_prompts.py"
+_PROMPT = "tests/graphs/prompt/test_behind_prompt.py::test_what_may_not_differ_shows"
+_FOLDED = "tests/poolfold/sessions/test_behind_prompt.py"
 _RESAMPLING = "tests/exporter/comparison/test_resampling.py"
 
 FAULTS = (
