@@ -108,7 +108,10 @@ def measure_latency(draft: Draft, options: ExportOptions, captured: Capture, con
 
 def _has_two_forms(draft: Draft, options: ExportOptions) -> bool:
     """Whether any target that was asked for takes now one form of a graph, now the other."""
-    return any(g.padding_free and set(options.targets) - set(g.padding_free.serves_all) for g in draft.graphs)
+    return any(
+        g.padding_free and not g.prompted and set(options.targets) - set(g.padding_free.serves_all)
+        for g in draft.graphs
+    )
 
 
 def lengths_of(texts: tuple[str, ...], tokens: Tokens) -> list[int]:
