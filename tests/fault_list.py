@@ -22,6 +22,7 @@ class Fault:
 
 
 _POOLING = "tests/graphs/pooling/test_fold_pooling.py"
+_RMS_NORM = "tests/graphs/encoder/test_rms_norm.py"
 _HEAD = "tests/graphs/pooling/test_fold_head.py"
 _PUSH_DOWN = "tests/graphs/last_layer"
 _MASK = "tests/graphs/mask"
@@ -101,6 +102,20 @@ FAULTS = (
         "for mode in self.strategy]",
         "for mode in self.strategy[::-1]]",
         _POOLING,
+    ),
+    Fault(
+        "a norm's epsilon lost",
+        "graphs/encoder/rms_norm.py",
+        '"epsilon": norm.epsilon,',
+        "",
+        _RMS_NORM,
+    ),
+    Fault(
+        "RMSNorm taken for one with weight 1 + w",
+        "graphs/encoder/rms_norm.py",
+        "scale = _one_constant(graph, norm.scale)",
+        "scale = norm.scale and constant(graph, f'{norm.scale.name}.plus', array_of(norm.scale) + np.float32(1))",
+        _RMS_NORM,
     ),
     Fault(
         "norm over the batch axis",
