@@ -118,6 +118,13 @@ FAULTS = (
         _RMS_NORM,
     ),
     Fault(
+        "experts weighted alike",
+        "exporter/model/experts.py",
+        "(chosen * top_k_weights.unsqueeze(-1)).sum(dim=1)",
+        "chosen.sum(dim=1).float()",
+        "tests/exporter/model/test_experts.py",
+    ),
+    Fault(
         "norm over the batch axis",
         "graphs/pooling/fold_head.py",
         'stage.op("ReduceL2", vector, stage.axes(-1))',
