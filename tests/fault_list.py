@@ -118,6 +118,13 @@ FAULTS = (
         _RMS_NORM,
     ),
     Fault(
+        "rotary table of another theta",
+        "exporter/model/checkpoint/rope.py",
+        '_KEPT = ("rope_theta", ',
+        "_KEPT = (",
+        "tests/exporter/model/checkpoint/test_rope.py",
+    ),
+    Fault(
         "experts weighted alike",
         "exporter/model/experts.py",
         "(chosen * top_k_weights.unsqueeze(-1)).sum(dim=1)",

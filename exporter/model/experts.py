@@ -39,7 +39,10 @@ def cost_of_experts(backbone: torch.nn.Module) -> str | None:
 def _every_expert(
     experts: Any, hidden_states: torch.Tensor, top_k_index: torch.Tensor, top_k_weights: torch.Tensor
 ) -> torch.Tensor:
-    """The outputs of all experts, weighted by 0 where a token is not routed to one.
+    """The outputs of all experts, weighted by 0 where a token is not routed to one: two products of plain matrices.
+
+    The weights come before the second product, whose sum then adds up the experts. OpenVINO 2026.4 fails on products of
+    one matrix by many.
 
     Args:
         experts: the module that `use_experts_implementation` decorates.
@@ -50,18 +53,21 @@ def _every_expert(
     Returns:
         float32 [tokens, hidden].
     """
+    if experts.has_post_expert_norm:
+        raise NotImplementedError("a norm behind each expert")
     chosen = top_k_index.unsqueeze(-1) == torch.arange(experts.num_experts)
     share = (chosen * top_k_weights.unsqueeze(-1)).sum(dim=1)  # [tokens, experts]
-    first = "gate_up_proj" if experts.has_gate else "up_proj"
-    inner = _linear(experts, first, hidden_states.unsqueeze(0))  # [experts, tokens, inner]
-    inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)
-    outer = _linear(experts, "down_proj", inner)  # [experts, tokens, hidden]
-    if experts.has_post_expert_norm:
-        outer = experts.post_expert_norm(outer)
-    return (outer * share.T.unsqueeze(-1)).sum(dim=0)
-
-
-def _linear(experts: Any, name: str, values: torch.Tensor) -> torch.Tensor:
-    weight: torch.Tensor = getattr(experts, name)
-    product = values @ (weight if experts.is_transposed else weight.transpose(1, 2))
-    return product + getattr(experts, f"{name}_bias").unsqueeze(1) if experts.has_bias else product
+    name = "gate_up_proj" if experts.has_gate else "up_proj"
+    weight = getattr(experts, name)  # [experts, inner, hidden]
+    if experts.is_transposed:
+        weight = weight.transpose(1, 2)
+    inner = torch.nn.functional.linear(hidden_states, weight.flatten(0, 1))
+    inner = inner.reshape(len(inner), experts.num_experts, -1)
+    if experts.has_bias:
+        inner = inner + getattr(experts, f"{name}_bias")
+    inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)  # [tokens, experts, inner]
+    weight = (
+        experts.down_proj if experts.is_transposed else experts.down_proj.transpose(1, 2)
+    )  # [experts, inner, hidden]
+    outer: torch.Tensor = (inner * share.unsqueeze(-1)).flatten(1) @ weight.flatten(0, 1)
+    return outer + share @ experts.down_proj_bias if experts.has_bias else outer

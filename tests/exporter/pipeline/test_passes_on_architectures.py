@@ -135,6 +135,13 @@ def test_no_norm_stays_written_out(prepared, architecture):
 
 
 @pytest.mark.parametrize("architecture", BY_ARCHITECTURE)
+def test_all_layers_share_one_rotary_table_for_each_theta(prepared, architecture):
+    counted = [sum(node.op_type == op for node in prepared(architecture)[0].graph) for op in ("Cos", "Sin")]
+    thetas = 2 if architecture.startswith(("gemma3", "modernbert")) else 1 if counted[0] else 0
+    assert counted == [thetas, thetas]
+
+
+@pytest.mark.parametrize("architecture", BY_ARCHITECTURE)
 def test_a_second_application_changes_nothing_and_bytes_repeat(prepared, architecture):
     made = []
     for _ in range(2):
