@@ -43,3 +43,10 @@ def test_what_does_not_is_refused_with_the_reason(tmp_path: Path, name: str) -> 
     folder = named_checkpoint(tmp_path / "model", name)
     with pytest.raises(CheckpointError, match=NAMED[name].refused):
         export_here(folder, tmp_path / "out", threads=None)
+
+
+def test_the_page_lists_each_with_its_outcome() -> None:
+    lines = (Path(__file__).parents[3] / "docs" / "architectures.md").read_text().splitlines()
+    for name, model in NAMED.items():
+        (row,) = (line for line in lines if line.startswith(f"| {name} |"))
+        assert ("refused" in row) is (model.refused is not None)
