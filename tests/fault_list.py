@@ -22,6 +22,7 @@ class Fault:
 
 
 _POOLING = "tests/graphs/pooling/test_fold_pooling.py"
+_RMS_NORM = "tests/graphs/encoder/test_rms_norm.py"
 _HEAD = "tests/graphs/pooling/test_fold_head.py"
 _PUSH_DOWN = "tests/graphs/last_layer"
 _MASK = "tests/graphs/mask"
@@ -103,6 +104,34 @@ FAULTS = (
         "for mode in self.strategy]",
         "for mode in self.strategy[::-1]]",
         _POOLING,
+    ),
+    Fault(
+        "a norm's epsilon lost",
+        "graphs/encoder/rms_norm.py",
+        '"epsilon": norm.epsilon,',
+        "",
+        _RMS_NORM,
+    ),
+    Fault(
+        "RMSNorm taken for one with weight 1 + w",
+        "graphs/encoder/rms_norm.py",
+        "scale = _one_constant(graph, norm.scale)",
+        "scale = norm.scale and constant(graph, f'{norm.scale.name}.plus', array_of(norm.scale) + np.float32(1))",
+        _RMS_NORM,
+    ),
+    Fault(
+        "rotary table of another theta",
+        "exporter/model/checkpoint/rope.py",
+        '_KEPT = ("rope_theta", ',
+        "_KEPT = (",
+        "tests/exporter/model/checkpoint/test_rope.py",
+    ),
+    Fault(
+        "experts weighted alike",
+        "exporter/model/experts.py",
+        "(chosen * top_k_weights.unsqueeze(-1)).sum(dim=1)",
+        "chosen.sum(dim=1).float()",
+        "tests/exporter/model/test_experts.py",
     ),
     Fault(
         "norm over the batch axis",
