@@ -86,7 +86,7 @@ def test_what_the_manifest_says_is_what_is_checked(made: tuple[Path, Path, Manif
     _, artifact, manifest = made
     assert {row.ran_on.form for row in manifest.parity} == {"prompted"}
     assert all("prompt_cosine" in row.checks for row in manifest.parity)
-    assert {graph.status for graph in manifest.graphs} | {e.status for e in manifest.engines} == {"validated"}
+    assert {graph.status_on_cpu for graph in manifest.graphs} | {e.status for e in manifest.engines} == {"validated"}
     prompt = manifest.folded_prompts[0]
     content = (artifact / prompt.path).read_bytes()
     assert len(content) == 4 * np.prod(prompt.shape) and prompt.shape[2] == len(prompt.ids)
