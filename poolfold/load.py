@@ -238,7 +238,7 @@ def _open_forms(
 
     Args:
         forms: form -> path, of a graph or an engine.
-        form: the one to run every batch on; None for the only one that the target takes, or else the faster one each time.
+        form: the one to run every batch on; None for the only one that the target takes, else the faster one each time.
     """
     form = form or only_form(manifest, target, next(iter(forms.values())))
     if form is not None:
