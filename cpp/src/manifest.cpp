@@ -189,7 +189,8 @@ void read(const Value& value, Manifest& manifest) {
                       {"parity", [](const Value& items) { each(items, read_parity); }},
                       {"latency", [](const Value& items) { each(items, read_latency); }},
                       {"environment", any_object},
-                      {"latency_left_out", strings_by_name, false}});
+                      {"latency_left_out", strings_by_name, false},
+                      {"validated_up_to", an_optional_int, false}});  // 0.4 has none
 }
 
 // The offset of the seal's 64 digits, or npos. The seal must be the file's first key.

@@ -9,8 +9,7 @@ from exporter.host.console import Stage, count
 from exporter.model.checkpoint.content_hash import content_hash
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
-from exporter.parity.corpus import corpus
-from exporter.parity.tokens import tokenise
+from exporter.parity.tokens import read_texts
 from exporter.pipeline.plan import Plan
 from exporter.spec.choices import choose_head, choose_strategies
 from exporter.spec.options import ExportOptions
@@ -34,13 +33,14 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
         raise InputError(
             f"--max-seq-length {options.max_seq_length} is more than the {limit} tokens that the model takes."
         )
+    options.validation.require_within(limit)
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
     special = len(tokenizer.ids([""])[0])
     if special >= limit:
         raise InputError(f"A limit of {limit} tokens leaves none for the text beside {special} special ones. Raise it.")
-    tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
+    tokens = read_texts(spec, options.texts, limit)
     by_text = dict(zip(tokens.texts, tokens.rows, strict=True))
     lengths = [len(by_text[text]) for text in options.texts if text in by_text]
     profiles = () if options.shapes is None else choose_profiles(limit, options.shapes, lengths)

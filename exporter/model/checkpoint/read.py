@@ -7,6 +7,7 @@ them instead. Whatever poolfold cannot keep is refused, never replaced by a defa
 from __future__ import annotations
 
 import logging
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,7 +20,13 @@ from exporter.model.checkpoint.pooling_config import PoolingConfig, read_pooling
 from exporter.model.checkpoint.rope import plain_rope
 from exporter.model.checkpoint.sequence_limit import max_seq_length
 from exporter.model.checkpoint.tokenizer import check_artifact_ids, read_tokenizer
-from exporter.model.checkpoint.transformer_config import hidden_size, load_config, size
+from exporter.model.checkpoint.transformer_config import (
+    attention_heads,
+    attention_window,
+    hidden_size,
+    load_config,
+    size,
+)
 from exporter.model.checkpoint.transformer_settings import read_transformer_settings
 from exporter.model.checkpoint.weight_files import tensor_shapes, weight_files
 from exporter.spec.model import GraphFile, ModelSpec, Source
@@ -132,6 +139,9 @@ def read_spec(
         token_types=tokenizer.token_types,
         trust=trust,
         adapter=own.resolve() if base else None,
+        heads=attention_heads(config),
+        window=attention_window(config),
+        parameters=sum(math.prod(shape) for shape in shapes.values()),
     )
 
 
