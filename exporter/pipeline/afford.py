@@ -10,9 +10,9 @@ from poolfold.errors import InputError
 
 _LIBRARIES = 2**29
 """PyTorch and the others, in the process that reads the model and in its parent."""
-_COPIES = 2
-"""Of the weights in fp32: PyTorch's and the encoder's beside it; later ONNX Runtime's packed ones beside the file."""
-_SCORE_BYTES = 4
+_WEIGHT_BYTES = _SCORE_BYTES = 4
+_USUAL_COPIES = 2
+"""Of the weights, with files and sessions: PyTorch's and the encoder's; later ONNX Runtime's and the graph's."""
 
 
 def require_memory(spec: ModelSpec) -> None:
@@ -24,15 +24,15 @@ def require_memory(spec: ModelSpec) -> None:
     need, available = needed_bytes(spec), available_bytes()
     if need > available:
         raise InputError(
-            f"{spec.source.name} has {spec.parameters / 1e9:.1f} billion weights, of which an export holds "
+            f"{spec.source.name} has {spec.parameters / 1e9:.1f} billion weights, which take at least "
             f"{need / 2**30:.1f} GiB in fp32; this machine has {available / 2**30:.1f} GiB to give. Free memory, raise "
             "the container's limit, or take a larger machine."
         )
 
 
 def needed_bytes(spec: ModelSpec) -> int:
-    """What reading, tracing and running a model takes at its most, texts apart."""
-    return _LIBRARIES + _COPIES * 4 * spec.parameters
+    """The least that an export holds at once, in PyTorch or in a session; files may come and go beside it."""
+    return _LIBRARIES + _WEIGHT_BYTES * spec.parameters
 
 
 def allowance(spec: ModelSpec, validation: Validation, candidates: float) -> Allowance:
@@ -44,5 +44,5 @@ def allowance(spec: ModelSpec, validation: Validation, candidates: float) -> All
         # Two tokens further, the first one sees no more of the last.
         switch=0 if spec.window is None else spec.window + 2,
         pair_bytes=spec.heads * _SCORE_BYTES,
-        room=max(0, available_bytes() - needed_bytes(spec)),
+        room=max(0, available_bytes() - _LIBRARIES - _USUAL_COPIES * _WEIGHT_BYTES * spec.parameters),
     )

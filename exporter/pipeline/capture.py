@@ -15,6 +15,11 @@ from exporter.spec.options import ExportOptions
 if TYPE_CHECKING:
     from exporter.pipeline.plan import Capture
 
+_TRACE_S = 1.5
+"""Seconds a layer, whatever its size."""
+_WRITE_S = 5e-9
+"""Seconds a weight: it is loaded and written again."""
+
 
 def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
     """Capture a model; the encoder is written into `scratch`.
@@ -39,6 +44,7 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
         allowed = allowance(plan.spec, options.validation, expected_work(len(plan.strategies), options))
         model = open_model(plan.spec, options.threads)
     with console.stage(plan.spec.source.origin.stage) as stage:
+        stage.expect(_TRACE_S * plan.spec.num_layers + _WRITE_S * plan.spec.parameters)
         encoder = model.encoder(options.dtypes)
         if encoder.warning:
             stage.warn(encoder.warning)

@@ -19,6 +19,10 @@ from graphs.pooling.strategy import strategy_name
 from poolfold.errors import InputError
 from poolfold.tokenise import Tokenizer
 
+_IMPORTS_S = 5.0
+_READ_S = 4e-9
+"""Seconds a weight: it is hashed, and looked at for what is not finite."""
+
 
 def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     """Make the plan, and say on `stage` what the model is.
@@ -28,6 +32,7 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     """
     source = resolve_source(options.model, options.revision, options.trust)
     spec = read_spec(source, options.trust, options.tokenizer, longest=options.max_seq_length)
+    stage.expect(_IMPORTS_S + _READ_S * spec.parameters)
     limit = spec.text.max_seq_length
     if options.max_seq_length is not None and options.max_seq_length > limit:
         raise InputError(

@@ -35,7 +35,7 @@ def shown(code: str, columns: int = 200) -> str:
     return on_terminal(["-c", code], columns)
 
 
-def test_a_stage_is_one_line_on_stderr_where_there_is_no_terminal(
+def test_a_stage_is_a_line_at_either_end_where_there_is_no_terminal(
     console: Console, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with console.stage("graphs") as stage:
@@ -43,7 +43,8 @@ def test_a_stage_is_one_line_on_stderr_where_there_is_no_terminal(
         stage.outcome = f"2 graphs in {HOSTILE}"
     said = capsys.readouterr()
     assert said.out == ""
-    (line,) = said.err.splitlines()
+    first, line = said.err.splitlines()
+    assert first == "graphs     ..."
     assert line.startswith(f"graphs     2 graphs in {HOSTILE}  (")
     assert line.endswith(" s)")
 
@@ -51,7 +52,7 @@ def test_a_stage_is_one_line_on_stderr_where_there_is_no_terminal(
 def test_a_stage_that_fails_does_not_claim_an_end(console: Console, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no"), console.stage("graphs"):
         raise ValueError("no")
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "graphs     ...\n")
 
 
 def test_a_terminal_has_a_bar_colour_and_the_same_last_line() -> None:
