@@ -15,7 +15,7 @@ from exporter.parity import variants
 from exporter.parity.compare import LIMITS, compare, cosines
 from exporter.parity.ladder import Costs
 from exporter.parity.report import Check, ParityReport, at_least, at_most, none_of, worst_texts
-from exporter.parity.tokens import Batch, Tokens, sorted_batches
+from exporter.parity.tokens import Batch, Tokens, sorted_batches, sorted_groups
 from exporter.spec.model import DType
 from exporter.spec.reference import Reference
 from graphs.pooling.strategy import Strategy, strategy_name
@@ -156,7 +156,9 @@ def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, exe
 
 def reference_shapes(tokens: Tokens) -> list[Shape]:
     """Every batch that `run_reference` runs."""
-    return [_shape(batch) for batch in (*sorted_batches(tokens), *variants.other_side(tokens))]
+    groups = sorted_groups(tokens)
+    shapes = [(len(group), len(tokens.rows[group[-1]])) for group in groups]
+    return [*shapes, *(_shape(batch) for batch in variants.other_side(tokens))]
 
 
 def candidate_shapes(tokens: Tokens) -> list[Shape]:

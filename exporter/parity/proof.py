@@ -23,8 +23,8 @@ from poolfold.errors import InputError
 
 FEWEST = 32
 """Texts that are checked whatever they cost."""
-_TEXTS_SHARE = 0.5
-"""Of the seconds, for the texts at SHORT tokens: the rest is for their length."""
+_LENGTH_SHARE = 0.75
+"""Of the seconds, for the fewest texts and their length, where there are more texts to check."""
 _COPIES = 3
 """Of the attention scores: masked, and behind the softmax."""
 
@@ -69,7 +69,7 @@ class Proof:
         return self.run.tokens.max_seq_length
 
     def scope(self) -> str:
-        """For the end of a stage: ` on 84 texts`, and how long they are where that is less than the model takes."""
+        """How many texts were checked, and how long they are where that is less than the model takes."""
         return f"{len(self.run.tokens.rows)} texts" + (
             f" of up to {self.length} of {self.limit} tokens" if self.length < self.limit else ""
         )
@@ -117,11 +117,12 @@ def prove(
     every = read(limit)
     search = _Search(timed, every, allowance, progress)
     left_out: frozenset[str] = frozenset()
+    length, why = limit, ""
     if allowance.length is not None:
-        length, why = search.insisted(allowance.length), ""
-    else:
-        left_out = search.choose_texts()
+        length = search.insisted(allowance.length)
+    elif every.rows:
         length, why = search.choose_length()
+        left_out = search.choose_texts(length)
     tokens = every if length == limit else read(length)
     run = run_reference(timed, select(tokens, left_out), strategies, progress, search.costs)
     return Proof(run, limit, len(tokens.rows), why)
@@ -155,7 +156,8 @@ class _Search:
     def __init__(self, timed: _Timed, every: Tokens, allowance: Allowance, progress: Progress | None) -> None:
         self.costs = Costs()
         self._timed, self._allowance, self._progress = timed, allowance, progress
-        self._every = self._chosen = every
+        self._every, self._order = every, _by_need(every)
+        self._fewest = min(FEWEST, len(every.rows))
         self._limit = every.max_seq_length
         self._lengths = rungs(self._limit, allowance.switch)
 
@@ -173,26 +175,11 @@ class _Search:
             )
         return length
 
-    def choose_texts(self) -> frozenset[str]:
-        """The texts to leave out, because all of them would take too long however short they are."""
-        every, short = self._every, min(self._limit, SHORT)
-        order = _by_need(every)
-        for batch in sorted_batches(clip(_of_rows(every, order[:FEWEST]), short)):
-            self._run(batch.input_ids, batch.attention_mask, f"{len(batch.rows)} short texts")
-        seconds = _TEXTS_SHARE * self._allowance.seconds
-        least, most = min(FEWEST, len(order)), len(order)
-        while least < most:
-            # All of them first, which mostly do.
-            middle = most if most == len(order) else (least + most + 1) // 2
-            if self._seconds(planned(_of_rows(every, sorted(order[:middle])), short)) <= seconds:
-                least = middle
-            else:
-                most = middle - 1
-        self._chosen = _of_rows(every, sorted(order[:least]))
-        return frozenset(every.texts[row] for row in order[least:])
-
     def choose_length(self) -> tuple[int, str]:
-        """The length, and why it is not the limit."""
+        """The length, by the fewest texts, and why it is not the limit."""
+        order, short = self._order, min(self._limit, SHORT)
+        for batch in sorted_batches(clip(_of_rows(self._every, order[:FEWEST]), short)):
+            self._run(batch.input_ids, batch.attention_mask, f"{len(batch.rows)} short texts")
         start = base(self._lengths, self._allowance.switch, self._fits)
         length = climb(start, self._lengths, self._affords, self._run_row)
         if length == self._limit:
@@ -202,13 +189,31 @@ class _Search:
             return length, f": the attention scores of {following} may not fit in this machine's memory"
         return length, f": {following} would take more than --validate-seconds {self._allowance.seconds:g}"
 
+    def choose_texts(self, length: int) -> frozenset[str]:
+        """The texts to leave out, because all of them would take too long up to that length."""
+        least, beyond = self._fewest, len(self._order) + 1
+        number = beyond - 1  # all of them, which mostly do
+        while least < beyond - 1:
+            if self._seconds(self._planned(length, number)) <= self._allowance.seconds:
+                least = number
+            else:
+                beyond = number
+            number = (least + beyond) // 2
+        return frozenset(self._every.texts[row] for row in self._order[least:])
+
+    def _planned(self, length: int, texts: int) -> Tokens:
+        return planned(_of_rows(self._every, sorted(self._order[:texts])), length)
+
     def _affords(self, length: int) -> bool:
-        return self._fits(length) and self._seconds(planned(self._chosen, length)) <= self._allowance.seconds
+        # Where there are more texts to check, some time is for them.
+        share = 1.0 if self._fewest == len(self._order) else _LENGTH_SHARE
+        seconds = self._seconds(self._planned(length, self._fewest))
+        return self._fits(length) and seconds <= share * self._allowance.seconds
 
     def _fits(self, length: int) -> bool:
         if self._allowance.room is None:
             return True
-        pairs = max(rows * seq * seq for rows, seq in candidate_shapes(planned(self._chosen, length)))
+        pairs = max(rows * seq * seq for rows, seq in candidate_shapes(self._planned(length, self._fewest)))
         return _COPIES * pairs * self._allowance.pair_bytes <= self._allowance.room
 
     def _seconds(self, tokens: Tokens) -> float:

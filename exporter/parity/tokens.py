@@ -116,6 +116,11 @@ def make_batch(tokens: Tokens, rows: Sequence[int], *, length: int = 0, side: st
 
 def sorted_batches(tokens: Tokens) -> tuple[Batch, ...]:
     """Every row once, shortest first, in batches that waste little on padding and hold few long rows."""
+    return tuple(make_batch(tokens, group) for group in sorted_groups(tokens))
+
+
+def sorted_groups(tokens: Tokens) -> list[list[int]]:
+    """The rows of each of `sorted_batches`, the longest last."""
     groups: list[list[int]] = []
     real = 0
     for row in sorted(range(len(tokens.rows)), key=lambda r: len(tokens.rows[r])):
@@ -127,4 +132,4 @@ def sorted_batches(tokens: Tokens) -> tuple[Batch, ...]:
             real = 0
         groups[-1].append(row)
         real += length
-    return tuple(make_batch(tokens, group) for group in groups)
+    return groups
