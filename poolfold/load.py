@@ -130,7 +130,8 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
         if of_hub
         else asked._replace(directory=str(directory.resolve()))
     )
-    return replace(encoder, again=partial(_load_again, tuple(again), content))
+    again_here = partial(_load_again, tuple(again), content)
+    return replace(encoder, again=again_here, validated_up_to=manifest.validated_up_to)
 
 
 def _load_again(asked: tuple[Any, ...], identity: str) -> Encoder:

@@ -210,7 +210,8 @@ void read(const Value& value, Manifest& manifest) {
                       {"latency", [](const Value& items) { each(items, read_latency); }},
                       {"environment", any_object},
                       {"latency_left_out", strings_by_name, false},
-                      {"folded_prompts", records<FoldedPrompt>(manifest.folded_prompts, read), false}});
+                      {"folded_prompts", records<FoldedPrompt>(manifest.folded_prompts, read), false},
+                      {"validated_up_to", an_optional_int, false}});  // 0.4 has none
 }
 
 // The offset of the seal's 64 digits, or npos. The seal must be the file's first key.

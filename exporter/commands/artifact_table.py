@@ -50,9 +50,11 @@ def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
 def _title(manifest: Manifest, directory: Path) -> str:
     model = manifest.model
     dims = " or ".join(str(dim) for dim in dict.fromkeys(strategy.dim for strategy in manifest.strategies))
+    up_to, limit = manifest.validated_up_to, model.text.max_seq_length
+    tokens = f"up to {limit} tokens" if manifest.unproven_from is None else f"validated up to {up_to} of {limit} tokens"
     return (
         f"{directory}: {model.source} ({model.model_type}, {count(model.num_layers, 'layer')}, {dims} dimensions, "
-        f"up to {model.text.max_seq_length} tokens)"
+        f"{tokens})"
     )
 
 
