@@ -10,6 +10,7 @@ encoder/         bring an encoder into the form that the other folders expect
   uniform_lookups  pass: replace a Gather whose indices are all equal by the one row that it gathers
   embedding_sums   pass: add such a row to the table of positions
   ids_of_tokens    pass: let positions see the padding's id wherever the mask is 0
+  rms_norm         pass: write a root-mean-square norm as one operator
   grouped_heads    pass: let Attention share key and value heads instead of repeating them
 mask/            attention masks
   canonical_mask   pass: rewrite every attention mask to the same additive form

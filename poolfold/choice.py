@@ -90,11 +90,15 @@ def faster_below(manifest: Manifest, target: Target, path: str) -> float:
     return graph.padding_free.faster_below.get(target.name, FASTER_BELOW)
 
 
-def serves_all(manifest: Manifest, target: Target, path: str) -> bool:
-    """Whether the padding-free form of the graph of which `path` is a form runs every batch on the target's CPU."""
+def only_form(manifest: Manifest, target: Target, path: str) -> str | None:
+    """The form of a graph that runs every batch on the target's CPU; `path` is any form. None where two forms share."""
     graph = manifest.graph_at(path)
-    free = None if graph is None else graph.padding_free
-    return free is not None and target.name in free.serves_all
+    if graph is None or target.has_engine_files:
+        return None
+    if graph.prompted is not None:
+        return "prompted"
+    serves = graph.padding_free is not None and target.name in graph.padding_free.serves_all
+    return target.tokens_only_form if serves else None
 
 
 def _choose_name(directory: Path, what: str, asked: str | None, has: list[str], preferred: str | None) -> str:

@@ -22,6 +22,7 @@ class Fault:
 
 
 _POOLING = "tests/graphs/pooling/test_fold_pooling.py"
+_RMS_NORM = "tests/graphs/encoder/test_rms_norm.py"
 _HEAD = "tests/graphs/pooling/test_fold_head.py"
 _PUSH_DOWN = "tests/graphs/last_layer"
 _MASK = "tests/graphs/mask"
@@ -32,6 +33,7 @@ _ENCODER = "tests/poolfold/test_encoder.py"
 _VERIFY = "tests/poolfold/test_verify.py tests/poolfold/test_manifest.py"
 _TOKENISE = "tests/poolfold/test_tokenise.py"
 _PARITY = "tests/exporter/parity"
+_PROVEN = "tests/exporter/pipeline/test_validated_length.py"
 _PUBLISH = "tests/exporter/artifact/test_publish.py"
 _MEASURE = "tests/exporter/measure/test_interleave.py"
 _IDS = "tests/exporter/model/checkpoint/test_published_tokenizer.py"
@@ -103,6 +105,34 @@ FAULTS = (
         "for mode in self.strategy]",
         "for mode in self.strategy[::-1]]",
         _POOLING,
+    ),
+    Fault(
+        "a norm's epsilon lost",
+        "graphs/encoder/rms_norm.py",
+        '"epsilon": norm.epsilon,',
+        "",
+        _RMS_NORM,
+    ),
+    Fault(
+        "RMSNorm taken for one with weight 1 + w",
+        "graphs/encoder/rms_norm.py",
+        "scale = _one_constant(graph, norm.scale)",
+        "scale = norm.scale and constant(graph, f'{norm.scale.name}.plus', array_of(norm.scale) + np.float32(1))",
+        _RMS_NORM,
+    ),
+    Fault(
+        "rotary table of another theta",
+        "exporter/model/checkpoint/rope.py",
+        '_KEPT = ("rope_theta", ',
+        "_KEPT = (",
+        "tests/exporter/model/checkpoint/test_rope.py",
+    ),
+    Fault(
+        "experts weighted alike",
+        "exporter/model/experts.py",
+        "(chosen * top_k_weights.unsqueeze(-1)).sum(dim=1)",
+        "chosen.sum(dim=1).float()",
+        "tests/exporter/model/test_experts.py",
     ),
     Fault(
         "norm over the batch axis",
@@ -454,6 +484,41 @@ FAULTS = (
         "tests/exporter/commands/test_cli.py::test_an_error_of_ours_is_its_message_and_its_code",
     ),
     # Validation.
+    Fault(
+        "the truncation of proven rows obeys the model's limit",
+        "exporter/parity/tokens.py",
+        "text = msgspec.structs.replace(spec.text, max_seq_length=length)",
+        "text = spec.text",
+        _PROVEN,
+    ),
+    Fault(
+        "the ladder skips the window's switch",
+        "exporter/parity/ladder.py",
+        "return max(sure[-1], switch) if switch in lengths and fits(switch) else sure[-1]",
+        "return sure[-1]",
+        f"{_PARITY}/test_ladder.py {_PARITY}/test_proof.py",
+    ),
+    Fault(
+        "a rung is proven though it took longer than the seconds",
+        "exporter/parity/ladder.py",
+        "        run(length)\n        if not affords(length):\n            break\n",
+        "        run(length)\n",
+        f"{_PARITY}/test_ladder.py",
+    ),
+    Fault(
+        "many long rows in one batch",
+        "exporter/parity/tokens.py",
+        "padded * length > MOST_PAIRS",
+        "padded > length * MOST_PAIRS",
+        f"{_PARITY}/test_proof.py",
+    ),
+    Fault(
+        "a text beyond what was checked warns nobody",
+        "poolfold/load.py",
+        "validated_up_to=manifest.validated_up_to",
+        "validated_up_to=None",
+        "tests/poolfold/test_unproven_length.py",
+    ),
     Fault(
         "cosine averaged over rows",
         "exporter/parity/report.py",

@@ -78,8 +78,8 @@ std::vector<std::shared_ptr<const PromptStates>> folded_prompts(const std::strin
   return prompts;
 }
 
-// Opens a graph: its prompted form, if it has one; the form that serves every batch; or two, and each batch runs on the
-// faster one.
+// Opens a graph: its prompted form, if it has one; else the form that serves every batch; else two, and each batch runs on
+// the faster one.
 Opened open_graph(const std::string& directory, const Graph& graph, const Options& options, const FileSource& files) {
   const auto open = [directory, files, threads = options.threads, spinning = options.spinning](const std::string& path) {
     return open_onnxruntime(directory + "/" + path, threads, spinning, files);

@@ -67,13 +67,13 @@ class Finding:
 
 
 def large_graphs(directory: Path, graphs: Sequence[Graph]) -> tuple[Graph, ...]:
-    """The graphs that may need but one form: of fp32, run in two forms, with weights of LEAST_BYTES or more."""
+    """The graphs that may need but one form: of fp32, in two forms, with weights of LEAST_BYTES or more."""
     return tuple(
         graph
         for graph in graphs
         if graph.dtype == DType.FP32
         and graph.padding_free is not None
-        and graph.prompted is None  # that form serves every batch already
+        and graph.prompted is None
         and fp32_bytes(directory / graph.path) >= LEAST_BYTES
     )
 

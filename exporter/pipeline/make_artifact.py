@@ -82,14 +82,15 @@ def describe(directory: Path, work: Work) -> Draft:
     plan = work.captured.plan
     write_model_files(directory, plan.spec)
     strategies = describe_strategies(plan.spec, plan.strategies, plan.head)
-    return Draft(directory, describe_model(plan.spec, plan.head, plan.source_sha256), strategies)
+    described = describe_model(plan.spec, plan.head, plan.source_sha256)
+    return Draft(directory, described, strategies, validated_up_to=work.captured.proof.length)
 
 
 def measure_tensor_ranges(draft: Draft, work: Work) -> dict[str, float]:
     """The largest magnitude of each tensor on real text; empty where no graph is fp16."""
     if DType.FP16 not in work.options.dtypes:
         return {}
-    tokens = work.captured.plan.tokens
+    tokens = work.captured.proof.run.tokens
     with work.console.stage("ranges") as stage:
         ranges = measure_ranges(work.captured.encoder, sorted_batches(tokens), work.options.threads)
         write_report(draft.directory, "ranges", ranges.by_size(tokens.texts))
@@ -192,8 +193,7 @@ def validate(draft: Draft, work: Work) -> Draft:
     draft, manifest = draft.seal()
     with work.console.stage("validate") as stage:
         draft = _checked(draft, work, manifest, candidates(manifest), stage, scratch=work.scratch)
-        texts = len(work.captured.run.tokens.rows)
-        stage.outcome = f"{count(len(draft.parity), 'candidate')} passed every check on {texts} texts"
+        stage.outcome = f"{count(len(draft.parity), 'candidate')} passed every check on {work.captured.proof.scope()}"
     return draft
 
 
@@ -206,8 +206,7 @@ def validate_engine_files(draft: Draft, work: Work) -> Draft:
     with work.console.stage("validate engines") as stage:
         listed = candidates(manifest, here)
         draft = _checked(draft, work, manifest, listed, stage, scratch=None)
-        texts = len(work.captured.run.tokens.rows)
-        stage.outcome = f"{count(len(listed), 'engine')} passed every check on {texts} texts"
+        stage.outcome = f"{count(len(listed), 'engine')} passed every check on {work.captured.proof.scope()}"
     return draft
 
 
@@ -231,7 +230,7 @@ def _checked(
     reports = check_candidates(
         draft.directory,
         manifest,
-        work.captured.run,
+        work.captured.proof.run,
         listed,
         scratch=scratch,
         threads=work.options.threads,

@@ -108,10 +108,8 @@ def measure_latency(draft: Draft, options: ExportOptions, captured: Capture, con
 
 def _has_two_forms(draft: Draft, options: ExportOptions) -> bool:
     """Whether any target that was asked for takes now one form of a graph, now the other."""
-    return any(
-        g.padding_free and not g.prompted and set(options.targets) - set(g.padding_free.serves_all)
-        for g in draft.graphs
-    )
+    by_padding = [graph.padding_free for graph in draft.graphs if graph.padding_free and not graph.prompted]
+    return any(set(options.targets) - set(free.serves_all) for free in by_padding)
 
 
 def lengths_of(texts: tuple[str, ...], tokens: Tokens) -> list[int]:

@@ -17,6 +17,7 @@ from graphs.encoder.constant_shapes import ConstantShapesPass
 from graphs.encoder.embedding_sums import EmbeddingSumsPass
 from graphs.encoder.grouped_heads import GroupedHeadsPass
 from graphs.encoder.ids_of_tokens import IdsOfTokensPass
+from graphs.encoder.rms_norm import RmsNormPass
 from graphs.encoder.uniform_lookups import UniformLookupsPass
 from graphs.last_layer.push_down_row import PushDownRowPass
 from graphs.last_layer.row_attention import RowAttentionPass
@@ -80,6 +81,8 @@ def prepare_encoder(encoder: ir.Model, pad_token_id: int) -> None:
     # Token types first: only as a constant row do they belong into the positions.
     UniformLookupsPass()(encoder)
     EmbeddingSumsPass()(encoder)
+    # Before the strategies, which follow rows and tokens through one operator instead of seven.
+    RmsNormPass()(encoder)
     cleanup(encoder)
 
 

@@ -118,6 +118,8 @@ def _forms(graph: Graph, order: EngineOrder) -> list[tuple[Form, str]]:
     """The forms of a graph that engines are made of, with their files."""
     if order.is_files:
         return [(Form.PLAIN, graph.path), *([(Form.PACKED, graph.packed)] if graph.packed else [])]
+    if graph.prompted is not None:
+        return [(Form.PROMPTED, graph.prompted.path)]
     free = graph.padding_free
     if free is not None and order.target in free.serves_all:
         return [(Form.PADDING_FREE, free.path)]

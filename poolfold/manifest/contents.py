@@ -103,6 +103,14 @@ class PaddingFree(Record, frozen=True):
     status: str = "built"
 
 
+class Prompted(Record, frozen=True):
+    """The form of a graph that starts behind a prompt; where it is, it runs every batch on a CPU."""
+
+    path: str
+    nodes: int
+    status: str = "built"
+
+
 class Output(Record, frozen=True):
     """What a graph gives, and how its values are compared.
 
@@ -152,7 +160,7 @@ class Graph(Record, frozen=True):
     packed: str | None
     passes: dict[str, str]
     status: str
-    prompted: str | None = None
+    prompted: Prompted | None = None
 
     @property
     def forms(self) -> dict[str, str]:
@@ -163,8 +171,16 @@ class Graph(Record, frozen=True):
         if self.packed is not None:
             forms["packed"] = self.packed
         if self.prompted is not None:
-            forms["prompted"] = self.prompted
+            forms["prompted"] = self.prompted.path
         return forms
+
+    @property
+    def status_on_cpu(self) -> str:
+        """The status of what ONNX Runtime runs on a CPU."""
+        if self.prompted is not None:
+            return self.prompted.status
+        free = self.padding_free
+        return free.status if free is not None and "onnxruntime" in free.serves_all else self.status
 
 
 class FoldedPrompt(Record, frozen=True):

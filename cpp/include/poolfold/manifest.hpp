@@ -54,7 +54,7 @@ struct Graph {
   std::string dtype;
   std::optional<PaddingFree> padding_free;
   std::optional<std::string> packed;
-  std::optional<std::string> prompted;
+  std::optional<std::string> prompted;  // its path
 };
 
 // A prompt whose keys and values are the file `path`: float32 [2 * attentions, heads, tokens, head], for the prompted
