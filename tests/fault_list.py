@@ -422,16 +422,16 @@ FAULTS = (
     ),
     Fault(
         "the wrong form opened where one serves all",
-        "poolfold/load.py",
-        "return open_path(tokens_only)",
-        'return open_path(forms["plain"])',
+        "poolfold/choice.py",
+        "return target.tokens_only_form if serves else None",
+        'return "plain" if serves else None',
         "tests/poolfold/test_load.py",
     ),
     Fault(
         "two forms opened where one serves all",
         "poolfold/choice.py",
-        "return free is not None and target.name in free.serves_all",
-        "return False",
+        "serves = graph.padding_free is not None and target.name in graph.padding_free.serves_all",
+        "serves = False",
         "tests/poolfold/test_load.py",
     ),
     Fault(
