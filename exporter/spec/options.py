@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.spec.build_options import BuildOptions
@@ -81,6 +82,7 @@ class ExportOptions:
     texts: the user's own, checked besides poolfold's corpus.
     cut: `--dimensions`, and whether what is left is normalised again.
     max_seq_length: tokens of the longest text; None for the model's own limit.
+    fold_prompts: further prompts to fold, by name.
     shapes: of engines; None where none is built.
     """
 
@@ -102,3 +104,4 @@ class ExportOptions:
     tokenizer: TokenizerSource = TokenizerSource.FILE
     max_seq_length: int | None = None
     validation: Validation = Validation()
+    fold_prompts: Mapping[str, str] = field(default_factory=dict)
