@@ -22,6 +22,7 @@ class Fault:
 
 
 _POOLING = "tests/graphs/pooling/test_fold_pooling.py"
+_RMS_NORM = "tests/graphs/encoder/test_rms_norm.py"
 _HEAD = "tests/graphs/pooling/test_fold_head.py"
 _PUSH_DOWN = "tests/graphs/last_layer"
 _MASK = "tests/graphs/mask"
@@ -104,6 +105,34 @@ FAULTS = (
         "for mode in self.strategy]",
         "for mode in self.strategy[::-1]]",
         _POOLING,
+    ),
+    Fault(
+        "a norm's epsilon lost",
+        "graphs/encoder/rms_norm.py",
+        '"epsilon": norm.epsilon,',
+        "",
+        _RMS_NORM,
+    ),
+    Fault(
+        "RMSNorm taken for one with weight 1 + w",
+        "graphs/encoder/rms_norm.py",
+        "scale = _one_constant(graph, norm.scale)",
+        "scale = norm.scale and constant(graph, f'{norm.scale.name}.plus', array_of(norm.scale) + np.float32(1))",
+        _RMS_NORM,
+    ),
+    Fault(
+        "rotary table of another theta",
+        "exporter/model/checkpoint/rope.py",
+        '_KEPT = ("rope_theta", ',
+        "_KEPT = (",
+        "tests/exporter/model/checkpoint/test_rope.py",
+    ),
+    Fault(
+        "experts weighted alike",
+        "exporter/model/experts.py",
+        "(chosen * top_k_weights.unsqueeze(-1)).sum(dim=1)",
+        "chosen.sum(dim=1).float()",
+        "tests/exporter/model/test_experts.py",
     ),
     Fault(
         "norm over the batch axis",
@@ -390,6 +419,62 @@ FAULTS = (
         "if share >= self._faster_below",
         "if share < self._faster_below",
         "tests/poolfold/sessions/test_by_padding.py",
+    ),
+    Fault(
+        "the wrong form opened where one serves all",
+        "poolfold/load.py",
+        "return open_path(tokens_only)",
+        'return open_path(forms["plain"])',
+        "tests/poolfold/test_load.py",
+    ),
+    Fault(
+        "two forms opened where one serves all",
+        "poolfold/choice.py",
+        "return free is not None and target.name in free.serves_all",
+        "return False",
+        "tests/poolfold/test_load.py",
+    ),
+    Fault(
+        "bfloat16 handed over as integers",
+        "poolfold/sessions/ort.py",
+        "ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, tensor.dtype)",
+        "ort.OrtValue.ortvalue_from_numpy(array)",
+        "tests/poolfold/sessions/test_ort.py",
+    ),
+    Fault(
+        "bf16 rounded",
+        "graphs/precision/half_storage.py",
+        "return not (np.ascontiguousarray(values).view(np.uint32) & 0xFFFF).any()",
+        "return True",
+        "tests/graphs/precision/test_half_storage.py",
+    ),
+    Fault(
+        "bf16 widened twice",
+        "graphs/precision/half_storage.py",
+        "if value.uses():",
+        "if True:",
+        "tests/graphs/precision/test_half_storage.py",
+    ),
+    Fault(
+        "a table widened before its Gather",
+        "graphs/precision/half_storage.py",
+        "and index == 0",
+        "and index == 1",
+        "tests/graphs/precision/test_half_storage.py",
+    ),
+    Fault(
+        "only the first piece of a weight looked at",
+        "graphs/precision/half_storage.py",
+        "for start in range(0, values.size, _PIECE)",
+        "for start in (0,)",
+        "tests/graphs/precision/test_half_storage.py",
+    ),
+    Fault(
+        "a form accepted for its fastest batch",
+        "exporter/measure/one_form.py",
+        "max(self.ratios.values()) <= MOST_RATIO",
+        "min(self.ratios.values()) <= MOST_RATIO",
+        "tests/exporter/measure/test_one_form.py",
     ),
     Fault(
         "exit code of a failed check",

@@ -69,6 +69,7 @@ def tiny_checkpoint(
     truncate_dim: int | None = None,
     padding_side: str | None = None,
     config: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
     seed: int = 0,
 ) -> Path:
     """Write a sentence-transformers folder and return it.
@@ -89,6 +90,7 @@ def tiny_checkpoint(
         truncate_dim: dimensions kept of the vector.
         padding_side: of the tokenizer; the architecture's where it is None.
         config: overrides of the transformer's configuration.
+        dtype: of the transformer's weights, as torch names it.
         seed: of all weights.
     """
     new = dialect == "new"
@@ -98,6 +100,7 @@ def tiny_checkpoint(
         max_seq_length=max_seq_length if new else POSITIONS,
         padding_side=padding_side,
         config=config,
+        dtype=dtype,
         seed=seed,
     )
     transformer: dict[str, Any] = {"do_lower_case": do_lower_case}
@@ -151,6 +154,7 @@ def plain_checkpoint(
     max_seq_length: int | None = POSITIONS,
     padding_side: str | None = None,
     config: Mapping[str, Any] | None = None,
+    dtype: str = "float32",
     seed: int = 0,
 ) -> Path:
     """Write a plain transformers folder (configuration, weights, tokenizer) and return it; see `tiny_checkpoint`."""
@@ -167,7 +171,7 @@ def plain_checkpoint(
                 if parameter.ndim == 1:
                     parameter.add_(0.1 * torch.randn(parameter.shape))
     with quiet_transformers():
-        transformer.save_pretrained(folder)
+        transformer.to(getattr(torch, dtype)).save_pretrained(folder)
 
     tokenizer.save(str(folder / "tokenizer.json"))
     special = {f"{name}_token": f"[{name.upper()}]" for name in ("unk", "cls", "sep", "mask")}

@@ -35,8 +35,8 @@ class Draft:
     parity: tuple[m.Parity, ...] = ()
     latency: tuple[m.Latency, ...] = ()
     latency_left_out: Mapping[str, str] = field(default_factory=dict)
-    validated_up_to: int | None = None
     folded_prompts: tuple[m.FoldedPrompt, ...] = ()
+    validated_up_to: int | None = None
     hashed: Mapping[str, m.File] = field(default_factory=dict)
     environment: Mapping[str, Any] | None = None
 
@@ -62,8 +62,8 @@ class Draft:
             parity=self.parity,
             latency=self.latency,
             latency_left_out=dict(self.latency_left_out),
-            validated_up_to=self.validated_up_to,
             folded_prompts=self.folded_prompts,
+            validated_up_to=self.validated_up_to,
             environment=environment() if self.environment is None else self.environment,
         )
         sealed = m.dumps(manifest)

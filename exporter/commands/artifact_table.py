@@ -62,7 +62,7 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
     """The model itself where it was measured, then the graphs, then the engines."""
     name, baseline = strategy.name, _baseline(manifest)
     candidates = [("fp32", baseline, "reference")] * bool(manifest.latency)
-    candidates += [(g.dtype, "onnxruntime", g.status) for g in manifest.graphs if g.strategy == name]
+    candidates += [(g.dtype, "onnxruntime", g.status_on_cpu) for g in manifest.graphs if g.strategy == name]
     engines: dict[tuple[str, str], list[Engine]] = {}
     for engine in manifest.engines:
         if engine.strategy == name:

@@ -6,7 +6,7 @@ from_onnx_file    the same of an ONNX file
 pytorch           the reference of a checkpoint: PyTorch, every strategy, in fp32
 onnx_file         the reference of an ONNX file: ONNX Runtime on the file as it is, pooled in numpy
 merge_adapter     a LoRA adapter merged into its base model, and proven
-trace             a checkpoint's encoder as a graph
+trace             a checkpoint's encoder as a graph; experts lets it trace a mixture of experts
 adopt             an ONNX file's encoder as a graph; symbolic_shapes its shapes in terms of batch and seq
 of_artifact       the model that an artifact was exported from
 """

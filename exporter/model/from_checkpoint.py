@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from exporter.model.checkpoint.weights import check_weights
+from exporter.model.experts import cost_of_experts
 from exporter.model.pytorch import Reference, load_backbone
 from exporter.model.trace import export_encoder
 from exporter.spec.model import DType, ModelSpec
@@ -48,7 +49,7 @@ class CheckpointModel:
         before = len(model.graph)
         cleanup(model)
         done = f"encoder, once: opset {model.opset_imports['']}, {before} -> {len(model.graph)} nodes"
-        return EncoderGraph(model, done, warning=None)
+        return EncoderGraph(model, done, warning=cost_of_experts(self._backbone))
 
     def reference(self, head: Head) -> Reference:
         """The model in PyTorch, fp32; `head` follows each pooling."""

@@ -67,6 +67,11 @@ def _load(spec: ModelSpec, config: PreTrainedConfig, *, prefix: str) -> tuple[An
     """The transformer, and transformers' report on its weights, whose names begin with `prefix`."""
     files = weight_files(spec.transformer, allow_pickle=spec.trust.allow_pickle)
     encoder = ENCODERS.get(config.model_type)
+    if encoder is None and type(config) not in MODEL_MAPPING and not spec.trust.trust_remote_code:
+        raise CheckpointError(
+            f"{spec.transformer} is a {config.model_type}, which in transformers is a part of a larger model and "
+            "cannot be loaded by itself. Expected a model of text."
+        )
     model_class: Any = AutoModel if encoder is None else getattr(transformers, encoder)
     try:
         with quiet_transformers(), _without_adapter(spec) as folder:

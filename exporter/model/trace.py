@@ -16,6 +16,7 @@ import torch
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from exporter.host.quiet import quiet_loggers
+from exporter.model.experts import every_expert_computed
 from exporter.spec.model import ModelSpec
 from graphs.ir.names import ATTENTION_MASK, INPUT_IDS, LAST_HIDDEN_STATE
 from poolfold.errors import CheckpointError, first_line
@@ -58,7 +59,8 @@ def export_encoder(backbone: torch.nn.Module, spec: ModelSpec) -> ir.Model:
     """
     wrapper = _LastHiddenState(backbone).eval()
     axes: Any = {0: "batch", 1: "seq"}
-    with quiet_loggers("torch.onnx", "torch._export", "onnxscript", "onnx_ir"), _attention_that_copies():
+    quiet = quiet_loggers("torch.onnx", "torch._export", "onnxscript", "onnx_ir")
+    with quiet, _attention_that_copies(), every_expert_computed():
         try:
             program = torch.onnx.export(
                 wrapper,

@@ -20,7 +20,7 @@ import numpy.typing as npt
 from exporter.parity.behind_prompt import check_prompts
 from exporter.parity.checks import Embed, Progress, ReferenceRun, candidate_shapes, check
 from exporter.parity.compare import LIMITS
-from exporter.parity.ladder import SHORT, Costs
+from exporter.parity.ladder import Costs
 from exporter.parity.report import ParityReport
 from exporter.spec.choices import target_dtypes
 from exporter.spec.model import DType
@@ -28,7 +28,7 @@ from exporter.spec.options import ExportOptions
 from graphs.files.weights import load_graph, save_graphs
 from graphs.pooling.strategy import parse_strategy
 from graphs.precision.rehearsal import RehearseFloat16Pass
-from poolfold.choice import Runnable, runnables
+from poolfold.choice import Runnable, only_form, runnables
 from poolfold.encoder import Encoder
 from poolfold.errors import CheckFailed
 from poolfold.load import open_encoder, read_tokenizer
@@ -36,6 +36,8 @@ from poolfold.manifest import Engine, Executor, Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU
 from poolfold.sessions.targets import Runs, find_target, has_engine_files
+
+_BY_PADDING = ("plain", "padding-free")
 
 
 class Candidate(NamedTuple):
@@ -52,13 +54,13 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
     """
     listed = []
     for runs in runnables(manifest):
-        if provider != CPU and runs.form != "plain":
+        target = find_target(runs.target)
+        only = only_form(manifest, target, runs.path) if provider == CPU else "plain"
+        # What no batch runs on is not checked, and says so by its status.
+        if only is not None and runs.form != only and (provider != CPU or runs.form in _BY_PADDING):
             continue
-        graph = manifest.graph_at(runs.path)
-        if provider == CPU and graph is not None and graph.prompted not in (None, runs.path):
-            continue  # the loader runs every batch on the prompted form
         if targets is None or runs.target in targets:
-            executor = Executor(target=runs.target, device=find_target(runs.target).device(provider), form=runs.form)
+            executor = Executor(target=runs.target, device=target.device(provider), form=runs.form)
             listed.append(Candidate(runs, executor))
             # What fp16 rounds is the same in each form, so one is rehearsed; a GPU rounds by itself.
             if runs.dtype == DType.FP16 and runs.form == "plain" and executor.device == CPU:
@@ -122,15 +124,13 @@ def check_candidates(
     reports = []
     each = sum(_COSTS.seconds(*shape) for shape in candidate_shapes(run.tokens))
     total, done = each * work(listed), 0.0
-    # As texts, which the encoder cuts at the model's limit and not at what is proven.
-    short = [text for text, row in zip(run.tokens.texts, run.tokens.rows, strict=True) if len(row) <= SHORT]
     for candidate in listed:
         runs, executor = candidate
         tell = partial(_tell, progress, done, work([candidate]), total, f"{runs.strategy} {runs.dtype}, {executor}")
         with _opened(directory, manifest, candidate, scratch, threads, provider) as encoder:
-            dtype = DType(runs.dtype)
-            report = check(run, parse_strategy(runs.strategy), dtype, _watched(encoder.embed, tell), executor)
-            behind = check_prompts(encoder, short, LIMITS[dtype].same_text)
+            embed, dtype = _watched(encoder.embed, tell), DType(runs.dtype)
+            report = check(run, parse_strategy(runs.strategy), dtype, embed, executor)
+            behind = check_prompts(encoder, run.tokens, LIMITS[dtype].same_text)
         reports.append(report if behind is None else report.also(behind))
         done += each * work([candidate])
     return tuple(reports)
@@ -227,22 +227,31 @@ def mark_validated(
 ) -> tuple[tuple[Graph, ...], tuple[Engine, ...]]:
     """Set the status `validated` on what was checked here and passed, and on nothing else."""
     passed = {(r.strategy, r.dtype, r.executor.target, r.executor.form) for r in reports if r.passed}
-    prompted = {graph.path for graph in graphs if graph.prompted}
     failed = {(r.strategy, r.dtype, r.executor.target) for r in reports if not r.passed}
 
-    def status(path: str, strategy: str, dtype: str, target: str, form: str, before: str) -> str:
-        form = "prompted" if path in prompted else form
+    def status(strategy: str, dtype: str, target: str, form: str, before: str) -> str:
         checked = (strategy, dtype, target, form) in passed and (strategy, dtype, target) not in failed
         return "validated" if checked else before
 
     return (
         tuple(
-            msgspec.structs.replace(g, status=status(g.path, g.strategy, g.dtype, "onnxruntime", "plain", g.status))
+            msgspec.structs.replace(
+                g,
+                status=status(g.strategy, g.dtype, "onnxruntime", "plain", g.status),
+                padding_free=g.padding_free
+                and msgspec.structs.replace(
+                    g.padding_free,
+                    status=status(g.strategy, g.dtype, "onnxruntime", "padding-free", g.padding_free.status),
+                ),
+                prompted=g.prompted
+                and msgspec.structs.replace(
+                    g.prompted, status=status(g.strategy, g.dtype, "onnxruntime", "prompted", g.prompted.status)
+                ),
+            )
             for g in graphs
         ),
         tuple(
-            msgspec.structs.replace(e, status=status(e.path, e.strategy, e.dtype, e.target, e.form, e.status))
-            for e in engines
+            msgspec.structs.replace(e, status=status(e.strategy, e.dtype, e.target, e.form, e.status)) for e in engines
         ),
     )
 

@@ -13,6 +13,7 @@ from exporter.artifact.draft import Draft
 from exporter.artifact.layout import write_model_files, write_report
 from exporter.artifact.publish import Staging
 from exporter.host.console import Console, Stage, count
+from exporter.measure.one_form import compare_forms, large_graphs, with_findings
 from exporter.parity.tokens import sorted_batches
 from exporter.parity.validation import (
     Candidate,
@@ -66,6 +67,7 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     work = Work(options, captured, place.scratch, console)
     draft = describe(place.directory, work)
     draft = add_graphs(draft, work, measure_tensor_ranges(draft, work))
+    draft = choose_forms(draft, work)
     draft = compile_graphs(draft, work)
     with engine_files(draft, work) as building:
         draft = validate(draft, work)
@@ -132,6 +134,26 @@ def folded_prompts(draft: Draft, work: Work, dtypes: Sequence[DType]) -> Folding
             work.options.threads,
             stage,
         )
+
+
+def choose_forms(draft: Draft, work: Work) -> Draft:
+    """Where one form of a large graph runs every batch: the other is then neither compiled nor checked."""
+    options = work.options
+    large = () if options.skip_latency else large_graphs(draft.directory, draft.graphs)
+    if not large:
+        return draft
+    draft, manifest = draft.seal()
+    with work.console.stage("forms") as stage:
+        findings = compare_forms(
+            draft.directory,
+            manifest,
+            large,
+            target_dtypes(options.targets, options.dtypes),
+            threads=options.threads,
+            progress=stage.progress,
+        )
+        stage.outcome = "; ".join(map(str, findings)) or "no target here runs graphs"
+    return replace(draft, graphs=with_findings(draft.graphs, findings))
 
 
 def compile_graphs(draft: Draft, work: Work) -> Draft:

@@ -38,13 +38,13 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
         raise InputError(
             f"--max-seq-length {options.max_seq_length} is more than the {limit} tokens that the model takes."
         )
-    options.validation.require_within(limit)
     for name, text in options.fold_prompts.items():
         if spec.text.prompts.get(name, text) != text:
             raise InputError(
                 f"--fold-prompt {name} is {text!r}, and the model's own prompt of that name is "
                 f"{spec.text.prompts[name]!r}. Give yours another name."
             )
+    options.validation.require_within(limit)
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)

@@ -17,6 +17,7 @@ from graphs.encoder.constant_shapes import ConstantShapesPass
 from graphs.encoder.embedding_sums import EmbeddingSumsPass
 from graphs.encoder.grouped_heads import GroupedHeadsPass
 from graphs.encoder.ids_of_tokens import IdsOfTokensPass
+from graphs.encoder.rms_norm import RmsNormPass
 from graphs.encoder.uniform_lookups import UniformLookupsPass
 from graphs.last_layer.push_down_row import PushDownRowPass
 from graphs.last_layer.row_attention import RowAttentionPass
@@ -27,6 +28,7 @@ from graphs.pooling.head import Head
 from graphs.pooling.strategy import Strategy
 from graphs.pooling.whole_mask import WholeMaskPass
 from graphs.precision.float16 import ConvertToFloat16Pass, KeptNode
+from graphs.precision.half_storage import HalfStoragePass
 from graphs.prompt.behind_prompt import BehindPromptPass
 from graphs.unpadding.padding_free import PaddingFreePass
 
@@ -36,17 +38,19 @@ Notes = Mapping[str, str]
 
 @dataclass
 class SharedEncoder:
-    """What the graphs of one export share: the encoder, the head, and fp16 weights once they are converted.
+    """What the graphs of one export share: the encoder, the head, and weights once they are converted.
 
     encoder: fp32 graph ending in last_hidden_state, after `prepare_encoder`.
     include_prompt: whether the prompt's tokens are pooled; if not, the mask marks them by a 2.
     measured: the largest magnitude of each tensor on real text; empty where fp16 was not asked for.
+    converted, stored: fp32 tensor -> what `ConvertToFloat16Pass` and `HalfStoragePass` made of it.
     """
 
     encoder: ir.Model
     head: Head
     measured: Mapping[str, float] = field(default_factory=dict)
     converted: dict[Any, Any] = field(default_factory=dict)
+    stored: dict[Any, Any] = field(default_factory=dict)
     include_prompt: bool = True
 
 
@@ -77,6 +81,8 @@ def prepare_encoder(encoder: ir.Model, pad_token_id: int) -> None:
     # Token types first: only as a constant row do they belong into the positions.
     UniformLookupsPass()(encoder)
     EmbeddingSumsPass()(encoder)
+    # Before the strategies, which follow rows and tokens through one operator instead of seven.
+    RmsNormPass()(encoder)
     cleanup(encoder)
 
 
@@ -140,6 +146,8 @@ def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType) -> TypedGr
     """A form of a strategy in one precision; `graph` stays as it is."""
     graph = graph.clone()
     if dtype is DType.FP32:
+        # Last: every other pass looks for constants in front of a node, and not for casts of them.
+        HalfStoragePass(shared.stored)(graph)
         return TypedGraph(graph, ())
     if dtype is not DType.FP16:
         raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")

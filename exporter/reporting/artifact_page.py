@@ -114,7 +114,14 @@ def _latency(folder: Path, manifest: Manifest) -> Sequence[Section]:
 
 def _contents(manifest: Manifest) -> Section:
     rows = [
-        [g.strategy, g.dtype, "onnxruntime", g.status, f"{g.attention_ops} of {g.attention_layers}", str(g.nodes)]
+        [
+            g.strategy,
+            g.dtype,
+            "onnxruntime",
+            g.status_on_cpu,
+            f"{g.attention_ops} of {g.attention_layers}",
+            str(g.nodes),
+        ]
         for g in manifest.graphs
     ]
     rows += [

@@ -103,5 +103,5 @@ class ExportOptions:
     trust: Trust
     tokenizer: TokenizerSource = TokenizerSource.FILE
     max_seq_length: int | None = None
-    validation: Validation = Validation()
     fold_prompts: Mapping[str, str] = field(default_factory=dict)
+    validation: Validation = Validation()

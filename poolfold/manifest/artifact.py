@@ -33,8 +33,8 @@ class Manifest(Record, frozen=True):
     latency: tuple[Latency, ...]
     environment: Mapping[str, Any]
     latency_left_out: dict[str, str] = msgspec.field(default_factory=dict)
-    validated_up_to: int | None = None
     folded_prompts: tuple[FoldedPrompt, ...] = ()
+    validated_up_to: int | None = None
 
     @property
     def text(self) -> Text:

@@ -11,7 +11,7 @@ library_config         prompts, similarity, truncation
 transformer_settings   what sentence-transformers keeps beside the transformer: limit, lower-casing
 adapter                a LoRA adapter, and where its base model lies
 transformer_config     the transformer's own configuration
-nomic_bert             the dialect of its own that one architecture has
+author_dialect         keys that only the author's own code reads, held against what is computed
 sequence_limit         how many tokens it takes
 rope                   rotary positions that follow the length: plain ones within it
 tokenizer              tokenizer.json as the runtime will load it

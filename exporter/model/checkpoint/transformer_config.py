@@ -11,9 +11,9 @@ from huggingface_hub.errors import StrictDataclassError
 from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 
 from exporter.host.quiet import quiet_transformers
+from exporter.model.checkpoint.author_dialect import check_author_dialect
 from exporter.model.checkpoint.json_object import read_object
 from exporter.model.checkpoint.modules_json import static_model
-from exporter.model.checkpoint.nomic_bert import check_nomic_bert
 from poolfold.errors import CheckpointError
 
 ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel"}
@@ -76,8 +76,8 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
             f"{path} has attention_type 'block_sparse', by which a vector depends on how long its batch is. "
             "Set it to 'original_full': the same weights, and every token sees every other."
         )
-    if model_type == "nomic_bert" and not trust_remote_code:
-        check_nomic_bert(config, path)
+    if not trust_remote_code:
+        check_author_dialect(config, path)
     return config
 
 
@@ -112,6 +112,12 @@ def size(config: PreTrainedConfig, name: str) -> int:
         CheckpointError: it is not there.
     """
     value = getattr(config, name, None)
+    if value is None and getattr(config, "text_config", None) is not None:
+        raise CheckpointError(
+            f"This {config.model_type} reads more than text: its {name} stands in text_config. Expected a model of "
+            f"text. Save the {config.text_config.model_type} in it alone, with text_config as its config.json, and "
+            "export that folder."
+        )
     if not isinstance(value, int) or value < 1:
         raise CheckpointError(
             f"The configuration of this {config.model_type} has {name} {value!r}; expected a positive number. "

@@ -24,6 +24,7 @@ SIZES = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 2, "i
 PLAIN = SIZES | {"max_position_embeddings": 64, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 GROUPED = PLAIN | {"num_key_value_heads": 1, "head_dim": 16}
 GPT2 = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 64, "pad_token_id": 0}
+EXPERTS = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
 WINDOWS = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"], "embedding_dim": 32}
 
 
@@ -35,6 +36,8 @@ WINDOWS = {"sliding_window": 8, "layer_types": ["sliding_attention", "full_atten
         Architecture("gpt2", GPT2, pooling="lasttoken"),
         Architecture("llama", GROUPED | {"is_causal": False}),
         Architecture("layoutlm", PLAIN),
+        Architecture("qwen3_moe", GROUPED | EXPERTS),
+        Architecture("ultrabert", GROUPED | {"sliding_window": 8}),
     ],
     ids=lambda architecture: architecture.model_type,
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from graphs.encoder.cleanup import cleanup
 from graphs.encoder.constant_shapes import ConstantShapesPass
+from graphs.encoder.rms_norm import RmsNormPass
 from graphs.last_layer.push_down_row import PushDownRowPass
 from graphs.mask.canonical_mask import CanonicalMaskPass
 from graphs.pooling.fold_pooling import FoldPoolingPass
@@ -46,6 +47,7 @@ def prepared(encoders):
         model, canonical = encoders(architecture).clone(), CanonicalMaskPass()
         ConstantShapesPass()(model)
         canonical(model)
+        RmsNormPass()(model)
         cleanup(model)
         return model, canonical
 
@@ -128,6 +130,18 @@ def test_every_mask_is_understood_and_read_by_every_layer(prepared, architecture
 
 
 @pytest.mark.parametrize("architecture", BY_ARCHITECTURE)
+def test_no_norm_stays_written_out(prepared, architecture):
+    assert not {"ReduceMean", "Sqrt"} & {node.op_type for node in prepared(architecture)[0].graph}
+
+
+@pytest.mark.parametrize("architecture", BY_ARCHITECTURE)
+def test_all_layers_share_one_rotary_table_for_each_theta(prepared, architecture):
+    counted = [sum(node.op_type == op for node in prepared(architecture)[0].graph) for op in ("Cos", "Sin")]
+    thetas = 2 if architecture.startswith(("gemma3", "modernbert")) else 1 if counted[0] else 0
+    assert counted == [thetas, thetas]
+
+
+@pytest.mark.parametrize("architecture", BY_ARCHITECTURE)
 def test_a_second_application_changes_nothing_and_bytes_repeat(prepared, architecture):
     made = []
     for _ in range(2):
@@ -136,7 +150,7 @@ def test_a_second_application_changes_nothing_and_bytes_repeat(prepared, archite
         PaddingFreePass()(model)
         made.append(model)
     assert to_bytes(made[0]) == to_bytes(made[1])
-    for again in (ConstantShapesPass(), CanonicalMaskPass(), PushDownRowPass(), PaddingFreePass()):
+    for again in (ConstantShapesPass(), CanonicalMaskPass(), RmsNormPass(), PushDownRowPass(), PaddingFreePass()):
         assert not again(made[0]).modified, type(again)
     assert to_bytes(made[0]) == to_bytes(made[1])
 

@@ -4,7 +4,7 @@ import pytest
 
 from exporter.model.checkpoint.transformer_config import load_config
 from poolfold.errors import CheckpointError
-from tests.architectures import HIDDEN, LAYERS
+from tests.architectures import ARCHITECTURES, HIDDEN, LAYERS, Architecture
 from tests.models import edit_json, plain_checkpoint
 
 OLD = {
@@ -52,3 +52,29 @@ def test_and_refused_where_it_says_something_else(folder, key, value, computed):
 def test_the_authors_own_code_may_compute_it(folder):
     edit_json(folder / "config.json", prenorm=True)
     assert load_config(folder, trust_remote_code=True).prenorm
+
+
+GTE = {
+    "layer_norm_type": "layer_norm",
+    "logn_attention_clip1": False,
+    "logn_attention_scale": False,
+    "pack_qkv": True,
+    "position_embedding_type": "rope",
+    "unpad_inputs": "true",
+}
+
+
+def test_of_gte_too(tmp_path):
+    folder = plain_checkpoint(tmp_path, architecture=Architecture("gte", ARCHITECTURES["bert"].config))
+    edit_json(folder / "config.json", **GTE)
+    assert load_config(folder).hidden_size == HIDDEN
+    for key, value in (("layer_norm_type", "rms_norm"), ("logn_attention_scale", True), ("pack_qkv", False)):
+        edit_json(folder / "config.json", **(GTE | {key: value}))
+        with pytest.raises(CheckpointError, match=f"has {key} {value!r}; transformers' Gte computes with"):
+            load_config(folder)
+
+
+def test_a_mixture_of_experts_is_called_one(folder):
+    edit_json(folder / "config.json", **(OLD | {"moe_every_n_layers": 2, "activation_function": "gelu"}))
+    with pytest.raises(CheckpointError, match=r"mixture of experts \(moe_every_n_layers 2\)"):
+        load_config(folder)
