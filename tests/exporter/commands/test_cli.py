@@ -36,6 +36,7 @@ DEFAULTS = {
         *(
             "--pooling",
             "--bench-seconds",
+            "--validate-seconds",
             "--max-seq-length",
             "--renormalize",
             "--dtype",
@@ -46,7 +47,7 @@ DEFAULTS = {
         *BUILDING,
     },
     "build": {"--output", "--strategy", "--dtype", *BUILDING},
-    "validate": {"--provider", "--target", "--model", "--threads"},
+    "validate": {"--validate-seconds", "--provider", "--target", "--model", "--threads"},
     "bench": {"--provider", "--target", "--seconds", "--model", "--threads"},
     "compare": {
         *("--columns", "--format", "--kind", "--pooling", "--dtype", "--output", "--seconds", "--threads"),

@@ -35,6 +35,7 @@ def answers() -> list[tuple[str, int, str, str]]:
     assert done.returncode == 0, done.stderr
     text = done.stdout.replace(str(desk.resolve()), "/home/me").replace(str(desk), "/home/me")
     text = re.sub(r"onnxruntime \d+\.\d+\.\d+", "onnxruntime N", text)
+    text = re.sub(r"\(\d+\.\d s\)", "(0.0 s)", text)
     return [tuple(answer) for answer in json.loads(text)]
 
 
