@@ -5,8 +5,9 @@ Signatures only: each function imports what it needs when it is called, so that 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from exporter.host.console import Console
@@ -38,6 +39,7 @@ def export(
     dimensions: int | None = None,
     renormalize: bool = True,
     max_seq_length: int | None = None,
+    fold_prompts: Mapping[str, str] = MappingProxyType({}),
     revision: str | None = None,
     force: bool = False,
     skip_latency: bool = False,
@@ -79,6 +81,8 @@ def export(
             bare cut, as sentence-transformers' `truncate_dim` does.
         max_seq_length: tokens of the longest text, special tokens included; None for the model's own limit, which it
             may only lower.
+        fold_prompts: prompts by name, whose keys and values become constants of the artifact, besides the model's own;
+            of causal models only.
         revision: branch, tag or commit of a hub id.
         force: replace an artifact that is there, once everything has succeeded.
         skip_latency: leave out the padding, latency and memory stages.
@@ -129,6 +133,7 @@ def export(
         texts=tuple(texts),
         cut=Cut(dimensions, renormalize),
         max_seq_length=max_seq_length,
+        fold_prompts=dict(fold_prompts),
         revision=revision,
         force=force,
         skip_latency=skip_latency,

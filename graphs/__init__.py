@@ -27,6 +27,8 @@ last_layer/      compute only the row that cls or lasttoken reads
 unpadding/       compute real tokens only
   padding_free     pass: pack the real tokens before the operators that treat each token separately
   token_rules      which operators treat each token separately; token_mixing checks that the others mask padding
+prompt/          a prompt that stands before every text
+  behind_prompt    pass: take its keys and values as an input, and compute what follows
 precision/       fp16
   float16          pass: convert a graph to strongly typed fp16; float16_rules lists the nodes that stay fp32
   rehearsal        pass: compute that fp16 graph in fp32, rounding each fp16 tensor to fp16 and back

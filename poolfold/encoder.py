@@ -5,10 +5,10 @@ Independent of runtimes and files; of the manifest it reads only `Model`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +17,7 @@ from poolfold.errors import ArtifactError, CheckFailed, InputError
 from poolfold.inputs import check_batch, check_texts
 from poolfold.manifest import EMBEDDING, Model, Output
 from poolfold.sessions import Session
+from poolfold.sessions.behind_prompt import Folded, Run
 from poolfold.sessions.outputs import refusals
 from poolfold.tokenise import Tokenizer, pad, shorten
 
@@ -33,6 +34,7 @@ class Encoder:
     dim: length of a vector.
     model: the checkpoint's description in the manifest.
     output: what the graph gives, and which rows are refused.
+    folded: prompts that need not be computed, by their text.
     again: loads it again; None for one that was not made by `load`, which cannot be pickled.
     """
 
@@ -44,6 +46,7 @@ class Encoder:
     dim: int = field(kw_only=True)
     model: Model = field(kw_only=True, repr=False)
     output: Output = field(default=EMBEDDING, kw_only=True, repr=False)
+    folded: Mapping[str, Folded] = field(default_factory=dict, kw_only=True, repr=False)
     again: Callable[[], Encoder] | None = field(default=None, kw_only=True, repr=False)
 
     @property
@@ -53,8 +56,8 @@ class Encoder:
 
     @property
     def prompts(self) -> Mapping[str, str]:
-        """The checkpoint's prompts by name."""
-        return MappingProxyType(self.model.text.prompts)
+        """The checkpoint's prompts by name, and those that were given when it was exported."""
+        return MappingProxyType(self.tokenizer.text.prompts)
 
     def encode(
         self,
@@ -93,17 +96,19 @@ class Encoder:
                     f"text {index} ({shorten(listed[index])}) gives no token{besides}, and the embedding of nothing is "
                     "undefined. Leave it out."
                 )
-        longest_first = sorted(range(len(rows)), key=lambda index: len(rows[index]), reverse=True)
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        text = self.model.text
-        for start in range(0, len(rows), batch_size):
-            batch = longest_first[start : start + batch_size]
-            names = [f"text {index} ({shorten(listed[index])})" for index in batch]
-            ids = [rows[i] for i in batch]
-            padded = pad(ids, text.padding_side, text.pad_token_id, left_out=[left_out] * len(ids))
-            vectors[batch] = self._run(*padded, names)
-            if progress is not None:
-                progress(start + len(batch))
+        text, done = self.model.text, 0
+        for part in _parts(rows, left_out, text.padding_side, self.folded.get(put_before)):
+            longest_first = sorted(part.rows, key=lambda index: len(part.rows[index]), reverse=True)
+            for start in range(0, len(longest_first), batch_size):
+                batch = longest_first[start : start + batch_size]
+                names = [f"text {index} ({shorten(listed[index])})" for index in batch]
+                ids = [part.rows[i] for i in batch]
+                padded = pad(ids, part.padding_side, text.pad_token_id, left_out=[part.left_out] * len(ids))
+                vectors[batch] = self._run(*padded, names, part.run or self.session.run)
+                done += len(batch)
+                if progress is not None:
+                    progress(done)
         return vectors
 
     def embed(self, input_ids: npt.ArrayLike, attention_mask: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -124,13 +129,13 @@ class Encoder:
         ids, mask = check_batch(input_ids, attention_mask, self.model)
         if not len(ids):
             return np.empty((0, self.dim), dtype=np.float32)
-        return self._run(ids, mask, [f"row {index}" for index in range(len(ids))])
+        return self._run(ids, mask, [f"row {index}" for index in range(len(ids))], self.session.run)
 
     def _run(
-        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], names: list[str]
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], names: list[str], run: Run
     ) -> npt.NDArray[np.float32]:
-        """Run the session and check every row; `names` has a name of each row for messages."""
-        vectors = self.session.run(input_ids, attention_mask)
+        """Run a batch and check every row; `names` has a name of each row for messages."""
+        vectors = run(input_ids, attention_mask)
         expected = (len(names), self.dim)
         if vectors.dtype != self.output.dtype or vectors.shape != expected:
             raise ArtifactError(
@@ -160,6 +165,30 @@ class Encoder:
         if self.again is None:
             raise TypeError("this Encoder was not made by poolfold.load, so it cannot be pickled; pass its directory.")
         return self.again, ()
+
+
+class _Part(NamedTuple):
+    """Rows that run alike.
+
+    rows: index of a text -> its ids, or those behind a folded prompt.
+    left_out: tokens at the beginning of each that the pooling leaves out.
+    run: computes a batch; None for the whole run.
+    """
+
+    rows: Mapping[int, Sequence[int]]
+    left_out: int
+    padding_side: str
+    run: Run | None
+
+
+def _parts(rows: Sequence[Sequence[int]], left_out: int, padding_side: str, folded: Folded | None) -> tuple[_Part, ...]:
+    """The rows behind a folded prompt, and all others."""
+    behind = {} if folded is None else folded.behind(rows)
+    others = _Part({i: row for i, row in enumerate(rows) if i not in behind}, left_out, padding_side, None)
+    if folded is None:
+        return (others,)
+    # Padding on the left would lie between the prompt and the text.
+    return _Part(behind, max(0, left_out - len(folded.ids)), "right", folded.run), others
 
 
 def _refused(rows: npt.NDArray[np.intp], reason: str, names: list[str]) -> CheckFailed:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import msgspec
 
@@ -16,6 +16,7 @@ from poolfold.errors import ArtifactError, InputError, is_failure
 from poolfold.hub import find_artifact
 from poolfold.manifest import MANIFEST_NAME, Manifest, Text
 from poolfold.sessions import Opening, Session
+from poolfold.sessions.behind_prompt import BehindPrompt, StatesSession, folded_prompts, no_states
 from poolfold.sessions.by_padding import ByPadding
 from poolfold.sessions.ort_providers import CPU, PROVIDERS
 from poolfold.sessions.targets import Target, find_target
@@ -99,7 +100,7 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
         )
     # Before the hashes: those of a large artifact take seconds.
     choice = choose(directory, manifest, record, asked.strategy, asked.dtype)
-    keep = {TOKENIZER_NAME, *choice.forms.values()}
+    keep = {TOKENIZER_NAME, *choice.forms.values(), *(prompt.path for prompt in manifest.folded_prompts)}
     for engine in manifest.engines:
         keep |= {engine.graph} if engine.path in keep and engine.stripped else set()
     weights = {g.weights for g in manifest.graphs if g.weights and keep & set(g.forms.values())}
@@ -162,8 +163,8 @@ def open_encoder(
 ) -> Encoder:
     """As `load`, for a caller that has just verified the directory, or has written it itself.
 
-    form: `plain`, `padding-free` or `packed`, to run every batch on that form; None for the faster one each time: of a
-    graph the first two on the CPU, of an engine plain and packed.
+    form: `plain`, `padding-free`, `packed` or `prompted`, to run every batch on it. None: of a graph on the CPU the
+    prompted one, if there is any; else the faster one each time, of plain and padding-free, or of an engine's two.
     """
     record = _check_arguments(target, threads, provider, gpu)
     choice = choose(directory, manifest, record, strategy, dtype)
@@ -200,14 +201,17 @@ def _open_encoder(
     def open_path(path: str) -> Session:
         return record.open(Opening(directory, manifest, path, dtype, threads, spinning, provider, gpu, open_file))
 
+    form = form if provider == CPU else form or "plain"
+    session = _open_forms(directory, manifest, record, forms, form, open_path)
     return Encoder(
-        _open_forms(directory, manifest, record, forms, form if provider == CPU else form or "plain", open_path),
+        session,
         read_tokenizer(directory, manifest, open_file),
         strategy=strategy,
         dtype=dtype,
         target=record.name,
         dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
         model=manifest.model,
+        folded=folded_prompts(directory, manifest, session, open_file) if isinstance(session, BehindPrompt) else {},
     )
 
 
@@ -234,15 +238,19 @@ def _open_forms(
 
     Args:
         forms: form -> path, of a graph or an engine.
-        form: the one to run every batch on; None for the faster one each time.
+        form: the one to run every batch on; None for the prompted one, if there is any, or else for the faster one each
+            time.
     """
+    if form is None and "prompted" in forms:
+        form = "prompted"
     if form is not None:
         if form not in forms:
             have = ", ".join(forms)
             raise ArtifactError(
                 f"{directory} has no {form} form for {target.name}; it has {have}. Export the model again."
             )
-        return open_path(forms[form])
+        session = open_path(forms[form])
+        return BehindPrompt(cast(StatesSession, session), no_states(manifest)) if form == "prompted" else session
     # An artifact may hold the packed engine alone.
     plain = open_path(forms.get("plain") or next(iter(forms.values())))
     tokens_only = forms.get(target.tokens_only_form)
@@ -281,7 +289,7 @@ def read_tokenizer(directory: Path, manifest: Manifest, open_file: Callable[[Pat
     path = directory / TOKENIZER_NAME
     try:
         content = str(open_file(path).data, "utf-8")
-        return _parsed(content, msgspec.json.encode(manifest.model.text), manifest.model.vocab_size)
+        return _parsed(content, msgspec.json.encode(manifest.text), manifest.model.vocab_size)
     except UnicodeDecodeError as error:
         raise ArtifactError(f"{path} is not UTF-8 ({error.reason}). Export the model again.") from None
     except InputError as error:

@@ -36,6 +36,8 @@ _PARITY = "tests/exporter/parity"
 _PUBLISH = "tests/exporter/artifact/test_publish.py"
 _MEASURE = "tests/exporter/measure/test_interleave.py"
 _IDS = "tests/exporter/model/checkpoint/test_published_tokenizer.py"
+_PROMPT = "tests/graphs/prompt/test_behind_prompt.py::test_what_may_not_differ_shows"
+_FOLDED = "tests/poolfold/sessions/test_behind_prompt.py"
 _RESAMPLING = "tests/exporter/comparison/test_resampling.py"
 
 FAULTS = (
@@ -555,5 +557,34 @@ FAULTS = (
         "_UNSEEN = 4",
         "_UNSEEN = 0",
         _RESAMPLING,
+    ),
+    # A folded prompt.
+    Fault(
+        "a text starts at position 0 behind its prompt",
+        "graphs/prompt/behind_prompt.py",
+        '"Slice", value, length, end',
+        '"Slice", value, stage.axes(0), end',
+        _PROMPT,
+    ),
+    Fault(
+        "keys of another prompt",
+        "poolfold/sessions/behind_prompt.py",
+        "_states(directory / prompt.path, prompt, open_file)",
+        "_states(directory / manifest.folded_prompts[-1].path, manifest.folded_prompts[-1], open_file)",
+        _FOLDED,
+    ),
+    Fault(
+        "padding between prompt and text",
+        "poolfold/encoder.py",
+        '"right", folded.run)',
+        "padding_side, folded.run)",
+        _FOLDED,
+    ),
+    Fault(
+        "a row that begins with other ids is folded",
+        "poolfold/sessions/behind_prompt.py",
+        "len(row) > count and tuple(row[:count]) == self.ids",
+        "len(row) > count",
+        _FOLDED,
     ),
 )

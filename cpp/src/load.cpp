@@ -1,5 +1,7 @@
 #include "poolfold/load.hpp"
 
+#include <algorithm>
+#include <cstring>
 #include <set>
 #include <utility>
 
@@ -23,9 +25,12 @@ struct Needed {
   std::set<std::string> mapped;  // weights
 };
 
-Needed needed_by(const Graph& graph) {
-  Needed needed{{graph.path}, {}};
-  if (graph.padding_free) needed.read.insert(graph.padding_free->path);
+Needed needed_by(const Graph& graph, const Manifest& manifest) {
+  Needed needed{{graph.prompted.value_or(graph.path)}, {}};
+  if (graph.prompted)
+    for (const FoldedPrompt& prompt : manifest.folded_prompts) needed.read.insert(prompt.path);
+  else if (graph.padding_free)
+    needed.read.insert(graph.padding_free->path);
   if (graph.weights) needed.mapped.insert(*graph.weights);
   return needed;
 }
@@ -51,11 +56,34 @@ FileSource checked(const std::string& directory, OpenFiles files) {
   };
 }
 
-// Opens a graph; if it has two forms, each batch runs on the faster one.
+// The folded prompts, for the prompted form of a graph. Throws ArtifactError: a file has another size than its shape.
+std::vector<std::shared_ptr<const PromptStates>> folded_prompts(const std::string& directory, const Manifest& manifest,
+                                                                const FileSource& files) {
+  std::vector<std::shared_ptr<const PromptStates>> prompts;
+  for (const FoldedPrompt& folded : manifest.folded_prompts) {
+    const std::string path = directory + "/" + folded.path;
+    const std::string_view content = files(path)->data();
+    std::size_t values = folded.shape.size() == 4 ? 1 : 0;
+    for (const std::int64_t size : folded.shape) values *= static_cast<std::size_t>(size);
+    if (values == 0 || content.size() != values * sizeof(float) ||
+        folded.shape[2] != static_cast<std::int64_t>(folded.ids.size()))
+      throw ArtifactError(path + " has " + std::to_string(content.size()) + " bytes; expected float32 " +
+                          shape(folded.shape) + ", and " + std::to_string(folded.ids.size()) +
+                          " tokens. Export the model again.");
+    PromptStates states{folded.ids, {}, std::vector<float>(values)};
+    std::copy_n(folded.shape.begin(), 4, states.shape.begin());
+    std::memcpy(states.values.data(), content.data(), content.size());
+    prompts.push_back(std::make_shared<const PromptStates>(std::move(states)));
+  }
+  return prompts;
+}
+
+// Opens a graph: its prompted form, if it has one; or if it has two other forms, each batch runs on the faster one.
 Opened open_graph(const std::string& directory, const Graph& graph, const Options& options, const FileSource& files) {
   const auto open = [directory, files, threads = options.threads, spinning = options.spinning](const std::string& path) {
     return open_onnxruntime(directory + "/" + path, threads, spinning, files);
   };
+  if (graph.prompted) return {open(*graph.prompted), graph.dtype};
   auto plain = open(graph.path);
   if (!graph.padding_free) return {std::move(plain), graph.dtype};
   const auto& measured = graph.padding_free->faster_below;
@@ -99,7 +127,7 @@ Encoder load(const std::filesystem::path& given, const Options& options) {
   Needed needed;
   if (options.target == "onnxruntime") {
     graph = &choose_graph(directory, manifest, strategy.name, options);
-    needed = needed_by(*graph);
+    needed = needed_by(*graph, manifest);
   } else {
     engines = choose_engines(directory, manifest, strategy.name, options);
     for (const Engine& engine : engines) needed.read.insert(engine.path);
@@ -109,8 +137,11 @@ Encoder load(const std::filesystem::path& given, const Options& options) {
                                                              : unchecked(directory, needed));
   Opened opened = graph != nullptr ? open_graph(directory, *graph, options, files)
                                    : open_engines(directory, manifest, engines, options.gpu, files);
+  const bool prompted = graph != nullptr && graph->prompted;
   return Encoder(std::move(opened.first), manifest.model, strategy.name, opened.second, options.target,
-                 static_cast<std::size_t>(strategy.dim));
+                 static_cast<std::size_t>(strategy.dim),
+                 prompted ? folded_prompts(directory, manifest, files)
+                          : std::vector<std::shared_ptr<const PromptStates>>{});
 }
 
 }  // namespace poolfold

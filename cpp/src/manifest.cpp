@@ -108,7 +108,16 @@ void read(const Value& value, Graph& graph) {
                       {"padding_free", record<std::optional<PaddingFree>>(graph.padding_free, read_padding_free)},
                       {"packed", into(graph.packed)},
                       {"passes", strings_by_name},
-                      {"status", a_string}});
+                      {"status", a_string},
+                      {"prompted", into(graph.prompted), false}});
+}
+
+void read(const Value& value, FoldedPrompt& prompt) {
+  read_object(value, {{"name", a_string},
+                      {"text", a_string},
+                      {"ids", into(prompt.ids)},
+                      {"path", into(prompt.path)},
+                      {"shape", into(prompt.shape)}});
 }
 
 void read(const Value& value, Engine& engine) {
@@ -189,7 +198,8 @@ void read(const Value& value, Manifest& manifest) {
                       {"parity", [](const Value& items) { each(items, read_parity); }},
                       {"latency", [](const Value& items) { each(items, read_latency); }},
                       {"environment", any_object},
-                      {"latency_left_out", strings_by_name, false}});
+                      {"latency_left_out", strings_by_name, false},
+                      {"folded_prompts", records<FoldedPrompt>(manifest.folded_prompts, read), false}});
 }
 
 // The offset of the seal's 64 digits, or npos. The seal must be the file's first key.

@@ -97,7 +97,7 @@ class GraphSession : public Session {
     require_unchanged();
     try {
       std::vector<Ort::Value> values;
-      values.reserve(4);
+      values.reserve(5);
       values.push_back(tensor(batch.input_ids, batch.size(), dims));
       values.push_back(tensor(batch.attention_mask, batch.size(), dims));
       if (takes_token_types_) {
@@ -109,6 +109,10 @@ class GraphSession : public Session {
         positions = token_positions(batch);
         names.push_back("token_positions");
         values.push_back(tensor(positions.data(), positions.size(), {1, static_cast<std::int64_t>(positions.size())}));
+      }
+      if (takes_states_) {
+        names.push_back("prompt_states");
+        values.push_back(states(batch.prompt));
       }
       const auto given = session_run(names, values);
       require_unchanged();
@@ -152,6 +156,15 @@ class GraphSession : public Session {
                                                   dims.size());
   }
 
+  // The states of a prompt, or of none.
+  Ort::Value states(const PromptStates* prompt) const {
+    static float nothing = 0;
+    float* data = prompt == nullptr ? &nothing : const_cast<float*>(prompt->values.data());
+    const auto& dims = prompt == nullptr ? no_states_ : prompt->shape;
+    return Ort::Value::CreateTensor<float>(memory_, data, prompt == nullptr ? 0 : prompt->values.size(), dims.data(),
+                                           dims.size());
+  }
+
   // Run does not change the session, though the C++ API does not declare it const.
   std::vector<Ort::Value> session_run(const std::vector<const char*>& names, const std::vector<Ort::Value>& values) const {
     auto& session = const_cast<Ort::Session&>(session_);
@@ -173,18 +186,24 @@ class GraphSession : public Session {
   void check_names() {
     Ort::AllocatorWithDefaultOptions allocator;
     std::set<std::string> inputs, outputs;
-    for (std::size_t i = 0; i < session_.GetInputCount(); ++i)
-      inputs.insert(session_.GetInputNameAllocated(i, allocator).get());
+    for (std::size_t i = 0; i < session_.GetInputCount(); ++i) {
+      const std::string name = session_.GetInputNameAllocated(i, allocator).get();
+      inputs.insert(name);
+      if (name != "prompt_states") continue;
+      const auto dims = session_.GetInputTypeInfo(i).GetTensorTypeAndShapeInfo().GetShape();
+      takes_states_ = dims.size() == 4;
+      if (takes_states_) no_states_ = {dims[0], dims[1], 0, dims[3]};
+    }
     for (std::size_t i = 0; i < session_.GetOutputCount(); ++i)
       outputs.insert(session_.GetOutputNameAllocated(i, allocator).get());
     takes_token_types_ = inputs.count("token_type_ids") != 0;
     takes_positions_ = inputs.count("token_positions") != 0;
-    const std::size_t expected_count = 2u + takes_token_types_ + takes_positions_;
+    const std::size_t expected_count = 2u + takes_token_types_ + takes_positions_ + takes_states_;
     if (inputs.count("input_ids") == 0 || inputs.count("attention_mask") == 0 || inputs.size() != expected_count ||
         outputs.count(kOutput) == 0)
       throw ArtifactError(path_ + " has inputs " + listed(inputs) + " and outputs " + listed(outputs) +
-                          "; expected input_ids, attention_mask and perhaps token_type_ids and token_positions, and " +
-                          kOutput + ". Export the model again.");
+                          "; expected input_ids, attention_mask and perhaps token_type_ids and token_positions and "
+                          "prompt_states, and " + kOutput + ". Export the model again.");
   }
 
   std::string path_;
@@ -195,6 +214,8 @@ class GraphSession : public Session {
   Ort::Session session_;
   bool takes_token_types_ = false;
   bool takes_positions_ = false;
+  bool takes_states_ = false;
+  std::array<std::int64_t, 4> no_states_{};
 };
 
 }  // namespace

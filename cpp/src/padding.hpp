@@ -15,8 +15,9 @@ struct Padded {
   std::size_t seq = 0;
 };
 
-// Pads the chosen rows, in this order, on the side and with the id of the model's tokeniser.
+// Pads the chosen rows, in this order and without the first `skipped` tokens of each, on the side of `text` and with the
+// id of the model's tokeniser.
 Padded pad(const std::vector<std::vector<std::int64_t>>& rows, const std::vector<std::size_t>& chosen,
-           const Text& text);
+           const Text& text, std::size_t skipped = 0);
 
 }  // namespace poolfold

@@ -125,6 +125,12 @@ std::function<void(const Value&)> into(std::vector<std::string>& target) {
   };
 }
 
+std::function<void(const Value&)> into(std::vector<std::int64_t>& target) {
+  return [&target](const Value& value) {
+    each(value, [&](const Value& item) { into(target.emplace_back())(item); });
+  };
+}
+
 std::function<void(const Value&)> into(std::map<std::string, double>& target) {
   return [&target](const Value& value) {
     each_item(value, [&](const Value& item, const std::string& key) { into(target[key])(item); });

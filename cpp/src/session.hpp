@@ -4,9 +4,19 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <array>
+#include <vector>
+
 #include "poolfold/encoder.hpp"
 
 namespace poolfold {
+
+// A folded prompt: its tokens, and their keys and values, float32 [2 * attentions, heads, tokens, head].
+struct PromptStates {
+  std::vector<std::int64_t> ids;
+  std::array<std::int64_t, 4> shape;
+  std::vector<float> values;
+};
 
 // A batch in the caller's memory: int64 [batch, seq] twice, row after row. The mask is 1 on tokens, 0 on padding.
 struct Batch {
@@ -14,6 +24,8 @@ struct Batch {
   const std::int64_t* attention_mask;
   std::size_t batch;
   std::size_t seq;
+  // What stands before each row, which is then padded on the right; null for none.
+  const PromptStates* prompt = nullptr;
 
   std::size_t size() const { return batch * seq; }
 };

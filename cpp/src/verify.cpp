@@ -59,7 +59,7 @@ void check_paths(const Manifest& manifest, Problems& problems) {
   }
 }
 
-// Each file that a graph or an engine names must be listed, and so hashed.
+// Each file that a graph, an engine or a prompt names must be listed, and so hashed.
 void check_references(const Manifest& manifest, Problems& problems) {
   std::set<std::string> named;
   for (const Engine& engine : manifest.engines) named.insert({engine.path, engine.graph});
@@ -67,8 +67,10 @@ void check_references(const Manifest& manifest, Problems& problems) {
     named.insert(graph.path);
     if (graph.weights) named.insert(*graph.weights);
     if (graph.packed) named.insert(*graph.packed);
+    if (graph.prompted) named.insert(*graph.prompted);
     if (graph.padding_free) named.insert(graph.padding_free->path);
   }
+  for (const FoldedPrompt& prompt : manifest.folded_prompts) named.insert(prompt.path);
   for (const File& entry : manifest.files) named.erase(entry.path);
   for (const std::string& path : named)
     problems.push_back({quote(path) + ": named by a graph or an engine, and not listed among the files"});

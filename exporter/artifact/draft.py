@@ -35,6 +35,7 @@ class Draft:
     parity: tuple[m.Parity, ...] = ()
     latency: tuple[m.Latency, ...] = ()
     latency_left_out: Mapping[str, str] = field(default_factory=dict)
+    folded_prompts: tuple[m.FoldedPrompt, ...] = ()
     hashed: Mapping[str, m.File] = field(default_factory=dict)
     environment: Mapping[str, Any] | None = None
 
@@ -60,6 +61,7 @@ class Draft:
             parity=self.parity,
             latency=self.latency,
             latency_left_out=dict(self.latency_left_out),
+            folded_prompts=self.folded_prompts,
             environment=environment() if self.environment is None else self.environment,
         )
         sealed = m.dumps(manifest)

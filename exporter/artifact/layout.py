@@ -31,6 +31,11 @@ def weights_path(dtype: DType) -> str:
     return f"onnx/weights_{dtype}.bin"
 
 
+def prompt_path(number: int) -> str:
+    """Where the keys and values of a folded prompt lie."""
+    return f"prompts/{number}.bin"
+
+
 def engine_path(target: str, strategy: Strategy, dtype: DType, form: Form = Form.PLAIN) -> str:
     """Where an engine lies."""
     return f"engines/{target}/{strategy_name(strategy)}_{dtype}{_suffix(form)}.engine"

@@ -146,6 +146,9 @@ def _how_to_read(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
         lines.append("bf16: how OpenVINO executes the fp32 graph on this CPU; no graph is stored in it.")
     if _any_built(manifest.engines):
         lines.append("built: made for its target and not run here; its vectors have not been checked.")
+    if manifest.folded_prompts:
+        folded = ", ".join(f"{prompt.name} ({count(len(prompt.ids), 'token')})" for prompt in manifest.folded_prompts)
+        lines.append(f"Prompts that need not be computed: {folded}.")
     if manifest.latency:
         ragged = " (ragged: of many lengths)" * any("ragged" in row.workload for row in manifest.latency)
         memory = "" if "memory MiB" in left_out else " MiB: what model and largest batch add to the process."

@@ -57,6 +57,15 @@ from exporter.host.text_file import read_texts
     metavar="N",
     help="Tokens of the longest text; longer ones are cut.  [default: the model's limit]",
 )
+@click.option(
+    "--fold-prompt",
+    "fold_prompts",
+    type=flags.NamedText(),
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="A further prompt that `encode(prompt_name=NAME)` need not compute, of a causal model; its own ones are "
+    "folded anyway. Repeat for several.",
+)
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
 @click.option("--skip-latency", is_flag=True, help="Leave out the padding, latency and memory stages.")
@@ -81,6 +90,7 @@ def export(output: Path, texts: Path | None, as_json: bool, quiet: bool, **optio
     console = Console(as_json=as_json, quiet=quiet)
     require_apart(output, [texts] if texts else [])
     with console.waiting("export"):
-        manifest = api.export(output=output, texts=read_texts(texts), console=console, **options)
+        prompts = dict(options.pop("fold_prompts"))
+        manifest = api.export(output=output, texts=read_texts(texts), fold_prompts=prompts, console=console, **options)
     print_table(manifest, output, console)
     console.json(artifact_json(manifest, output))

@@ -93,6 +93,21 @@ class Pooling(click.ParamType):  # type: ignore[type-arg]  # generic only in the
             self.fail(str(error), param, ctx)
 
 
+class NamedText(click.ParamType):  # type: ignore[type-arg]  # generic only in the newest click
+    """`NAME=TEXT`: a prompt and its name."""
+
+    name = "NAME=TEXT"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Read both; the text may hold further signs of equality."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, text = str(value).partition("=")
+        if not (name.strip() and equals and text):
+            self.fail(f"got {value!r}, expected NAME=TEXT, such as query='query: '", param, ctx)
+        return name, text
+
+
 def _option(param: click.Parameter | None) -> str:
     """As it is mostly written: the first of its long forms."""
     return next((name for name in param.opts if name.startswith("--")), "") if param is not None else ""

@@ -118,7 +118,8 @@ def _two_forms(manifest: Manifest, targets: Sequence[str] | None) -> list[tuple[
             # OpenVINO may run one graph in two precisions; what padding costs is alike.
             is_engine = runs.form == "packed" and runs.path in packed
             wanted = targets is None or runs.target in targets
-            if wanted and free is not None and (runs.path == free.path or is_engine):
+            is_free = free is not None and runs.path == free.path and graph.prompted is None
+            if wanted and (is_free or is_engine):
                 found.setdefault((graph.path, runs.target), (graph, runs))
     return list(found.values())
 

@@ -5,6 +5,7 @@ tokens        texts as rows of token ids, and the batches that both sides are gi
 variants      the same rows asked for in other ways: alone, with more padding, reordered, padded on the other side
 compare       two sets of vectors, and the limits that each precision is held to
 checks        the reference's vectors once for all strategies, then every check of one candidate
+behind_prompt the same with a folded prompt in front
 report        the outcome, as values and as a message
 validation    all that an artifact runs here, checked through the loader that ships
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from poolfold.manifest import Executor, Parity, ParityCheck, WorstText
 from poolfold.tokenise import shorten
@@ -13,6 +13,9 @@ SAME_TEXT = frozenset({"alone_cosine", "padded_cosine", "reordered_cosine"})
 """Checks of a candidate against itself: one text, asked for in several ways."""
 MASKED = frozenset({"masked_ids_right_cosine", "masked_ids_left_cosine", "masked_ids_holes_cosine"})
 """Checks that ids under mask 0 move no vector: padding on either side, and tokens masked inside a text."""
+
+PROMPT = "prompt_cosine"
+"""Check that a folded prompt gives the vectors that it gives when it is computed with the text."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +54,10 @@ class ParityReport:
     checks: tuple[Check, ...]
     worst: tuple[WorstText, ...]
 
+    def also(self, check: Check) -> ParityReport:
+        """The report with one more check."""
+        return replace(self, checks=(*self.checks, check), passed=self.passed and check.passed)
+
     def as_row(self) -> Parity:
         """The report as the manifest carries it: each check by its name."""
         return Parity(
@@ -84,6 +91,11 @@ class ParityReport:
                 f"{what} gives {self.reference}'s vectors, and these depend on ids under mask 0: {'; '.join(failed)}. "
                 "Attention reads what attention_mask hides there, as a graph does whose mask was fused to a length "
                 "(mask_index). Take the graph as it was before that optimisation, or export the model again."
+            )
+        if names == {PROMPT}:
+            return (
+                f"{what} gives {self.reference}'s vectors, and others behind a folded prompt: {'; '.join(failed)}. "
+                "The model's vectors depend on where a text begins. Export it without prompts."
             )
         return f"{what} does not give {self.reference}'s vectors: {'; '.join(failed)}. Smallest cosines: {worst}."
 

@@ -14,7 +14,9 @@ from typing import NamedTuple
 
 import msgspec
 
+from exporter.parity.behind_prompt import check_prompts
 from exporter.parity.checks import ReferenceRun, check
+from exporter.parity.compare import LIMITS
 from exporter.parity.report import ParityReport
 from exporter.spec.model import DType
 from graphs.files.weights import load_graph, save_graphs
@@ -46,6 +48,9 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
     for runs in runnables(manifest):
         if provider != CPU and runs.form != "plain":
             continue
+        graph = manifest.graph_at(runs.path)
+        if provider == CPU and graph is not None and graph.prompted not in (None, runs.path):
+            continue  # the loader runs every batch on the prompted form
         if targets is None or runs.target in targets:
             executor = Executor(target=runs.target, device=find_target(runs.target).device(provider), form=runs.form)
             listed.append(Candidate(runs, executor))
@@ -83,7 +88,10 @@ def check_candidates(
         runs, executor = candidate
         progress(done, len(listed), f"{runs.strategy} {runs.dtype}, {executor}")
         with _opened(directory, manifest, candidate, scratch, threads, provider) as encoder:
-            reports.append(check(run, parse_strategy(runs.strategy), DType(runs.dtype), encoder.embed, executor))
+            dtype = DType(runs.dtype)
+            report = check(run, parse_strategy(runs.strategy), dtype, encoder.embed, executor)
+            behind = check_prompts(encoder, run.tokens.texts, LIMITS[dtype].same_text)
+        reports.append(report if behind is None else report.also(behind))
     return tuple(reports)
 
 
@@ -156,19 +164,22 @@ def mark_validated(
 ) -> tuple[tuple[Graph, ...], tuple[Engine, ...]]:
     """Set the status `validated` on what was checked here and passed, and on nothing else."""
     passed = {(r.strategy, r.dtype, r.executor.target, r.executor.form) for r in reports if r.passed}
+    prompted = {graph.path for graph in graphs if graph.prompted}
     failed = {(r.strategy, r.dtype, r.executor.target) for r in reports if not r.passed}
 
-    def status(strategy: str, dtype: str, target: str, form: str, before: str) -> str:
+    def status(path: str, strategy: str, dtype: str, target: str, form: str, before: str) -> str:
+        form = "prompted" if path in prompted else form
         checked = (strategy, dtype, target, form) in passed and (strategy, dtype, target) not in failed
         return "validated" if checked else before
 
     return (
         tuple(
-            msgspec.structs.replace(g, status=status(g.strategy, g.dtype, "onnxruntime", "plain", g.status))
+            msgspec.structs.replace(g, status=status(g.path, g.strategy, g.dtype, "onnxruntime", "plain", g.status))
             for g in graphs
         ),
         tuple(
-            msgspec.structs.replace(e, status=status(e.strategy, e.dtype, e.target, e.form, e.status)) for e in engines
+            msgspec.structs.replace(e, status=status(e.path, e.strategy, e.dtype, e.target, e.form, e.status))
+            for e in engines
         ),
     )
 

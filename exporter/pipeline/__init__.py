@@ -5,6 +5,7 @@ read_model           the model, and the user's options held against it -> plan
 capture              encoder graph and reference vectors, in a process of its own
 ranges               how large each tensor gets on real text
 recipes              which graph passes, in which order, and why
+fold_prompts         the keys and values of prompts, as constants
 write_graphs         a graph for each strategy, precision and form
 measurements         how much padding pays, and latency, in the time given
 add_engines          engines for an artifact that exists

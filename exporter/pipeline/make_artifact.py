@@ -22,6 +22,7 @@ from exporter.parity.validation import (
     mark_validated,
     require_passed,
 )
+from exporter.pipeline.fold_prompts import Folding, fold_prompts
 from exporter.pipeline.measurements import measure
 from exporter.pipeline.plan import Capture
 from exporter.pipeline.ranges import measure_ranges
@@ -33,6 +34,7 @@ from exporter.spec.model import DType
 from exporter.spec.options import ExportOptions
 from exporter.targets.engines import EngineOrder, engines_in_background, make_engines, outcome
 from graphs.files.weights import load_graph
+from poolfold.errors import InputError
 from poolfold.manifest import Engine, Manifest
 
 
@@ -98,13 +100,37 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
     plan = work.captured.plan
     dtypes = [dtype.of_graph for dtype in work.options.dtypes]
     packed = [dtype for order in work.orders(files=True) for dtype in order.dtypes]
+    folding = folded_prompts(draft, work, dtypes)
     encoder = load_graph(work.captured.encoder)
     shared = SharedEncoder(encoder, plan.head, largest, include_prompt=plan.spec.text.include_prompt)
-    graphs = write_graphs(draft.directory, shared, plan.strategies, dtypes, packed, work.console)
+    graphs = write_graphs(
+        draft.directory, shared, plan.strategies, dtypes, packed, work.console, prompted=folding.strategies
+    )
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
     del encoder, shared
     gc.collect()
-    return replace(draft, graphs=graphs)
+    return replace(draft, graphs=graphs, folded_prompts=folding.prompts)
+
+
+def folded_prompts(draft: Draft, work: Work, dtypes: Sequence[DType]) -> Folding:
+    """The prompts that need not be computed at run time, and the strategies whose graphs start behind them."""
+    plan, given = work.captured.plan, work.options.fold_prompts
+    if given and DType.FP32 not in dtypes:
+        raise InputError(
+            f"--fold-prompt {next(iter(given))} needs --dtype fp32 or bf16: only graphs in fp32 start behind a prompt."
+        )
+    if DType.FP32 not in dtypes or not (given or any(plan.spec.text.prompts.values())):
+        return Folding()
+    with work.console.stage("prompts") as stage:
+        return fold_prompts(
+            draft.directory,
+            plan.spec,
+            work.captured.encoder,
+            plan.strategies,
+            given,
+            work.options.threads,
+            stage,
+        )
 
 
 def compile_graphs(draft: Draft, work: Work) -> Draft:

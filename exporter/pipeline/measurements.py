@@ -107,7 +107,7 @@ def measure_latency(draft: Draft, options: ExportOptions, captured: Capture, con
 
 
 def _has_two_forms(draft: Draft) -> bool:
-    return any(graph.padding_free for graph in draft.graphs)
+    return any(graph.padding_free and not graph.prompted for graph in draft.graphs)
 
 
 def lengths_of(texts: tuple[str, ...], tokens: Tokens) -> list[int]:

@@ -34,6 +34,12 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
         raise InputError(
             f"--max-seq-length {options.max_seq_length} is more than the {limit} tokens that the model takes."
         )
+    for name, text in options.fold_prompts.items():
+        if spec.text.prompts.get(name, text) != text:
+            raise InputError(
+                f"--fold-prompt {name} is {text!r}, and the model's own prompt of that name is "
+                f"{spec.text.prompts[name]!r}. Give yours another name."
+            )
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)

@@ -28,6 +28,7 @@ from graphs.pooling.head import Head
 from graphs.pooling.strategy import Strategy
 from graphs.pooling.whole_mask import WholeMaskPass
 from graphs.precision.float16 import ConvertToFloat16Pass, KeptNode
+from graphs.prompt.behind_prompt import BehindPromptPass
 from graphs.unpadding.padding_free import PaddingFreePass
 
 Notes = Mapping[str, str]
@@ -85,14 +86,7 @@ def prepare_encoder(encoder: ir.Model, pad_token_id: int) -> None:
 def fold_strategy(shared: SharedEncoder, strategy: Strategy) -> StrategyGraph:
     """Pooling and head on a clone of the encoder, which then computes only what the pooling reads."""
     plain = shared.encoder.clone()
-    FoldPoolingPass(strategy, prompt_apart=not shared.include_prompt)(plain)
-    if not shared.include_prompt:
-        # Behind the pooling, by which it tells the encoder's readers of the mask from the pooling's.
-        WholeMaskPass()(plain)
-    # The head reads sentence_embedding, which the pooling makes.
-    FoldHeadPass(shared.head)(plain)
-    # Every value needs its dtype and shape for what follows; pooling and head are new.
-    cleanup(plain)
+    _fold(plain, shared, strategy)
     push_down = PushDownRowPass()
     if push_down(plain).modified:
         # Only the push-down makes attentions of one query.
@@ -110,6 +104,39 @@ def fold_strategy(shared: SharedEncoder, strategy: Strategy) -> StrategyGraph:
             forms[form] = graph
     notes = {"row-push-down": push_down.result.describe(), "padding-free": padding_free.result.describe()}
     return StrategyGraph(forms, notes)
+
+
+def with_grouped_heads(encoder: ir.Model) -> ir.Model:
+    """A clone whose Attentions take keys and values before they are repeated, as a prompt's states are kept."""
+    graph = encoder.clone()
+    if GroupedHeadsPass()(graph).modified:
+        # The nodes that repeated them would be taken for readers of the batch's length.
+        cleanup(graph)
+    return graph
+
+
+def fold_behind_prompt(shared: SharedEncoder, strategy: Strategy) -> ir.Model:
+    """The strategy in fp32 behind a prompt, padding-free; for CPUs, whose kernels take one query and grouped heads."""
+    graph = with_grouped_heads(shared.encoder)
+    # Before the pooling, which reads the batch's own mask.
+    BehindPromptPass()(graph)
+    _fold(graph, shared, strategy)
+    for shorten in (PushDownRowPass(), PaddingFreePass()):
+        if shorten(graph).modified:
+            cleanup(graph)
+    return graph
+
+
+def _fold(graph: ir.Model, shared: SharedEncoder, strategy: Strategy) -> None:
+    """Append pooling and head to an encoder."""
+    FoldPoolingPass(strategy, prompt_apart=not shared.include_prompt)(graph)
+    if not shared.include_prompt:
+        # Behind the pooling, by which it tells the encoder's readers of the mask from the pooling's.
+        WholeMaskPass()(graph)
+    # The head reads sentence_embedding, which the pooling makes.
+    FoldHeadPass(shared.head)(graph)
+    # Every value needs its dtype and shape for what follows; pooling and head are new.
+    cleanup(graph)
 
 
 def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType) -> TypedGraph:

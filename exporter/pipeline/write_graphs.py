@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from exporter.artifact.layout import graph_path, weights_path
 from exporter.host.console import Console, Stage
-from exporter.pipeline.recipes import Notes, SharedEncoder, StrategyGraph, TypedGraph, build_graph, fold_strategy
+from exporter.pipeline.recipes import (
+    Notes,
+    SharedEncoder,
+    StrategyGraph,
+    TypedGraph,
+    build_graph,
+    fold_behind_prompt,
+    fold_strategy,
+)
 from exporter.spec.model import DType, Form
 from graphs.files.summary import summarise
 from graphs.files.weights import save_graphs
@@ -25,6 +34,8 @@ def write_graphs(
     dtypes: Sequence[DType],
     packed: Sequence[DType],
     console: Console,
+    *,
+    prompted: Collection[Strategy] = (),
 ) -> tuple[Graph, ...]:
     """Build and write every graph; returns what the manifest says of each.
 
@@ -35,13 +46,15 @@ def write_graphs(
         dtypes: the precisions.
         packed: the precisions that engines are built of, which take the packed form besides.
         console: reports progress of this stage.
+        prompted: the strategies that take the prompted form besides, in fp32.
     """
     (directory / "onnx").mkdir()
     described: list[Graph] = []
     with console.stage("graphs") as stage:
-        folded = {strategy: fold_strategy(shared, strategy) for strategy in strategies}
+        folded = {strategy: _fold(shared, strategy, behind_prompt=strategy in prompted) for strategy in strategies}
         for dtype in dict.fromkeys(dtypes):
-            forms = (Form.PLAIN, Form.PADDING_FREE, *((Form.PACKED,) if dtype in packed else ()))
+            forms = [Form.PLAIN, Form.PADDING_FREE]
+            forms += [Form.PACKED] * (dtype in packed) + [Form.PROMPTED] * (dtype is DType.FP32)
             built = {s: _build(shared, graph, dtype, forms) for s, graph in folded.items()}
             weights = directory / weights_path(dtype)
             files = {
@@ -54,6 +67,13 @@ def write_graphs(
             described += [_describe(s, dtype, typed, folded[s].notes, listed) for s, typed in built.items()]
         _narrate(described, stage)
     return tuple(described)
+
+
+def _fold(shared: SharedEncoder, strategy: Strategy, *, behind_prompt: bool) -> StrategyGraph:
+    folded = fold_strategy(shared, strategy)
+    if not behind_prompt:
+        return folded
+    return replace(folded, forms={**folded.forms, Form.PROMPTED: fold_behind_prompt(shared, strategy)})
 
 
 def _build(shared: SharedEncoder, folded: StrategyGraph, dtype: DType, forms: Sequence[Form]) -> _Forms:
@@ -87,6 +107,7 @@ def _describe(strategy: Strategy, dtype: DType, forms: _Forms, notes: Notes, wei
         packed=graph_path(strategy, dtype, Form.PACKED) if Form.PACKED in forms else None,
         passes=dict(notes),
         status="built",
+        prompted=graph_path(strategy, dtype, Form.PROMPTED) if Form.PROMPTED in forms else None,
     )
 
 

@@ -52,6 +52,8 @@ class Form(StrEnum):
     """Real tokens only; the graph finds them in attention_mask."""
     PACKED = "packed"
     """Real tokens only; their places are the further input token_positions."""
+    PROMPTED = "prompted"
+    """Behind a prompt, whose keys and values are the further input prompt_states; of which there may be none."""
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from exporter.spec.build_options import BuildOptions
@@ -38,6 +39,7 @@ class ExportOptions:
     texts: the user's own, checked besides poolfold's corpus.
     cut: `--dimensions`, and whether what is left is normalised again.
     max_seq_length: tokens of the longest text; None for the model's own limit.
+    fold_prompts: further prompts to fold, by name.
     shapes: of engines; None where none is built.
     """
 
@@ -58,3 +60,4 @@ class ExportOptions:
     trust: Trust
     tokenizer: TokenizerSource = TokenizerSource.FILE
     max_seq_length: int | None = None
+    fold_prompts: Mapping[str, str] = field(default_factory=dict)

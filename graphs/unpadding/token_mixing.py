@@ -49,7 +49,8 @@ def unhidden_padding(graph: ir.Graph, token_wise: Collection[ir.Node]) -> list[s
     reasons = []
     for node in graph:
         stage = stage_of(node)
-        if stage == "mask" or (stage == "row" and node.inputs[0] in mask) or _adds_bias(node, mask, padding_of):
+        cut = stage in ("row", "prompt") and node.inputs[0] in mask
+        if stage == "mask" or cut or _adds_bias(node, mask, padding_of):
             mask.update(node.outputs)
         if node in token_wise:
             padding_of.update((value, {1: _Padding.ANYTHING}) for value in node.outputs)
@@ -77,6 +78,9 @@ def _carry(
         other_axis = (_last(other) if place == 1 else (_last(other) or 0) - 1) if other is not None else None
         zero = other is not None and other_axis is not None and padding_of[other].get(other_axis) is _Padding.ZERO
         return padding is _Padding.ZERO or zero
+    if stage_of(node) == "prompt" and node.op_type == "Concat":
+        padding_of[node.outputs[0]][axis] = padding  # the prompt in front is no padding, and the mask is as much longer
+        return True
     padding = _behind(node, place, axis, padding, mask)
     carried = False
     for output in node.outputs:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from poolfold.manifest.contents import Engine, File, Graph, Model, Strategy
+from poolfold.manifest.contents import Engine, File, FoldedPrompt, Graph, Model, Strategy, Text
 from poolfold.manifest.record import Record
 from poolfold.manifest.reports import Latency, Parity
 
@@ -32,6 +32,13 @@ class Manifest(Record, frozen=True):
     latency: tuple[Latency, ...]
     environment: Mapping[str, Any]
     latency_left_out: dict[str, str] = msgspec.field(default_factory=dict)
+    folded_prompts: tuple[FoldedPrompt, ...] = ()
+
+    @property
+    def text(self) -> Text:
+        """The model's, with the prompts that were given when it was exported."""
+        given = {prompt.name: prompt.text for prompt in self.folded_prompts}
+        return msgspec.structs.replace(self.model.text, prompts={**self.model.text.prompts, **given})
 
     def graph(self, strategy: str, dtype: str) -> Graph | None:
         """The graph of a strategy and a dtype, or None."""

@@ -126,10 +126,11 @@ EMBEDDING = Output(
 class Graph(Record, frozen=True):
     """An ONNX graph: `input_ids`, `attention_mask` int64 [batch, seq] -> `sentence_embedding` fp32 [batch, dim].
 
-    `weights` is the external data file that graphs of one dtype share, relative to the artifact. `padding_free` and
-    `packed` are further forms of it, None where it has none; `packed` is a graph for engines, with the places of the
-    tokens as a further input, `token_positions` int64 [1, tokens]. `passes` says what each optimisation did, or why it
-    did nothing.
+    `weights` is the external data file that graphs of one dtype share, relative to the artifact. `padding_free`,
+    `packed` and `prompted` are further forms of it, None where it has none. `packed` is a graph for engines, with the
+    places of the tokens as a further input, `token_positions` int64 [1, tokens]. `prompted` starts behind a folded
+    prompt: its further input is `prompt_states`, of a `FoldedPrompt` or without any token. `passes` says what each
+    optimisation did, or why it did nothing.
     """
 
     path: str
@@ -147,16 +148,33 @@ class Graph(Record, frozen=True):
     packed: str | None
     passes: dict[str, str]
     status: str
+    prompted: str | None = None
 
     @property
     def forms(self) -> dict[str, str]:
-        """Each form of the graph: `plain`, `padding-free`, `packed` -> its path."""
+        """Each form of the graph: `plain`, `padding-free`, `packed`, `prompted` -> its path."""
         forms = {"plain": self.path}
         if self.padding_free is not None:
             forms["padding-free"] = self.padding_free.path
         if self.packed is not None:
             forms["packed"] = self.packed
+        if self.prompted is not None:
+            forms["prompted"] = self.prompted
         return forms
+
+
+class FoldedPrompt(Record, frozen=True):
+    """A prompt whose keys and values are constants: the file `path`, float32 `shape`, which graphs take as an input.
+
+    `shape` is [2 * attentions, heads, tokens, head]. `ids` are the tokens: a text whose ids, with the prompt in front,
+    begin with others takes the whole run.
+    """
+
+    name: str
+    text: str
+    ids: tuple[int, ...]
+    path: str
+    shape: tuple[int, ...]
 
 
 class Range(Record, frozen=True):

@@ -4,6 +4,7 @@ ort             ONNX Runtime; ort_providers: on an NVIDIA GPU, with a check that
 openvino        OpenVINO on the CPU
 tensorrt/       engines of TensorRT and TensorRT-RTX
 by_padding      two forms of a graph in one session; each batch runs on the faster one
+behind_prompt   a graph that starts behind a prompt, whose keys and values it is given
 outputs         which rows are never handed out
 profiles        splits a batch into shapes that an engine accepts
 external_data   the tensors of a graph that lie in another file

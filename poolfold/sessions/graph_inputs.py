@@ -6,7 +6,7 @@ runtimes.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ INPUT_IDS = "input_ids"
 ATTENTION_MASK = "attention_mask"
 TOKEN_TYPE_IDS = "token_type_ids"
 TOKEN_POSITIONS = "token_positions"
+PROMPT_STATES = "prompt_states"
 SENTENCE_EMBEDDING = EMBEDDING.name
 
 _REQUIRED = {INPUT_IDS, ATTENTION_MASK}
@@ -60,3 +61,10 @@ def make_inputs(
     if TOKEN_POSITIONS in names:
         feeds[TOKEN_POSITIONS] = token_positions(attention_mask)
     return feeds
+
+
+def behind(
+    feeds: Mapping[str, npt.NDArray[np.int64]], prompt_states: npt.NDArray[np.float32] | None
+) -> Mapping[str, npt.NDArray[np.int64] | npt.NDArray[np.float32]]:
+    """The inputs with the states of a prompt, where these are given."""
+    return feeds if prompt_states is None else {**feeds, PROMPT_STATES: prompt_states}

@@ -21,7 +21,14 @@ import numpy.typing as npt
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable, how_to_install
 from poolfold.sessions import CLOSED, Opening
 from poolfold.sessions.external_data import external_tensors, open_weights, with_addresses
-from poolfold.sessions.graph_inputs import SENTENCE_EMBEDDING, TOKEN_TYPE_IDS, make_inputs, require_names
+from poolfold.sessions.graph_inputs import (
+    PROMPT_STATES,
+    SENTENCE_EMBEDDING,
+    TOKEN_TYPE_IDS,
+    behind,
+    make_inputs,
+    require_names,
+)
 from poolfold.sessions.threads import default_threads
 from poolfold.verify.files import OpenFile, open_file
 
@@ -169,11 +176,16 @@ class OpenVinoSession:
         self._files = tuple(files.values()) if by_path else ()
         self._inputs = {port.any_name for port in compiled.inputs}
         outputs = {name for port in compiled.outputs for name in port.names}
-        require_names(path, self._inputs, outputs, optional=(TOKEN_TYPE_IDS,))
+        require_names(path, self._inputs, outputs, optional=(TOKEN_TYPE_IDS, PROMPT_STATES))
         # The compiled graph and its idle requests.
         self._open: tuple[Any, list[Any]] | None = (compiled, [])
 
-    def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def run(
+        self,
+        input_ids: npt.NDArray[np.int64],
+        attention_mask: npt.NDArray[np.int64],
+        prompt_states: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
         """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim]. `token_type_ids`, if any, are zeros.
 
         Raises:
@@ -185,7 +197,7 @@ class OpenVinoSession:
         if held is None:
             raise InputError(CLOSED)
         compiled, idle = held
-        feeds = make_inputs(self._inputs, input_ids, attention_mask)
+        feeds = behind(make_inputs(self._inputs, input_ids, attention_mask), prompt_states)
         self._require_unchanged()
         try:
             request = idle.pop()

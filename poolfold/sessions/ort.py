@@ -14,9 +14,11 @@ from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_
 from poolfold.sessions import CLOSED, Opening
 from poolfold.sessions.external_data import ExternalTensor, external_tensors, open_weights
 from poolfold.sessions.graph_inputs import (
+    PROMPT_STATES,
     SENTENCE_EMBEDDING,
     TOKEN_POSITIONS,
     TOKEN_TYPE_IDS,
+    behind,
     make_inputs,
     require_names,
 )
@@ -132,7 +134,7 @@ class OnnxRuntimeSession:
             require_used(onnxruntime, session, provider, path)
         self._inputs = {value.name for value in session.get_inputs()}
         outputs = {value.name for value in session.get_outputs()}
-        require_names(path, self._inputs, outputs, optional=(TOKEN_TYPE_IDS, TOKEN_POSITIONS))
+        require_names(path, self._inputs, outputs, optional=(TOKEN_TYPE_IDS, TOKEN_POSITIONS, PROMPT_STATES))
         self._path, self._errors = path, errors
         # TensorRT would build again, for minutes, for a shape outside its profile.
         self._profiles = () if provider is None or provider.name == "cuda" else (provider.profile,)
@@ -141,10 +143,15 @@ class OnnxRuntimeSession:
         # The weights must live as long as a run that uses them.
         self._open: tuple[Any, object] | None = (session, weights)
 
-    def run(self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+    def run(
+        self,
+        input_ids: npt.NDArray[np.int64],
+        attention_mask: npt.NDArray[np.int64],
+        prompt_states: npt.NDArray[np.float32] | None = None,
+    ) -> npt.NDArray[np.float32]:
         """Embed a batch: int64 [batch, seq] twice -> float32 [batch, dim].
 
-        Other inputs of the graph are computed from these (`make_inputs`).
+        Other inputs of the graph are computed from these (`make_inputs`). `prompt_states` is for the prompted form.
 
         Raises:
             InputError: the session is closed, or a row is longer than TensorRT's profile allows.
@@ -158,15 +165,19 @@ class OnnxRuntimeSession:
             raise InputError(CLOSED)
         session = held[0]
         if not self._profiles:
-            return self._run(session, input_ids, attention_mask)
+            return self._run(session, input_ids, attention_mask, prompt_states)
         pieces = split_batch(self._profiles, *input_ids.shape).pieces
         parts = [self._run(session, *cut(input_ids, attention_mask, p))[: p.stop - p.start] for p in pieces]
         return np.concatenate(parts)
 
     def _run(
-        self, session: Any, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
+        self,
+        session: Any,
+        input_ids: npt.NDArray[np.int64],
+        attention_mask: npt.NDArray[np.int64],
+        prompt_states: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
-        feeds = make_inputs(self._inputs, input_ids, attention_mask)
+        feeds = behind(make_inputs(self._inputs, input_ids, attention_mask), prompt_states)
         # Before: reading behind the end of a file that was cut kills the process. After: no vector of other weights.
         self._require_unchanged()
         try:

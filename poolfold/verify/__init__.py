@@ -184,11 +184,12 @@ def _is_inside(path: str) -> bool:
 
 
 def _check_references(manifest: Manifest) -> Iterator[_Problem]:
-    """Each file that a graph or an engine names must be listed, and so hashed."""
+    """Each file that a graph, an engine or a prompt names must be listed, and so hashed."""
     listed = {entry.path for entry in manifest.files}
     named = {path for engine in manifest.engines for path in (engine.path, engine.graph)}
     for graph in manifest.graphs:
         free = None if graph.padding_free is None else graph.padding_free.path
-        named |= {path for path in (graph.path, graph.weights, graph.packed, free) if path is not None}
+        named |= {p for p in (graph.path, graph.weights, graph.packed, graph.prompted, free) if p is not None}
+    named |= {prompt.path for prompt in manifest.folded_prompts}
     for path in sorted(named - listed):
         yield _Problem(f"{path!r}: named by a graph or an engine, and not listed among the files")

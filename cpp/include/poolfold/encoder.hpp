@@ -12,6 +12,8 @@
 namespace poolfold {
 
 class Session;
+struct Batch;
+struct PromptStates;
 
 // float32 [rows, dim], one row after the other.
 struct Vectors {
@@ -29,7 +31,7 @@ class Encoder {
   // Embeds rows of ids of any lengths, special tokens included, not padded.
   //
   // Rows of similar length share a batch of at most `batch_size`, so that little padding is computed. The vectors are
-  // in input order. No rows give no vectors.
+  // in input order. No rows give no vectors. Of a row that begins with the ids of a folded prompt, the rest is computed.
   //
   // Throws InputError: a row without a token, with more than max_seq_length, or with an id outside [0, vocab_size);
   // a batch size of 0. CheckFailed: a vector is not finite, or is zero. ArtifactError: the graph cannot be run.
@@ -51,13 +53,17 @@ class Encoder {
 
   // For `load` and tests: a session, and what `load` chose.
   Encoder(std::shared_ptr<const Session> session, Model model, std::string strategy, std::string dtype,
-          std::string target, std::size_t dim);
+          std::string target, std::size_t dim, std::vector<std::shared_ptr<const PromptStates>> prompts = {});
 
  private:
-  void run(const std::int64_t* ids, const std::int64_t* mask, std::size_t seq, const std::vector<std::size_t>& rows,
-           Vectors& into) const;
+  using Rows = std::vector<std::vector<std::int64_t>>;
+  const PromptStates* prompt_of(const std::vector<std::int64_t>& ids) const;
+  void embed_behind(const PromptStates* prompt, const Rows& ids, std::vector<std::size_t> rows, std::size_t batch_size,
+                    Vectors& into) const;
+  void run(const Batch& batch, const std::vector<std::size_t>& rows, Vectors& into) const;
 
   std::shared_ptr<const Session> session_;
+  std::vector<std::shared_ptr<const PromptStates>> prompts_;
   Model model_;
   std::string strategy_, dtype_, target_;
   std::size_t dim_;

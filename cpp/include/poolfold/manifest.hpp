@@ -52,6 +52,15 @@ struct Graph {
   std::string dtype;
   std::optional<PaddingFree> padding_free;
   std::optional<std::string> packed;
+  std::optional<std::string> prompted;
+};
+
+// A prompt whose keys and values are the file `path`: float32 [2 * attentions, heads, tokens, head], for the prompted
+// form of a graph.
+struct FoldedPrompt {
+  std::vector<std::int64_t> ids;
+  std::string path;
+  std::vector<std::int64_t> shape;
 };
 
 struct Range {
@@ -96,6 +105,7 @@ struct Manifest {
   std::vector<Graph> graphs;
   std::vector<Engine> engines;
   std::vector<File> files;
+  std::vector<FoldedPrompt> folded_prompts;
 };
 
 // Reads the bytes of a manifest; `where` is their name in messages.

@@ -34,6 +34,7 @@ LINES: dict[str, tuple[str, ...]] = {
         "export model -o out --dimensions 0",
         "export model -o out --buckets short,long",
         "export model -o out --tokenizer hf",
+        "export model -o out --fold-prompt query",
     ),
     "Something left out, too much, or in the wrong order": (
         "export model",
