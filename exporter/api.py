@@ -44,6 +44,8 @@ def export(
     force: bool = False,
     skip_latency: bool = False,
     bench_seconds: int = 90,
+    validate_seconds: float | None = None,
+    validate_length: int | None = None,
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
@@ -87,6 +89,9 @@ def export(
         force: replace an artifact that is there, once everything has succeeded.
         skip_latency: leave out the padding, latency and memory stages.
         bench_seconds: the most that these stages take together; the manifest says what was left out for it.
+        validate_seconds: about what validation takes; None for 120. Texts are proven as long as that allows, and
+            `validated_up_to` of the manifest says how long.
+        validate_length: prove texts of up to so many tokens, whatever it takes, instead.
         threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.
@@ -110,7 +115,7 @@ def export(
     from exporter.spec.build_options import BuildOptions
     from exporter.spec.model import read_dtypes
     from exporter.spec.names import read_pooling
-    from exporter.spec.options import ExportOptions, Shapes
+    from exporter.spec.options import ExportOptions, Shapes, read_validation
     from exporter.spec.origin import TokenizerSource, Trust
     from graphs.pooling.head import Cut
 
@@ -141,6 +146,7 @@ def export(
         threads=threads,
         trust=Trust(allow_pickle, trust_remote_code),
         tokenizer=TokenizerSource(tokenizer),
+        validation=read_validation(validate_seconds, validate_length),
     )
     return export_model(options, console)
 
@@ -235,6 +241,8 @@ def validate(
     target: str = "onnxruntime",
     provider: str = "cpu",
     texts: Sequence[str] = (),
+    validate_seconds: float | None = None,
+    validate_length: int | None = None,
     model: str | Path | None = None,
     threads: int | None = None,
     allow_pickle: bool = False,
@@ -256,6 +264,8 @@ def validate(
         target: check what runs on it.
         provider: what ONNX Runtime computes with; all but `cpu` need an NVIDIA GPU.
         texts: your own texts, checked besides poolfold's corpus.
+        validate_seconds: as for `export`.
+        validate_length: as for `export`.
         model: where the model is now; None for the hub id that the artifact has.
         threads: of a session; None for `default_threads`.
         allow_pickle: as for `export`.
@@ -270,13 +280,15 @@ def validate(
         PoolfoldError: bad input, another model, a target that is not available.
     """
     from exporter.pipeline.check_artifact import CheckRequest, validate_artifact
+    from exporter.spec.options import read_validation
     from exporter.spec.origin import Trust
     from poolfold.hub import find_artifact
 
+    validation = read_validation(validate_seconds, validate_length)
     trust = Trust(allow_pickle, trust_remote_code)
     where = None if model is None else str(model)
     request = CheckRequest(find_artifact(directory, revision), target, provider, where, threads, trust)
-    return validate_artifact(request, tuple(texts), console)
+    return validate_artifact(request, tuple(texts), validation, console)
 
 
 def bench(

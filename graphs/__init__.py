@@ -29,8 +29,9 @@ unpadding/       compute real tokens only
   token_rules      which operators treat each token separately; token_mixing checks that the others mask padding
 prompt/          a prompt that stands before every text
   behind_prompt    pass: take its keys and values as an input, and compute what follows
-precision/       fp16
+precision/       fp16, and weights in 16 bits
   float16          pass: convert a graph to strongly typed fp16; float16_rules lists the nodes that stay fp32
+  half_storage     pass: store fp32 weights as bf16 or fp16 where every value survives, and widen them in the graph
   rehearsal        pass: compute that fp16 graph in fp32, rounding each fp16 tensor to fp16 and back
   ranges           pass: output the largest magnitude of every tensor
   attention_scores bounds the scores inside an Attention

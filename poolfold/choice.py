@@ -48,8 +48,8 @@ def _entries(manifest: Manifest, target: Target) -> tuple[Runnable, ...]:
         case Runs.ENGINE:
             return tuple(Runnable(target.name, e.strategy, e.dtype, e.form, e.path) for e in engines)
         case Runs.COMPILED:
-            by_path = {graph.path: graph for graph in manifest.graphs}
-            listed = [(e.strategy, e.dtype, by_path[e.graph]) for e in engines if e.graph in by_path]
+            compiled = [(engine, manifest.graph_at(engine.graph)) for engine in engines]
+            listed = [(e.strategy, e.dtype, graph) for e, graph in compiled if graph is not None]
         case Runs.GRAPH:
             listed = [(graph.strategy, graph.dtype, graph) for graph in manifest.graphs]
     return tuple(
@@ -88,6 +88,17 @@ def faster_below(manifest: Manifest, target: Target, path: str) -> float:
     if graph is None or graph.padding_free is None:
         return FASTER_BELOW
     return graph.padding_free.faster_below.get(target.name, FASTER_BELOW)
+
+
+def only_form(manifest: Manifest, target: Target, path: str) -> str | None:
+    """The form of a graph that runs every batch on the target's CPU; `path` is any form. None where two forms share."""
+    graph = manifest.graph_at(path)
+    if graph is None or target.has_engine_files:
+        return None
+    if graph.prompted is not None:
+        return "prompted"
+    serves = graph.padding_free is not None and target.name in graph.padding_free.serves_all
+    return target.tokens_only_form if serves else None
 
 
 def _choose_name(directory: Path, what: str, asked: str | None, has: list[str], preferred: str | None) -> str:

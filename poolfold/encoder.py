@@ -5,8 +5,10 @@ Independent of runtimes and files; of the manifest it reads only `Model`.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Event
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
@@ -36,6 +38,8 @@ class Encoder:
     output: what the graph gives, and which rows are refused.
     folded: prompts that need not be computed, by their text.
     again: loads it again; None for one that was not made by `load`, which cannot be pickled.
+    validated_up_to: tokens of the longest text that was checked against the model, as the manifest says. The first
+        longer one warns.
     """
 
     session: Session = field(repr=False)
@@ -48,6 +52,8 @@ class Encoder:
     output: Output = field(default=EMBEDDING, kw_only=True, repr=False)
     folded: Mapping[str, Folded] = field(default_factory=dict, kw_only=True, repr=False)
     again: Callable[[], Encoder] | None = field(default=None, kw_only=True, repr=False)
+    validated_up_to: int | None = field(default=None, kw_only=True, repr=False)
+    _told: Event = field(default_factory=Event, init=False, repr=False)
 
     @property
     def max_seq_length(self) -> int:
@@ -96,6 +102,7 @@ class Encoder:
                     f"text {index} ({shorten(listed[index])}) gives no token{besides}, and the embedding of nothing is "
                     "undefined. Leave it out."
                 )
+        self._warn_beyond(max(map(len, rows), default=0))
         vectors = np.empty((len(rows), self.dim), dtype=np.float32)
         text, done = self.model.text, 0
         for part in _parts(rows, left_out, text.padding_side, self.folded.get(put_before)):
@@ -129,6 +136,7 @@ class Encoder:
         ids, mask = check_batch(input_ids, attention_mask, self.model)
         if not len(ids):
             return np.empty((0, self.dim), dtype=np.float32)
+        self._warn_beyond(int((mask > 0).sum(axis=1).max()))
         return self._run(ids, mask, [f"row {index}" for index in range(len(ids))], self.session.run)
 
     def _run(
@@ -145,6 +153,19 @@ class Encoder:
         for reason, rows in refusals(vectors, self.output):
             raise _refused(rows, reason, names)
         return vectors
+
+    def _warn_beyond(self, length: int) -> None:
+        """Warn the caller of a method, once, of a text of more tokens than were checked."""
+        proven = self.validated_up_to
+        if proven is None or length <= proven or self._told.is_set():
+            return
+        self._told.set()
+        warnings.warn(
+            f"a text has {length} tokens, and this artifact was validated up to {proven} of {self.max_seq_length}: "
+            "vectors of longer texts are unproven. Run `poolfold validate` with --validate-length, or export with it.",
+            UserWarning,
+            stacklevel=3,
+        )
 
     def close(self) -> None:
         """Free the model; a later call raises InputError. Closing twice does nothing."""

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from poolfold.choice import Choice, choose, faster_below
+from poolfold.choice import Choice, choose, faster_below, only_form
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, is_failure
 from poolfold.hub import find_artifact
@@ -130,7 +130,8 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
         if of_hub
         else asked._replace(directory=str(directory.resolve()))
     )
-    return replace(encoder, again=partial(_load_again, tuple(again), content))
+    again_here = partial(_load_again, tuple(again), content)
+    return replace(encoder, again=again_here, validated_up_to=manifest.validated_up_to)
 
 
 def _load_again(asked: tuple[Any, ...], identity: str) -> Encoder:
@@ -234,15 +235,13 @@ def _open_forms(
     form: str | None,
     open_path: Callable[[str], Session],
 ) -> Session:
-    """A session of one form, or of two, of which the faster one runs each batch.
+    """A session of one form, that serves every batch, or of two, of which the faster one runs each.
 
     Args:
         forms: form -> path, of a graph or an engine.
-        form: the one to run every batch on; None for the prompted one, if there is any, or else for the faster one each
-            time.
+        form: the one to run every batch on; None for the only one that the target takes, else the faster one each time.
     """
-    if form is None and "prompted" in forms:
-        form = "prompted"
+    form = form or only_form(manifest, target, next(iter(forms.values())))
     if form is not None:
         if form not in forms:
             have = ", ".join(forms)
@@ -252,8 +251,8 @@ def _open_forms(
         session = open_path(forms[form])
         return BehindPrompt(cast(StatesSession, session), no_states(manifest)) if form == "prompted" else session
     # An artifact may hold the packed engine alone.
-    plain = open_path(forms.get("plain") or next(iter(forms.values())))
     tokens_only = forms.get(target.tokens_only_form)
+    plain = open_path(forms.get("plain") or next(iter(forms.values())))
     if tokens_only is None or "plain" not in forms:
         return plain
     return ByPadding(plain, lambda: open_path(tokens_only), faster_below=faster_below(manifest, target, forms["plain"]))

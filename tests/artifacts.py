@@ -20,7 +20,20 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import WhitespaceSplit
 from tokenizers.processors import TemplateProcessing
 
-from poolfold.manifest import MANIFEST_NAME, Engine, File, Graph, Manifest, Model, Profile, Range, Strategy, Text, dumps
+from poolfold.manifest import (
+    MANIFEST_NAME,
+    Engine,
+    File,
+    Graph,
+    Manifest,
+    Model,
+    PaddingFree,
+    Profile,
+    Range,
+    Strategy,
+    Text,
+    dumps,
+)
 from poolfold.verify import describe
 
 WORDS = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "zero", "nan", *(f"w{i}" for i in range(26)))
@@ -146,6 +159,21 @@ def rewrite_manifest(directory: Path, manifest: Manifest, **changes: Any) -> Man
     manifest = msgspec.structs.replace(manifest, **changes)
     (directory / MANIFEST_NAME).write_bytes(dumps(manifest))
     return manifest
+
+
+def leave_one_form(directory: Path, manifest: Manifest) -> Manifest:
+    """Let a padding-free form of the first graph serve every batch of ONNX Runtime; the plain file is then no graph."""
+    graph = manifest.graphs[0]
+    path = graph.path.replace(".onnx", "_padding-free.onnx")
+    (directory / path).write_bytes((directory / graph.path).read_bytes())
+    (directory / graph.path).write_bytes(b"not opened")
+    free = PaddingFree(path=path, nodes=graph.nodes, faster_below={}, serves_all=("onnxruntime",), status="validated")
+    return rewrite_manifest(
+        directory,
+        manifest,
+        graphs=(msgspec.structs.replace(graph, padding_free=free, status="built"), *manifest.graphs[1:]),
+        files=(*relist(directory, manifest, graph.path), describe(directory, directory / path)),
+    )
 
 
 def relist(directory: Path, manifest: Manifest, path: str) -> tuple[File, ...]:

@@ -33,6 +33,7 @@ _ENCODER = "tests/poolfold/test_encoder.py"
 _VERIFY = "tests/poolfold/test_verify.py tests/poolfold/test_manifest.py"
 _TOKENISE = "tests/poolfold/test_tokenise.py"
 _PARITY = "tests/exporter/parity"
+_PROVEN = "tests/exporter/pipeline/test_validated_length.py"
 _PUBLISH = "tests/exporter/artifact/test_publish.py"
 _MEASURE = "tests/exporter/measure/test_interleave.py"
 _IDS = "tests/exporter/model/checkpoint/test_published_tokenizer.py"
@@ -420,6 +421,62 @@ FAULTS = (
         "tests/poolfold/sessions/test_by_padding.py",
     ),
     Fault(
+        "the wrong form opened where one serves all",
+        "poolfold/load.py",
+        "return open_path(tokens_only)",
+        'return open_path(forms["plain"])',
+        "tests/poolfold/test_load.py",
+    ),
+    Fault(
+        "two forms opened where one serves all",
+        "poolfold/choice.py",
+        "return free is not None and target.name in free.serves_all",
+        "return False",
+        "tests/poolfold/test_load.py",
+    ),
+    Fault(
+        "bfloat16 handed over as integers",
+        "poolfold/sessions/ort.py",
+        "ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, tensor.dtype)",
+        "ort.OrtValue.ortvalue_from_numpy(array)",
+        "tests/poolfold/sessions/test_ort.py",
+    ),
+    Fault(
+        "bf16 rounded",
+        "graphs/precision/half_storage.py",
+        "return not (np.ascontiguousarray(values).view(np.uint32) & 0xFFFF).any()",
+        "return True",
+        "tests/graphs/precision/test_half_storage.py",
+    ),
+    Fault(
+        "bf16 widened twice",
+        "graphs/precision/half_storage.py",
+        "if value.uses():",
+        "if True:",
+        "tests/graphs/precision/test_half_storage.py",
+    ),
+    Fault(
+        "a table widened before its Gather",
+        "graphs/precision/half_storage.py",
+        "and index == 0",
+        "and index == 1",
+        "tests/graphs/precision/test_half_storage.py",
+    ),
+    Fault(
+        "only the first piece of a weight looked at",
+        "graphs/precision/half_storage.py",
+        "for start in range(0, values.size, _PIECE)",
+        "for start in (0,)",
+        "tests/graphs/precision/test_half_storage.py",
+    ),
+    Fault(
+        "a form accepted for its fastest batch",
+        "exporter/measure/one_form.py",
+        "max(self.ratios.values()) <= MOST_RATIO",
+        "min(self.ratios.values()) <= MOST_RATIO",
+        "tests/exporter/measure/test_one_form.py",
+    ),
+    Fault(
         "exit code of a failed check",
         "poolfold/errors.py",
         "exit_code = 1\n",
@@ -427,6 +484,41 @@ FAULTS = (
         "tests/exporter/commands/test_cli.py::test_an_error_of_ours_is_its_message_and_its_code",
     ),
     # Validation.
+    Fault(
+        "the truncation of proven rows obeys the model's limit",
+        "exporter/parity/tokens.py",
+        "text = msgspec.structs.replace(spec.text, max_seq_length=length)",
+        "text = spec.text",
+        _PROVEN,
+    ),
+    Fault(
+        "the ladder skips the window's switch",
+        "exporter/parity/ladder.py",
+        "return max(sure[-1], switch) if switch in lengths and fits(switch) else sure[-1]",
+        "return sure[-1]",
+        f"{_PARITY}/test_ladder.py {_PARITY}/test_proof.py",
+    ),
+    Fault(
+        "a rung is proven though it took longer than the seconds",
+        "exporter/parity/ladder.py",
+        "        run(length)\n        if not affords(length):\n            break\n",
+        "        run(length)\n",
+        f"{_PARITY}/test_ladder.py",
+    ),
+    Fault(
+        "many long rows in one batch",
+        "exporter/parity/tokens.py",
+        "padded * length > MOST_PAIRS",
+        "padded > length * MOST_PAIRS",
+        f"{_PARITY}/test_proof.py",
+    ),
+    Fault(
+        "a text beyond what was checked warns nobody",
+        "poolfold/load.py",
+        "validated_up_to=manifest.validated_up_to",
+        "validated_up_to=None",
+        "tests/poolfold/test_unproven_length.py",
+    ),
     Fault(
         "cosine averaged over rows",
         "exporter/parity/report.py",

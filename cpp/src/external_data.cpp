@@ -11,9 +11,9 @@
 namespace poolfold {
 namespace {
 
-// Bytes of an element, by ONNX's number of the dtype: float32, uint8, ... The others are not checked here.
-const std::map<std::int64_t, std::uint64_t> kWidths = {{1, 4}, {2, 1}, {3, 1},  {4, 2},  {5, 2},  {6, 4},
-                                                       {7, 8}, {9, 1}, {10, 2}, {11, 8}, {12, 4}, {13, 8}};
+// Bytes of an element, by ONNX's number of the dtype: float32, uint8, ..., bfloat16. The others are not checked here.
+const std::map<std::int64_t, std::uint64_t> kWidths = {{1, 4}, {2, 1},  {3, 1},  {4, 2},  {5, 2},  {6, 4}, {7, 8},
+                                                       {9, 1}, {10, 2}, {11, 8}, {12, 4}, {13, 8}, {16, 2}};
 
 // A Protocol Buffers message, field by field.
 class Message {

@@ -78,14 +78,18 @@ std::vector<std::shared_ptr<const PromptStates>> folded_prompts(const std::strin
   return prompts;
 }
 
-// Opens a graph: its prompted form, if it has one; or if it has two other forms, each batch runs on the faster one.
+// Opens a graph: its prompted form, if it has one; else the form that serves every batch; else two, and each batch runs on
+// the faster one.
 Opened open_graph(const std::string& directory, const Graph& graph, const Options& options, const FileSource& files) {
   const auto open = [directory, files, threads = options.threads, spinning = options.spinning](const std::string& path) {
     return open_onnxruntime(directory + "/" + path, threads, spinning, files);
   };
   if (graph.prompted) return {open(*graph.prompted), graph.dtype};
+  if (!graph.padding_free) return {open(graph.path), graph.dtype};
+  const auto& always = graph.padding_free->serves_all;
+  if (std::find(always.begin(), always.end(), options.target) != always.end())
+    return {open(graph.padding_free->path), graph.dtype};
   auto plain = open(graph.path);
-  if (!graph.padding_free) return {std::move(plain), graph.dtype};
   const auto& measured = graph.padding_free->faster_below;
   const auto entry = measured.find(options.target);
   return {std::make_unique<ByPadding>(

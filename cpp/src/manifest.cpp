@@ -79,8 +79,19 @@ void read(const Value& value, Strategy& strategy) {
 void read_padding_free(const Value& value, std::optional<PaddingFree>& target) {
   if (value.json.is_null()) return;
   PaddingFree free;
-  read_object(value, {{"path", into(free.path)}, {"nodes", an_int}, {"faster_below", into(free.faster_below)}}, true);
+  read_object(value,
+              {{"path", into(free.path)},
+               {"nodes", an_int},
+               {"faster_below", into(free.faster_below)},
+               {"serves_all", into(free.serves_all), false},
+               {"status", a_string, false}},
+              true);
   target = free;
+}
+
+void read_prompted(const Value& value, std::optional<std::string>& target) {
+  if (value.json.is_null()) return;
+  read_object(value, {{"path", into(target)}, {"nodes", an_int}, {"status", a_string, false}}, true);
 }
 
 void read_precision(const Value& value) {
@@ -109,7 +120,7 @@ void read(const Value& value, Graph& graph) {
                       {"packed", into(graph.packed)},
                       {"passes", strings_by_name},
                       {"status", a_string},
-                      {"prompted", into(graph.prompted), false}});
+                      {"prompted", [&](const Value& form) { read_prompted(form, graph.prompted); }, false}});
 }
 
 void read(const Value& value, FoldedPrompt& prompt) {
@@ -199,7 +210,8 @@ void read(const Value& value, Manifest& manifest) {
                       {"latency", [](const Value& items) { each(items, read_latency); }},
                       {"environment", any_object},
                       {"latency_left_out", strings_by_name, false},
-                      {"folded_prompts", records<FoldedPrompt>(manifest.folded_prompts, read), false}});
+                      {"folded_prompts", records<FoldedPrompt>(manifest.folded_prompts, read), false},
+                      {"validated_up_to", an_optional_int, false}});  // 0.4 has none
 }
 
 // The offset of the seal's 64 digits, or npos. The seal must be the file's first key.

@@ -50,9 +50,11 @@ def print_table(manifest: Manifest, directory: Path, console: Console) -> None:
 def _title(manifest: Manifest, directory: Path) -> str:
     model = manifest.model
     dims = " or ".join(str(dim) for dim in dict.fromkeys(strategy.dim for strategy in manifest.strategies))
+    up_to, limit = manifest.validated_up_to, model.text.max_seq_length
+    tokens = f"up to {limit} tokens" if manifest.unproven_from is None else f"validated up to {up_to} of {limit} tokens"
     return (
         f"{directory}: {model.source} ({model.model_type}, {count(model.num_layers, 'layer')}, {dims} dimensions, "
-        f"up to {model.text.max_seq_length} tokens)"
+        f"{tokens})"
     )
 
 
@@ -60,7 +62,7 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
     """The model itself where it was measured, then the graphs, then the engines."""
     name, baseline = strategy.name, _baseline(manifest)
     candidates = [("fp32", baseline, "reference")] * bool(manifest.latency)
-    candidates += [(g.dtype, "onnxruntime", g.status) for g in manifest.graphs if g.strategy == name]
+    candidates += [(g.dtype, "onnxruntime", g.status_on_cpu) for g in manifest.graphs if g.strategy == name]
     engines: dict[tuple[str, str], list[Engine]] = {}
     for engine in manifest.engines:
         if engine.strategy == name:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import BinaryIO
 
@@ -93,7 +94,8 @@ def embed(
             directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
         )
     with loaded as encoder:
-        with console.stage("embed") as stage:
+        with console.stage("embed") as stage, warnings.catch_warnings():
+            warnings.showwarning = lambda message, *_, **__: stage.warn(str(message))
             vectors = encoder.encode(
                 texts,
                 batch_size=batch_size,

@@ -95,5 +95,6 @@ def _print_profiles(target: str, profiles: Sequence[Profile], console: Console) 
 
 
 def _faster_below(free: PaddingFree) -> str:
-    measured = ", ".join(f"{share:.0%} on {target}" for target, share in free.faster_below.items())
+    shares = {target: f"{share:.0%}" for target, share in free.faster_below.items()}
+    measured = ", ".join(f"{share} on {t}" for t, share in (shares | dict.fromkeys(free.serves_all, "always")).items())
     return measured or f"{FASTER_BELOW:.0%}, not measured"

@@ -68,6 +68,7 @@ from exporter.host.text_file import read_texts
 )
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
+@flags.proving
 @click.option("--skip-latency", is_flag=True, help="Leave out the padding, latency and memory stages.")
 @click.option(
     "--bench-seconds",

@@ -150,6 +150,25 @@ threads = click.option(
     type=click.IntRange(1, 1024),
     help="Threads of a session.  [default: POOLFOLD_THREADS, or the cores allowed]",
 )
+_SECONDS = click.option(
+    "--validate-seconds",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="S",
+    help="About what validation takes; texts are proven as long as that allows.  [default: 120]",
+)
+_LENGTH = click.option(
+    "--validate-length",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Prove texts of up to N tokens instead, whatever it takes.",
+)
+
+
+def proving(command: Callable[..., None]) -> Callable[..., None]:
+    """The flags that say how much is proven."""
+    return _SECONDS(_LENGTH(command))
+
+
 provider = click.option(
     "--provider",
     type=Names(PROVIDERS),

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 @click.option("--target", type=flags.TARGETS, help="Check what runs on this target.")
 @flags.provider
 @flags.texts
+@flags.proving
 @click.option("--model", metavar="MODEL", help="Where the model is now.  [default: the hub id that DIR has]")
 @flags.threads
 @flags.pickle
@@ -49,14 +50,24 @@ def validate(
     """
     console = Console(as_json=as_json, quiet=quiet)
     own = read_texts(texts)
-    source = model or read_manifest(directory).model.source
+    stored = read_manifest(directory).model
+    source, limit = model or stored.source, stored.text.max_seq_length
     keep_out(*origin_of(source).without)
     with console.waiting("validate"):
         reports = api.validate(directory, model=model, texts=own, console=console, **options)
-    _print(reports, f"{directory} against {source}", console)
+    up_to = max((report.up_to for report in reports), default=None)
+    of = "" if up_to is None or up_to >= limit else f", up to {up_to} of {limit} tokens"
+    _print(reports, f"{directory} against {source}{of}", console)
     passed = all(report.passed for report in reports)
     rows = [report.as_row() for report in reports]
-    console.json({"directory": str(directory), "passed": passed, "parity": [msgspec.to_builtins(row) for row in rows]})
+    console.json(
+        {
+            "directory": str(directory),
+            "passed": passed,
+            "validated_up_to": up_to,
+            "parity": [msgspec.to_builtins(row) for row in rows],
+        }
+    )
     if not passed:
         # Not raised: with --json the object above is the answer.
         console.error("\n".join(report.explain() for report in reports if not report.passed))

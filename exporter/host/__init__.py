@@ -4,6 +4,7 @@ console         results to stdout, progress to stderr
 table           a table that fits the terminal
 width           how wide that is; text folded to it
 environment     the machine and the versions
+memory          what this process may still take
 child_process   one function in a process of its own
 libraries       libraries that an extra brings; libraries that a process must not import
 quiet           silences libraries

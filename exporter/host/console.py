@@ -1,7 +1,8 @@
 """The only place that writes to the terminal: results to stdout, narration to stderr.
 
-On a terminal a running stage shows a progress bar, its downloads included; elsewhere each stage is one line when it
-ends. There is never more than one bar. With `--json` stdout holds one JSON object and nothing else.
+On a terminal a running stage shows a progress bar, its downloads included; elsewhere each stage is a line when it
+begins, one when it ends, and one now and then between, for a log. There is never more than one bar. With `--json`
+stdout holds one JSON object and nothing else.
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -21,15 +23,35 @@ from poolfold.hub import downloads_tell
 class Stage:
     """A running stage: its progress, and the `outcome` that is printed when it ends."""
 
-    def __init__(self, console: Console, bar: Any, task: Any) -> None:
-        self._console, self._bar, self._task = console, bar, task
+    def __init__(self, console: Console, bar: Any, task: Any, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._bar, self._task, self._clock = console, bar, task, clock
+        self._began, self._expected, self._detail = clock(), 0.0, ""
         self.outcome = ""
 
     def progress(self, done: float, total: float, detail: str = "") -> None:
-        """Move the bar on a terminal; elsewhere nothing is printed."""
+        """Say how far it is: the bar of a terminal moves, and elsewhere the next line of the log tells it."""
+        self._detail = detail
+        if done > 0:
+            self._expected = (self._clock() - self._began) * total / done
         if self._bar is not None:
             # Never quite all: clock and spinner of a full bar stand still, and a further round may follow.
-            self._bar.update(self._task, completed=min(done, 0.999 * total), total=total, detail=detail)
+            self._bar.update(self._task, completed=min(done, 0.999 * total), total=total, detail=self._shown())
+
+    def expect(self, seconds: float) -> None:
+        """Say about how long it takes in all, where it cannot say how far it is."""
+        self._expected = seconds
+        if self._bar is not None:
+            self._bar.update(self._task, detail=f"about {duration(seconds)} in all" if seconds >= _TOLD_S else "")
+
+    def sign_of_life(self) -> str:
+        """How long it has run, what it does, and how much longer that may take: a line of a log."""
+        spent = self._clock() - self._began
+        return ", ".join(part for part in (duration(spent), self._shown()) if part)
+
+    def _shown(self) -> str:
+        left = self._expected - (self._clock() - self._began)
+        told = f"about {duration(left)} left" if left >= 1 and self._expected >= _TOLD_S else ""
+        return ", ".join(part for part in (self._detail, told) if part)
 
     def downloaded(self, done: int, total: int) -> None:
         """Move the bar by bytes that came from the hub."""
@@ -53,16 +75,39 @@ class Console:
     def stage(self, name: str) -> Iterator[Stage]:
         """Narrate one stage; set `outcome` on the yielded stage before the block ends."""
         started = time.perf_counter()
-        with self.waiting(name) as stage:
+        head = f"{name:<{_NAME}} "
+        with self.waiting(name) as stage, self._logged(head, stage):
             yield stage
         if not self._quiet:
-            head = f"{name:<{_NAME}} "
             said = f"{stage.outcome}  ({time.perf_counter() - started:.1f} s)"
             if sys.stderr.isatty():
                 room = max(1, terminal_width(sys.stderr) - len(head))
                 said = wrap(said, room).replace("\n", "\n" + " " * len(head))
             sys.stderr.write(f"{head}{said}\n")
             sys.stderr.flush()
+
+    @contextmanager
+    def _logged(self, head: str, stage: Stage) -> Iterator[None]:
+        """Where no terminal shows a bar, a line now, and one now and then while the block runs."""
+        if self._quiet or sys.stderr.isatty():
+            yield
+            return
+        ended = threading.Event()
+
+        def tell() -> None:
+            while not ended.wait(_EVERY_S):
+                sys.stderr.write(f"{head}... {stage.sign_of_life()}\n")
+                sys.stderr.flush()
+
+        sys.stderr.write(f"{head}...\n")
+        sys.stderr.flush()
+        teller = threading.Thread(target=tell, daemon=True)
+        teller.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            teller.join()
 
     @contextmanager
     def waiting(self, name: str) -> Iterator[Stage]:
@@ -152,8 +197,20 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
+def duration(seconds: float) -> str:
+    """For people: `40 s`, `3 min`, `2 h`."""
+    if seconds < _MOST_SECONDS:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 60 * _MOST_SECONDS else f"{seconds / 3600:.0f} h"
+
+
 _NAME = 10
 """Columns of a stage's name."""
+_EVERY_S = 30.0
+"""Between two lines of a log about one stage."""
+_TOLD_S = 5.0
+"""A stage of less ends before anyone reads how long it will take."""
+_MOST_SECONDS = 100
 
 _shown: list[Any] = []
 """The bar on the terminal; two would write over each other."""

@@ -14,6 +14,7 @@ protocol      what a worker is asked, and what it answers
 memory        resident memory of this process, and its peak
 load_pytorch, load_original, load_artifact    what a worker loads
 artifact_latency   an artifact against the model it came from
+one_form           whether one form of a large graph serves every batch
 padding_benefit    how much padding makes the padding-free form the faster one
 
 Importing the package imports no submodule.

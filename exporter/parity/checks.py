@@ -13,8 +13,9 @@ import numpy.typing as npt
 
 from exporter.parity import variants
 from exporter.parity.compare import LIMITS, compare, cosines
+from exporter.parity.ladder import Costs
 from exporter.parity.report import Check, ParityReport, at_least, at_most, none_of, worst_texts
-from exporter.parity.tokens import Batch, Tokens, sorted_batches
+from exporter.parity.tokens import Batch, Tokens, sorted_batches, sorted_groups
 from exporter.spec.model import DType
 from exporter.spec.reference import Reference
 from graphs.pooling.strategy import Strategy, strategy_name
@@ -26,8 +27,14 @@ from poolfold.tokenise import shorten
 __all__ = ["Embed", "ParityReport", "ReferenceRun", "check", "run_reference"]
 
 Matrix = npt.NDArray[np.float32]
+Shape = tuple[int, int]
+"""Rows and tokens of a batch, padding included."""
+Progress = Callable[[float, float, str], None]
+"""Done, in all, and what is being done."""
 Embed = Callable[[npt.NDArray[np.int64], npt.NDArray[np.int64]], Matrix]
 """input_ids, attention_mask, int64 [batch, seq] -> float32 [batch, dim]. CheckFailed says that rows are unusable."""
+
+_MASKED = ("right", "left", "holes")
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +60,8 @@ def run_reference(
     reference: Reference,
     tokens: Tokens,
     strategies: Sequence[Strategy],
-    progress: Callable[[int, int], None] | None = None,
+    progress: Progress | None = None,
+    costs: Costs | None = None,
 ) -> ReferenceRun:
     """Compute the reference's vectors of every text, for all strategies at once.
 
@@ -61,7 +69,8 @@ def run_reference(
         reference: the model.
         tokens: the texts; at least two.
         strategies: what to pool.
-        progress: called with (texts done, texts in all) after each batch.
+        progress: called after each batch with (work done, work in all, texts done in words).
+        costs: what a batch's work is; None for what most models' is.
 
     Raises:
         InputError: fewer than two texts, or none that is shorter than the model's limit.
@@ -75,8 +84,9 @@ def run_reference(
     batches, other_side = sorted_batches(tokens), variants.other_side(tokens)
     # In order of the batches; the rows are put in place below.
     parts: dict[Strategy, list[Matrix]] = {strategy: [] for strategy in strategies}
-    done = 0
-    for batch in (*batches, *other_side):
+    work = [(costs or Costs()).seconds(*batch.input_ids.shape) for batch in (*batches, *other_side)]
+    texts = 0
+    for number, batch in enumerate((*batches, *other_side), 1):
         for strategy, vectors in reference.embed(batch.input_ids, batch.attention_mask, strategies).items():
             if refused_rows(vectors).any():
                 text = tokens.texts[batch.rows[int(refused_rows(vectors).argmax())]]
@@ -85,9 +95,9 @@ def run_reference(
                     "zero. Expected finite weights and activations: the checkpoint is damaged, or overflows in fp32."
                 )
             parts[strategy].append(vectors)
-        done += len(batch.rows)
+        texts = min(texts + len(batch.rows), len(tokens.rows))
         if progress is not None:
-            progress(min(done, len(tokens.rows)), len(tokens.rows))
+            progress(sum(work[:number]), sum(work), f"{texts} of {len(tokens.rows)} texts")
     stacked = {strategy: np.concatenate(vectors) for strategy, vectors in parts.items()}
     places = np.argsort([row for batch in batches for row in batch.rows])
     count = len(tokens.rows)
@@ -127,7 +137,7 @@ def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, exe
         batches = make(run.tokens)
         rows = [row for batch in batches for row in batch.rows]
         checks.append(_same(f"{name}_cosine", embed, batches, got[rows], limits.same_text, texts))
-    checks += [_masked(run.tokens, where, embed, limits.same_text, dim) for where in ("right", "left", "holes")]
+    checks += [_masked(run.tokens, where, embed, limits.same_text, dim) for where in _MASKED]
     other = run.other_vectors[strategy]
     checks.append(_same("other_side_cosine", embed, run.other_side, other, limits.cosine, texts))
     return ParityReport(
@@ -137,10 +147,30 @@ def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, exe
         executor=executor,
         passed=all(c.passed for c in checks),
         n_texts=len(texts),
+        up_to=run.tokens.max_seq_length,
         dim=dim,
         checks=tuple(checks),
         worst=worst_texts(comparison.cosine.tolist(), texts),
     )
+
+
+def reference_shapes(tokens: Tokens) -> list[Shape]:
+    """Every batch that `run_reference` runs."""
+    groups = sorted_groups(tokens)
+    shapes = [(len(group), len(tokens.rows[group[-1]])) for group in groups]
+    return [*shapes, *(_shape(batch) for batch in variants.other_side(tokens))]
+
+
+def candidate_shapes(tokens: Tokens) -> list[Shape]:
+    """Every batch that `check` runs on a candidate which refuses none."""
+    others = [make(tokens) for make in (variants.alone, variants.padded, variants.reordered)]
+    masked = [variants.masked(tokens, where) for where in _MASKED]
+    return [*reference_shapes(tokens), *(_shape(batch) for batches in (*others, *masked) for batch in batches)]
+
+
+def _shape(batch: Batch) -> Shape:
+    rows, length = batch.input_ids.shape
+    return rows, length
 
 
 def _same(

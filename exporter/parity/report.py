@@ -41,6 +41,7 @@ class ParityReport:
 
     reference: what they were held against, for example "PyTorch".
     executor: what computed the vectors.
+    up_to: tokens of the longest text.
     worst: the texts with the smallest cosines, the worst first.
     """
 
@@ -50,6 +51,7 @@ class ParityReport:
     executor: Executor
     passed: bool
     n_texts: int
+    up_to: int
     dim: int
     checks: tuple[Check, ...]
     worst: tuple[WorstText, ...]

@@ -9,9 +9,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from exporter.parity.corpus import corpus
+from exporter.spec.model import ModelSpec
 from poolfold.errors import InputError
 from poolfold.tokenise import Tokenizer, pad
 
@@ -22,6 +25,9 @@ _EVERY = 4
 _MOST_ROWS = 32
 _MOST_PADDING = 1.1  # padded tokens to real ones
 _SMALL = 32  # padding that is too little to split a batch for, in tokens
+_MOST_CELLS = 2**13  # tokens of a batch, padding included: more rows would make it no faster
+MOST_PAIRS = 2**22
+"""Pairs of tokens in a batch, for which each head has a score: beyond a row or two, long rows go one by one."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +59,12 @@ class Batch(NamedTuple):
     input_ids: npt.NDArray[np.int64]
     attention_mask: npt.NDArray[np.int64]
     rows: tuple[int, ...]
+
+
+def read_texts(spec: ModelSpec, own: Sequence[str], length: int) -> Tokens:
+    """The corpus and the user's own texts as a model's tokeniser cuts them to `length` tokens, special tokens kept."""
+    text = msgspec.structs.replace(spec.text, max_seq_length=length)
+    return tokenise((*corpus(length), *own), Tokenizer(spec.tokenizer_json, text, spec.vocab_size))
 
 
 def tokenise(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
@@ -103,15 +115,21 @@ def make_batch(tokens: Tokens, rows: Sequence[int], *, length: int = 0, side: st
 
 
 def sorted_batches(tokens: Tokens) -> tuple[Batch, ...]:
-    """Every row once, shortest first, in batches that waste little on padding."""
+    """Every row once, shortest first, in batches that waste little on padding and hold few long rows."""
+    return tuple(make_batch(tokens, group) for group in sorted_groups(tokens))
+
+
+def sorted_groups(tokens: Tokens) -> list[list[int]]:
+    """The rows of each of `sorted_batches`, the longest last."""
     groups: list[list[int]] = []
     real = 0
     for row in sorted(range(len(tokens.rows)), key=lambda r: len(tokens.rows[r])):
         length = len(tokens.rows[row])
         padded = (len(groups[-1]) + 1) * length if groups else 0
-        if not groups or len(groups[-1]) == _MOST_ROWS or padded > _MOST_PADDING * (real + length) + _SMALL:
+        full = padded > _MOST_CELLS or padded * length > MOST_PAIRS
+        if not groups or full or len(groups[-1]) == _MOST_ROWS or padded > _MOST_PADDING * (real + length) + _SMALL:
             groups.append([])
             real = 0
         groups[-1].append(row)
         real += length
-    return tuple(make_batch(tokens, group) for group in groups)
+    return groups

@@ -9,27 +9,35 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 
 from exporter.parity.behind_prompt import check_prompts
-from exporter.parity.checks import ReferenceRun, check
+from exporter.parity.checks import Embed, Progress, ReferenceRun, candidate_shapes, check
 from exporter.parity.compare import LIMITS
+from exporter.parity.ladder import Costs
 from exporter.parity.report import ParityReport
+from exporter.spec.choices import target_dtypes
 from exporter.spec.model import DType
+from exporter.spec.options import ExportOptions
 from graphs.files.weights import load_graph, save_graphs
 from graphs.pooling.strategy import parse_strategy
 from graphs.precision.rehearsal import RehearseFloat16Pass
-from poolfold.choice import Runnable, runnables
+from poolfold.choice import Runnable, only_form, runnables
 from poolfold.encoder import Encoder
 from poolfold.errors import CheckFailed
 from poolfold.load import open_encoder, read_tokenizer
 from poolfold.manifest import Engine, Executor, Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU
-from poolfold.sessions.targets import find_target, has_engine_files
+from poolfold.sessions.targets import Runs, find_target, has_engine_files
+
+_BY_PADDING = ("plain", "padding-free")
 
 
 class Candidate(NamedTuple):
@@ -46,18 +54,48 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
     """
     listed = []
     for runs in runnables(manifest):
-        if provider != CPU and runs.form != "plain":
+        target = find_target(runs.target)
+        only = only_form(manifest, target, runs.path) if provider == CPU else "plain"
+        # What no batch runs on is not checked, and says so by its status.
+        if only is not None and runs.form != only and (provider != CPU or runs.form in _BY_PADDING):
             continue
-        graph = manifest.graph_at(runs.path)
-        if provider == CPU and graph is not None and graph.prompted not in (None, runs.path):
-            continue  # the loader runs every batch on the prompted form
         if targets is None or runs.target in targets:
-            executor = Executor(target=runs.target, device=find_target(runs.target).device(provider), form=runs.form)
+            executor = Executor(target=runs.target, device=target.device(provider), form=runs.form)
             listed.append(Candidate(runs, executor))
             # What fp16 rounds is the same in each form, so one is rehearsed; a GPU rounds by itself.
             if runs.dtype == DType.FP16 and runs.form == "plain" and executor.device == CPU:
                 listed.append(Candidate(runs, msgspec.structs.replace(executor, rehearsed=True)))
     return tuple(listed)
+
+
+def work(listed: Sequence[Candidate]) -> float:
+    """What candidates take of what the reference takes on the same batches, all together, at the most that is usual."""
+    return sum(_work(candidate.runs.dtype, rehearsed=candidate.executor.rehearsed) for candidate in listed)
+
+
+def expected_work(strategies: int, options: ExportOptions) -> float:
+    """`work` of the candidates that an export will have, its look at ranges included."""
+    graphs = dict.fromkeys(dtype.of_graph for dtype in options.dtypes)
+    compiled = [
+        dtype
+        for name, share in target_dtypes(options.targets, options.dtypes).items()
+        if find_target(name).runs is Runs.COMPILED
+        for dtype in share
+    ]
+    forms = _FORMS * sum(_work(dtype, rehearsed=False) for dtype in (*graphs, *compiled))
+    rehearsed = _work(DType.FP16, rehearsed=True) if DType.FP16 in graphs else 0.0
+    ranges = _RANGES if DType.FP16 in graphs else 0.0
+    return strategies * (forms + rehearsed) + ranges
+
+
+_FORMS = 2
+"""Plain and padding-free. Those for engines run on a GPU, where they take no time to speak of."""
+_RANGES = 1.5
+
+
+def _work(dtype: str, *, rehearsed: bool) -> float:
+    """fp16 on a CPU is fp32 between casts, and its rehearsal has a rounding behind each node."""
+    return 2.5 if rehearsed else 1.5 if dtype == DType.FP16 else 1.0
 
 
 def check_candidates(
@@ -69,7 +107,7 @@ def check_candidates(
     scratch: Path | None = None,
     threads: int | None,
     provider: str = CPU,
-    progress: Callable[[int, int, str], None],
+    progress: Progress,
 ) -> tuple[ParityReport, ...]:
     """Check each candidate.
 
@@ -81,18 +119,43 @@ def check_candidates(
         scratch: a directory for rehearsals; None for the system's own.
         threads: of the session; None for `default_threads`.
         provider: ONNX Runtime's, as `candidates` were listed for.
-        progress: called with (checks done, checks in all, what is being checked).
+        progress: called before each batch with (work done, work in all, what is being checked).
     """
     reports = []
-    for done, candidate in enumerate(listed):
+    each = sum(_COSTS.seconds(*shape) for shape in candidate_shapes(run.tokens))
+    total, done = each * work(listed), 0.0
+    for candidate in listed:
         runs, executor = candidate
-        progress(done, len(listed), f"{runs.strategy} {runs.dtype}, {executor}")
+        tell = partial(_tell, progress, done, work([candidate]), total, f"{runs.strategy} {runs.dtype}, {executor}")
         with _opened(directory, manifest, candidate, scratch, threads, provider) as encoder:
-            dtype = DType(runs.dtype)
-            report = check(run, parse_strategy(runs.strategy), dtype, encoder.embed, executor)
-            behind = check_prompts(encoder, run.tokens.texts, LIMITS[dtype].same_text)
+            embed, dtype = _watched(encoder.embed, tell), DType(runs.dtype)
+            report = check(run, parse_strategy(runs.strategy), dtype, embed, executor)
+            behind = check_prompts(encoder, run.tokens, LIMITS[dtype].same_text)
         reports.append(report if behind is None else report.also(behind))
+        done += each * work([candidate])
     return tuple(reports)
+
+
+def _tell(progress: Progress, before: float, share: float, total: float, what: str, done: float) -> None:
+    progress(before + share * done, total, what)
+
+
+_COSTS = Costs()
+"""Of a batch beside another one."""
+
+
+def _watched(embed: Embed, tell: Callable[[float], None]) -> Embed:
+    """The same, which tells before each batch how much work is done."""
+    done = 0.0
+
+    def run(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        nonlocal done
+        tell(done)
+        rows, length = input_ids.shape
+        done += _COSTS.seconds(rows, length)
+        return embed(input_ids, attention_mask)
+
+    return run
 
 
 @contextlib.contextmanager
@@ -164,22 +227,31 @@ def mark_validated(
 ) -> tuple[tuple[Graph, ...], tuple[Engine, ...]]:
     """Set the status `validated` on what was checked here and passed, and on nothing else."""
     passed = {(r.strategy, r.dtype, r.executor.target, r.executor.form) for r in reports if r.passed}
-    prompted = {graph.path for graph in graphs if graph.prompted}
     failed = {(r.strategy, r.dtype, r.executor.target) for r in reports if not r.passed}
 
-    def status(path: str, strategy: str, dtype: str, target: str, form: str, before: str) -> str:
-        form = "prompted" if path in prompted else form
+    def status(strategy: str, dtype: str, target: str, form: str, before: str) -> str:
         checked = (strategy, dtype, target, form) in passed and (strategy, dtype, target) not in failed
         return "validated" if checked else before
 
     return (
         tuple(
-            msgspec.structs.replace(g, status=status(g.path, g.strategy, g.dtype, "onnxruntime", "plain", g.status))
+            msgspec.structs.replace(
+                g,
+                status=status(g.strategy, g.dtype, "onnxruntime", "plain", g.status),
+                padding_free=g.padding_free
+                and msgspec.structs.replace(
+                    g.padding_free,
+                    status=status(g.strategy, g.dtype, "onnxruntime", "padding-free", g.padding_free.status),
+                ),
+                prompted=g.prompted
+                and msgspec.structs.replace(
+                    g.prompted, status=status(g.strategy, g.dtype, "onnxruntime", "prompted", g.prompted.status)
+                ),
+            )
             for g in graphs
         ),
         tuple(
-            msgspec.structs.replace(e, status=status(e.path, e.strategy, e.dtype, e.target, e.form, e.status))
-            for e in engines
+            msgspec.structs.replace(e, status=status(e.strategy, e.dtype, e.target, e.form, e.status)) for e in engines
         ),
     )
 

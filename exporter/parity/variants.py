@@ -11,7 +11,7 @@ import random
 import numpy as np
 import numpy.typing as npt
 
-from exporter.parity.tokens import Batch, Tokens, make_batch
+from exporter.parity.tokens import MOST_PAIRS, Batch, Tokens, make_batch
 
 _ALONE = 10
 _PADDED = 2
@@ -96,9 +96,13 @@ def _with_holes(mask: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 
 def _some(tokens: Tokens, count: int) -> list[int]:
-    """At most `count` rows, shortest first: the shortest of all, one longer than most, and others by chance."""
+    """At most `count` rows, shortest first: the shortest of all, one longer than most, and others by chance.
+
+    Two where that one is so long that no batch could hold more.
+    """
     by_length = sorted(range(len(tokens.rows)), key=lambda row: len(tokens.rows[row]))
     longer = len(by_length) * 9 // 10
+    count = min(count, max(2, MOST_PAIRS // len(tokens.rows[by_length[longer]]) ** 2))
     fixed = {by_length[0], by_length[longer]}
     others = [row for row in by_length[:longer] if row not in fixed]
     chosen = random.Random(0).sample(others, min(count - len(fixed), len(others)))

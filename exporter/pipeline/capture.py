@@ -9,11 +9,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from exporter.host.console import Console, count
+from exporter.host.console import Console
 from exporter.spec.options import ExportOptions
 
 if TYPE_CHECKING:
     from exporter.pipeline.plan import Capture
+
+_TRACE_S = 1.5
+"""Seconds a layer, whatever its size."""
+_WRITE_S = 5e-9
+"""Seconds a weight: it is loaded and written again."""
 
 
 def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
@@ -25,15 +30,21 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
     with console.stage("read") as stage:
         # Seconds, which would otherwise pass before anything is shown.
         from exporter.model.of_artifact import open_model
-        from exporter.parity.checks import run_reference
+        from exporter.parity.proof import prove
+        from exporter.parity.tokens import read_texts
+        from exporter.parity.validation import expected_work
+        from exporter.pipeline.afford import allowance, require_memory
         from exporter.pipeline.plan import Capture
         from exporter.pipeline.read_model import read_plan
         from exporter.pipeline.recipes import prepare_encoder
         from graphs.files.weights import save_graphs
 
         plan = read_plan(options, stage)
+        require_memory(plan.spec)
+        allowed = allowance(plan.spec, options.validation, expected_work(len(plan.strategies), options))
         model = open_model(plan.spec, options.threads)
     with console.stage(plan.spec.source.origin.stage) as stage:
+        stage.expect(_TRACE_S * plan.spec.num_layers + _WRITE_S * plan.spec.parameters)
         encoder = model.encoder(options.dtypes)
         if encoder.warning:
             stage.warn(encoder.warning)
@@ -42,13 +53,18 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
         save_graphs({path: encoder.model}, scratch / "encoder.bin")
         stage.outcome = encoder.done
         del encoder
+    limit = plan.spec.text.max_seq_length
     with console.stage("reference") as stage:
         reference = model.reference(plan.head)
-        run = run_reference(
+        proof = prove(
             reference,
-            plan.tokens,
+            lambda length: plan.tokens if length == limit else read_texts(plan.spec, options.texts, length),
+            limit,
             plan.strategies,
-            progress=lambda done, total: stage.progress(done, total, f"{done} of {total} texts"),
+            allowed,
+            progress=stage.progress,
         )
-        stage.outcome = f"{count(len(plan.tokens.rows), 'text')} in {reference.described}"
-    return Capture(plan, run, path)
+        for note in proof.notes():
+            stage.warn(note)
+        stage.outcome = f"{proof.scope()} in {reference.described}"
+    return Capture(plan, proof, path)

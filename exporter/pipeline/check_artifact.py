@@ -9,14 +9,14 @@ from exporter.host.console import Console, count
 from exporter.measure.artifact_latency import measure_artifact, warn_if_disturbed
 from exporter.measure.report import LatencyReport
 from exporter.model.of_artifact import find_baseline, open_model
-from exporter.parity.checks import run_reference
-from exporter.parity.corpus import corpus
+from exporter.parity.proof import prove
 from exporter.parity.report import ParityReport
-from exporter.parity.tokens import tokenise
-from exporter.parity.validation import candidates, check_candidates, refuse_unrunnable
+from exporter.parity.tokens import read_texts
+from exporter.parity.validation import candidates, check_candidates, refuse_unrunnable, work
+from exporter.pipeline.afford import allowance, require_memory
+from exporter.spec.options import Validation
 from exporter.spec.origin import Trust
 from poolfold.manifest import Manifest
-from poolfold.tokenise import Tokenizer
 from poolfold.verify import verify
 
 
@@ -47,27 +47,43 @@ class CheckRequest:
         return manifest
 
 
-def validate_artifact(request: CheckRequest, texts: tuple[str, ...], console: Console) -> tuple[ParityReport, ...]:
+def validate_artifact(
+    request: CheckRequest, texts: tuple[str, ...], validation: Validation, console: Console
+) -> tuple[ParityReport, ...]:
     """Check all that the artifact runs on a target, on poolfold's corpus and `texts`; a failed check is in the result.
 
     Raises:
         PoolfoldError: bad input, another model, a target that is not available.
     """
     manifest = request.verified()
-    with console.stage("reference") as stage:
+    limit = manifest.model.text.max_seq_length
+    validation.require_within(limit)
+    listed = candidates(manifest, [request.target], request.provider)
+    with console.stage("read") as stage:
         baseline = find_baseline(manifest, request.model, request.trust)
-        spec = baseline.spec
-        tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
-        tokens = tokenise((*corpus(spec.text.max_seq_length), *texts), tokenizer)
-        reference = open_model(spec, request.threads).reference(baseline.head)
-        run = run_reference(reference, tokens, baseline.strategies)
-        stage.outcome = f"{count(len(tokens.rows), 'text')} in {reference.described}"
+        require_memory(baseline.spec)
+        allowed = allowance(baseline.spec, validation, work(listed))
+        model = open_model(baseline.spec, request.threads)
+        stage.outcome = baseline.spec.source.name
+    with console.stage("reference") as stage:
+        reference = model.reference(baseline.head)
+        proof = prove(
+            reference,
+            lambda length: read_texts(baseline.spec, texts, length),
+            limit,
+            baseline.strategies,
+            allowed,
+            progress=stage.progress,
+        )
+        for note in proof.notes():
+            stage.warn(note)
+        stage.outcome = f"{proof.scope()} in {reference.described}"
     with console.stage("validate") as stage:
         reports = check_candidates(
             request.directory,
             manifest,
-            run,
-            candidates(manifest, [request.target], request.provider),
+            proof.run,
+            listed,
             threads=request.threads,
             provider=request.provider,
             progress=stage.progress,

@@ -13,6 +13,7 @@ from exporter.artifact.draft import Draft
 from exporter.artifact.layout import write_model_files, write_report
 from exporter.artifact.publish import Staging
 from exporter.host.console import Console, Stage, count
+from exporter.measure.one_form import compare_forms, large_graphs, with_findings
 from exporter.parity.tokens import sorted_batches
 from exporter.parity.validation import (
     Candidate,
@@ -66,6 +67,7 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     work = Work(options, captured, place.scratch, console)
     draft = describe(place.directory, work)
     draft = add_graphs(draft, work, measure_tensor_ranges(draft, work))
+    draft = choose_forms(draft, work)
     draft = compile_graphs(draft, work)
     with engine_files(draft, work) as building:
         draft = validate(draft, work)
@@ -80,14 +82,15 @@ def describe(directory: Path, work: Work) -> Draft:
     plan = work.captured.plan
     write_model_files(directory, plan.spec)
     strategies = describe_strategies(plan.spec, plan.strategies, plan.head)
-    return Draft(directory, describe_model(plan.spec, plan.head, plan.source_sha256), strategies)
+    described = describe_model(plan.spec, plan.head, plan.source_sha256)
+    return Draft(directory, described, strategies, validated_up_to=work.captured.proof.length)
 
 
 def measure_tensor_ranges(draft: Draft, work: Work) -> dict[str, float]:
     """The largest magnitude of each tensor on real text; empty where no graph is fp16."""
     if DType.FP16 not in work.options.dtypes:
         return {}
-    tokens = work.captured.plan.tokens
+    tokens = work.captured.proof.run.tokens
     with work.console.stage("ranges") as stage:
         ranges = measure_ranges(work.captured.encoder, sorted_batches(tokens), work.options.threads)
         write_report(draft.directory, "ranges", ranges.by_size(tokens.texts))
@@ -133,6 +136,26 @@ def folded_prompts(draft: Draft, work: Work, dtypes: Sequence[DType]) -> Folding
         )
 
 
+def choose_forms(draft: Draft, work: Work) -> Draft:
+    """Where one form of a large graph runs every batch: the other is then neither compiled nor checked."""
+    options = work.options
+    large = () if options.skip_latency else large_graphs(draft.directory, draft.graphs)
+    if not large:
+        return draft
+    draft, manifest = draft.seal()
+    with work.console.stage("forms") as stage:
+        findings = compare_forms(
+            draft.directory,
+            manifest,
+            large,
+            target_dtypes(options.targets, options.dtypes),
+            threads=options.threads,
+            progress=stage.progress,
+        )
+        stage.outcome = "; ".join(map(str, findings)) or "no target here runs graphs"
+    return replace(draft, graphs=with_findings(draft.graphs, findings))
+
+
 def compile_graphs(draft: Draft, work: Work) -> Draft:
     """What targets compile in memory, and what their libraries make of it."""
     orders = work.orders(files=False)
@@ -170,8 +193,7 @@ def validate(draft: Draft, work: Work) -> Draft:
     draft, manifest = draft.seal()
     with work.console.stage("validate") as stage:
         draft = _checked(draft, work, manifest, candidates(manifest), stage, scratch=work.scratch)
-        texts = len(work.captured.run.tokens.rows)
-        stage.outcome = f"{count(len(draft.parity), 'candidate')} passed every check on {texts} texts"
+        stage.outcome = f"{count(len(draft.parity), 'candidate')} passed every check on {work.captured.proof.scope()}"
     return draft
 
 
@@ -184,8 +206,7 @@ def validate_engine_files(draft: Draft, work: Work) -> Draft:
     with work.console.stage("validate engines") as stage:
         listed = candidates(manifest, here)
         draft = _checked(draft, work, manifest, listed, stage, scratch=None)
-        texts = len(work.captured.run.tokens.rows)
-        stage.outcome = f"{count(len(listed), 'engine')} passed every check on {texts} texts"
+        stage.outcome = f"{count(len(listed), 'engine')} passed every check on {work.captured.proof.scope()}"
     return draft
 
 
@@ -209,7 +230,7 @@ def _checked(
     reports = check_candidates(
         draft.directory,
         manifest,
-        work.captured.run,
+        work.captured.proof.run,
         listed,
         scratch=scratch,
         threads=work.options.threads,

@@ -32,7 +32,7 @@ _LONGEST = 300
 def measure(draft: Draft, options: ExportOptions, captured: Capture, console: Console) -> Draft:
     """The draft with what was measured within `bench_seconds`, and why the rest was not. Calls begun are finished."""
     if options.skip_latency:
-        stages = [LATENCY, *([PADDING] if _has_two_forms(draft) else [])]
+        stages = [LATENCY, *([PADDING] if _has_two_forms(draft, options) else [])]
         return _without(draft, dict.fromkeys(stages, "--skip-latency was given"))
     start = time.monotonic()
     until = start + options.bench_seconds
@@ -42,7 +42,7 @@ def measure(draft: Draft, options: ExportOptions, captured: Capture, console: Co
 
 def measure_padding(draft: Draft, options: ExportOptions, captured: Capture, console: Console, until: float) -> Draft:
     """How much padding makes the padding-free form the faster one."""
-    if not _has_two_forms(draft):
+    if not _has_two_forms(draft, options):
         return draft
     draft, manifest = draft.seal()
     with console.stage(PADDING) as stage:
@@ -106,8 +106,10 @@ def measure_latency(draft: Draft, options: ExportOptions, captured: Capture, con
     return _without(replace(draft, latency=as_rows(report)), left_out)
 
 
-def _has_two_forms(draft: Draft) -> bool:
-    return any(graph.padding_free and not graph.prompted for graph in draft.graphs)
+def _has_two_forms(draft: Draft, options: ExportOptions) -> bool:
+    """Whether any target that was asked for takes now one form of a graph, now the other."""
+    by_padding = [graph.padding_free for graph in draft.graphs if graph.padding_free and not graph.prompted]
+    return any(set(options.targets) - set(free.serves_all) for free in by_padding)
 
 
 def lengths_of(texts: tuple[str, ...], tokens: Tokens) -> list[int]:

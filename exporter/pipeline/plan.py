@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from exporter.parity.checks import ReferenceRun
+from exporter.parity.proof import Proof
 from exporter.parity.tokens import Tokens
 from exporter.spec.model import ModelSpec
 from graphs.pooling.head import Head
@@ -15,7 +15,10 @@ from poolfold.manifest import Profile
 
 @dataclass(frozen=True)
 class Plan:
-    """The options, held against the checkpoint, whose files have the hash `source_sha256`."""
+    """The options, held against the checkpoint, whose files have the hash `source_sha256`.
+
+    tokens: all texts, as long as the model takes them.
+    """
 
     spec: ModelSpec
     source_sha256: str
@@ -30,5 +33,5 @@ class Capture:
     """What is left of PyTorch: the plan, the reference vectors, and the clean fp32 encoder in `encoder`."""
 
     plan: Plan
-    run: ReferenceRun
+    proof: Proof
     encoder: Path

@@ -9,8 +9,7 @@ from exporter.host.console import Stage, count
 from exporter.model.checkpoint.content_hash import content_hash
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
-from exporter.parity.corpus import corpus
-from exporter.parity.tokens import tokenise
+from exporter.parity.tokens import read_texts
 from exporter.pipeline.plan import Plan
 from exporter.spec.choices import choose_head, choose_strategies
 from exporter.spec.options import ExportOptions
@@ -19,6 +18,10 @@ from graphs.pooling.head import Head, Normalize, Truncate, cut_of
 from graphs.pooling.strategy import strategy_name
 from poolfold.errors import InputError
 from poolfold.tokenise import Tokenizer
+
+_IMPORTS_S = 5.0
+_READ_S = 4e-9
+"""Seconds a weight: it is hashed, and looked at for what is not finite."""
 
 
 def read_plan(options: ExportOptions, stage: Stage) -> Plan:
@@ -29,6 +32,7 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     """
     source = resolve_source(options.model, options.revision, options.trust)
     spec = read_spec(source, options.trust, options.tokenizer, longest=options.max_seq_length)
+    stage.expect(_IMPORTS_S + _READ_S * spec.parameters)
     limit = spec.text.max_seq_length
     if options.max_seq_length is not None and options.max_seq_length > limit:
         raise InputError(
@@ -40,13 +44,14 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
                 f"--fold-prompt {name} is {text!r}, and the model's own prompt of that name is "
                 f"{spec.text.prompts[name]!r}. Give yours another name."
             )
+    options.validation.require_within(limit)
     strategies = choose_strategies(spec, options.pooling)
     head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
     special = len(tokenizer.ids([""])[0])
     if special >= limit:
         raise InputError(f"A limit of {limit} tokens leaves none for the text beside {special} special ones. Raise it.")
-    tokens = tokenise((*corpus(spec.text.max_seq_length), *options.texts), tokenizer)
+    tokens = read_texts(spec, options.texts, limit)
     by_text = dict(zip(tokens.texts, tokens.rows, strict=True))
     lengths = [len(by_text[text]) for text in options.texts if text in by_text]
     profiles = () if options.shapes is None else choose_profiles(limit, options.shapes, lengths)

@@ -28,6 +28,7 @@ from graphs.pooling.head import Head
 from graphs.pooling.strategy import Strategy
 from graphs.pooling.whole_mask import WholeMaskPass
 from graphs.precision.float16 import ConvertToFloat16Pass, KeptNode
+from graphs.precision.half_storage import HalfStoragePass
 from graphs.prompt.behind_prompt import BehindPromptPass
 from graphs.unpadding.padding_free import PaddingFreePass
 
@@ -37,17 +38,19 @@ Notes = Mapping[str, str]
 
 @dataclass
 class SharedEncoder:
-    """What the graphs of one export share: the encoder, the head, and fp16 weights once they are converted.
+    """What the graphs of one export share: the encoder, the head, and weights once they are converted.
 
     encoder: fp32 graph ending in last_hidden_state, after `prepare_encoder`.
     include_prompt: whether the prompt's tokens are pooled; if not, the mask marks them by a 2.
     measured: the largest magnitude of each tensor on real text; empty where fp16 was not asked for.
+    converted, stored: fp32 tensor -> what `ConvertToFloat16Pass` and `HalfStoragePass` made of it.
     """
 
     encoder: ir.Model
     head: Head
     measured: Mapping[str, float] = field(default_factory=dict)
     converted: dict[Any, Any] = field(default_factory=dict)
+    stored: dict[Any, Any] = field(default_factory=dict)
     include_prompt: bool = True
 
 
@@ -143,6 +146,8 @@ def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType) -> TypedGr
     """A form of a strategy in one precision; `graph` stays as it is."""
     graph = graph.clone()
     if dtype is DType.FP32:
+        # Last: every other pass looks for constants in front of a node, and not for casts of them.
+        HalfStoragePass(shared.stored)(graph)
         return TypedGraph(graph, ())
     if dtype is not DType.FP16:
         raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")

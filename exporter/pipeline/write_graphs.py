@@ -22,7 +22,7 @@ from exporter.spec.model import DType, Form
 from graphs.files.summary import summarise
 from graphs.files.weights import save_graphs
 from graphs.pooling.strategy import Strategy, strategy_name
-from poolfold.manifest import Graph, PaddingFree, Precision
+from poolfold.manifest import Graph, PaddingFree, Precision, Prompted
 
 _Forms = dict[Form, TypedGraph]
 
@@ -107,7 +107,11 @@ def _describe(strategy: Strategy, dtype: DType, forms: _Forms, notes: Notes, wei
         packed=graph_path(strategy, dtype, Form.PACKED) if Form.PACKED in forms else None,
         passes=dict(notes),
         status="built",
-        prompted=graph_path(strategy, dtype, Form.PROMPTED) if Form.PROMPTED in forms else None,
+        prompted=None
+        if Form.PROMPTED not in forms
+        else Prompted(
+            path=graph_path(strategy, dtype, Form.PROMPTED), nodes=summarise(forms[Form.PROMPTED].model).nodes
+        ),
     )
 
 

@@ -43,6 +43,9 @@ def _lead(manifest: Manifest) -> Iterator[str]:
         result = "all passed" if not failed else f"{len(failed)} failed"
         were = "candidate was" if len(manifest.parity) == 1 else "candidates were"
         yield f"{len(manifest.parity)} {were} checked against {reference} in fp32, text by text: {result}."
+    if manifest.unproven_from is not None:
+        limit = model.text.max_seq_length
+        yield f"Validated up to {manifest.validated_up_to} of {limit} tokens: longer texts were not checked."
     built = [engine for engine in manifest.engines if engine.status == "built"]
     if built:
         were = "engine was" if len(built) == 1 else "engines were"
@@ -111,7 +114,14 @@ def _latency(folder: Path, manifest: Manifest) -> Sequence[Section]:
 
 def _contents(manifest: Manifest) -> Section:
     rows = [
-        [g.strategy, g.dtype, "onnxruntime", g.status, f"{g.attention_ops} of {g.attention_layers}", str(g.nodes)]
+        [
+            g.strategy,
+            g.dtype,
+            "onnxruntime",
+            g.status_on_cpu,
+            f"{g.attention_ops} of {g.attention_layers}",
+            str(g.nodes),
+        ]
         for g in manifest.graphs
     ]
     rows += [

@@ -110,6 +110,9 @@ class ModelSpec:
     tokenizer: whose ids it gives, and how often another reading gives others.
     token_types: whether the tokeniser hands token_type_ids to the model as well.
     trust: what reading it was allowed to do.
+    heads: of its attention.
+    window: tokens that a layer's attention sees at most, where that is fewer than all.
+    parameters: of the transformer; 0 where the files do not tell.
     """
 
     source: Source
@@ -127,6 +130,9 @@ class ModelSpec:
     token_types: bool
     trust: Trust
     adapter: Path | None = None
+    heads: int = 1
+    window: int | None = None
+    parameters: int = 0
 
     def small_file(self, name: str) -> Path:
         """A file of configuration or tokenizer: the adapter's where it has one, else the transformer's."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,7 @@ from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType
 from exporter.spec.origin import TokenizerSource, Trust
 from graphs.pooling.head import Cut
+from poolfold.errors import InputError
 
 LATENCY, PADDING = "latency", "padding"
 """The measuring stages, as a terminal and the manifest's `latency_left_out` call them."""
@@ -30,6 +32,47 @@ class Shapes:
     batch: Triple
     seq_len: Triple | None
     buckets: tuple[int, ...] | str | None
+
+
+VALIDATE_SECONDS = 120.0
+"""What validation takes where nobody says."""
+_SHORTEST = 3
+"""Tokens of a text between two special ones."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """How much is proven.
+
+    seconds: what the reference and all candidates take together.
+    length: tokens up to which is proven whatever it takes; None for as far as the seconds reach.
+    """
+
+    seconds: float = VALIDATE_SECONDS
+    length: int | None = None
+
+    def require_within(self, limit: int) -> None:
+        """Raise InputError where the length is beyond the model's limit."""
+        if self.length is not None and self.length > limit:
+            raise InputError(f"--validate-length {self.length} is more than the {limit} tokens that the model takes.")
+
+
+def read_validation(seconds: float | None, length: int | None) -> Validation:
+    """What a user said; None for nothing.
+
+    Raises:
+        InputError: both, or what is no time or no length.
+    """
+    if seconds is not None and length is not None:
+        raise InputError(
+            f"got --validate-seconds {seconds:g} and --validate-length {length}, which proves that length whatever it "
+            "takes. Leave one out."
+        )
+    if seconds is not None and not 0 < seconds < math.inf:
+        raise InputError(f"--validate-seconds is {seconds:g}; expected seconds, more than 0.")
+    if length is not None and length < _SHORTEST:
+        raise InputError(f"--validate-length is {length}; expected tokens of a text, {_SHORTEST} or more.")
+    return Validation(VALIDATE_SECONDS if seconds is None else seconds, length)
 
 
 @dataclass(frozen=True)
@@ -61,3 +104,4 @@ class ExportOptions:
     tokenizer: TokenizerSource = TokenizerSource.FILE
     max_seq_length: int | None = None
     fold_prompts: Mapping[str, str] = field(default_factory=dict)
+    validation: Validation = Validation()

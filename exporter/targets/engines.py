@@ -98,8 +98,7 @@ def make_engines(
         for dtype in order.dtypes
         for graph in graphs
         if graph.dtype == dtype.of_graph
-        for form, path in ((Form.PLAIN, graph.path), (Form.PACKED, graph.packed if order.is_files else None))
-        if path is not None
+        for form, path in _forms(graph, order)
     ]
     engines = []
     for number, (order, dtype, graph, form, path) in enumerate(wanted):
@@ -113,6 +112,18 @@ def make_engines(
         )
         engines.append(target_module(order.target).make_engine(request))
     return tuple(engines)
+
+
+def _forms(graph: Graph, order: EngineOrder) -> list[tuple[Form, str]]:
+    """The forms of a graph that engines are made of, with their files."""
+    if order.is_files:
+        return [(Form.PLAIN, graph.path), *([(Form.PACKED, graph.packed)] if graph.packed else [])]
+    if graph.prompted is not None:
+        return [(Form.PROMPTED, graph.prompted.path)]
+    free = graph.padding_free
+    if free is not None and order.target in free.serves_all:
+        return [(Form.PADDING_FREE, free.path)]
+    return [(Form.PLAIN, graph.path)]
 
 
 @contextmanager

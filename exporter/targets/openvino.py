@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from exporter.spec.model import Form
 from exporter.targets.interface import Availability, EngineRequest, no_options
 from poolfold.errors import TargetUnavailable
 from poolfold.manifest import Engine
@@ -74,7 +73,7 @@ def make_engine(request: EngineRequest) -> Engine:
         dtype=request.dtype,
         status="built",
         graph=request.source,
-        form=Form.PLAIN,
+        form=request.form,
         library=NAME,
         library_version=done.library_version,
         compute_capabilities=(),

@@ -1,1 +1,1 @@
-"""fp16: convert a graph, keep nodes fp32 by named rules, measure ranges, and simulate the rounding in fp32."""
+"""fp16 (convert, keep nodes fp32 by named rules, measure ranges, simulate the rounding), and weights in 16 bits."""

@@ -16,6 +16,7 @@ from poolfold.manifest.reports import Latency, Parity
 class Manifest(Record, frozen=True):
     """An artifact, whole. `environment` is a report for people and scripts: plain JSON.
 
+    `validated_up_to`: tokens of the longest text that was checked; None before 0.5, where that is the model's limit.
     `latency_left_out`: what was not measured, and why: workload, or `latency` or `padding` for a whole stage -> reason.
     """
 
@@ -33,6 +34,7 @@ class Manifest(Record, frozen=True):
     environment: Mapping[str, Any]
     latency_left_out: dict[str, str] = msgspec.field(default_factory=dict)
     folded_prompts: tuple[FoldedPrompt, ...] = ()
+    validated_up_to: int | None = None
 
     @property
     def text(self) -> Text:
@@ -47,6 +49,12 @@ class Manifest(Record, frozen=True):
     def graph_at(self, path: str) -> Graph | None:
         """The graph one of whose forms is a file."""
         return next((graph for graph in self.graphs if path in graph.forms.values()), None)
+
+    @property
+    def unproven_from(self) -> int | None:
+        """Tokens of the shortest text that the model takes and nobody checked; None where all lengths were."""
+        proven, limit = self.validated_up_to, self.model.text.max_seq_length
+        return None if proven is None or proven >= limit else proven + 1
 
     def digest(self, *paths: str | None) -> str:
         """A name for the content of some files of the artifact, from the SHA-256 of each."""

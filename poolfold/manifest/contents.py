@@ -91,12 +91,24 @@ class PaddingFree(Record, frozen=True):
     """The same graph computing real tokens only: same inputs, same vectors, same weights file.
 
     `faster_below`: target -> share of a batch's places that hold tokens, below which this was the faster graph when the
-    model was exported. A target that is not there was not measured.
+    model was exported. A target that is not there was not measured. `serves_all`: targets on whose CPU it runs every
+    batch, and the plain graph is not opened: so much as fast on full ones that one copy of the weights is worth more.
+    `status`: in ONNX Runtime, as a graph's.
     """
 
     path: str
     nodes: int
     faster_below: dict[str, float]
+    serves_all: tuple[str, ...] = ()
+    status: str = "built"
+
+
+class Prompted(Record, frozen=True):
+    """The form of a graph that starts behind a prompt; where it is, it runs every batch on a CPU."""
+
+    path: str
+    nodes: int
+    status: str = "built"
 
 
 class Output(Record, frozen=True):
@@ -148,7 +160,7 @@ class Graph(Record, frozen=True):
     packed: str | None
     passes: dict[str, str]
     status: str
-    prompted: str | None = None
+    prompted: Prompted | None = None
 
     @property
     def forms(self) -> dict[str, str]:
@@ -159,8 +171,16 @@ class Graph(Record, frozen=True):
         if self.packed is not None:
             forms["packed"] = self.packed
         if self.prompted is not None:
-            forms["prompted"] = self.prompted
+            forms["prompted"] = self.prompted.path
         return forms
+
+    @property
+    def status_on_cpu(self) -> str:
+        """The status of what ONNX Runtime runs on a CPU."""
+        if self.prompted is not None:
+            return self.prompted.status
+        free = self.padding_free
+        return free.status if free is not None and "onnxruntime" in free.serves_all else self.status
 
 
 class FoldedPrompt(Record, frozen=True):

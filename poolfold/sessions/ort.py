@@ -42,8 +42,10 @@ _DTYPES = {
     11: "float64",
     12: "uint32",
     13: "uint64",
+    16: "uint16",
 }
-"""ONNX's number of a dtype -> numpy's. Strings and the dtypes that numpy lacks are left out."""
+"""ONNX's number of a dtype -> numpy's, or the one that holds its bits (16: bfloat16). Strings and the others that numpy
+lacks are left out."""
 _SLOWER_FUSIONS = ("BiasGeluFusion", "MatmulTransposeFusion", "SkipLayerNormFusion")
 """Fusions of ONNX Runtime whose CPU kernels take longer than the operators that they replace: by 5 to 11 % of a full
 batch of MiniLM (bench/session_options.py). They are disabled; a model without these operators is not affected."""
@@ -230,7 +232,8 @@ def _add_weights(
                 f"{path} gives the tensor {tensor.name!r} {content.size} bytes; expected {dtype} {list(tensor.dims)}. "
                 "Export the model again."
             )
-        values[tensor.name] = ort.OrtValue.ortvalue_from_numpy(content.view(dtype).reshape(tensor.dims))
+        array = content.view(dtype).reshape(tensor.dims)
+        values[tensor.name] = ort.OrtValue.ortvalue_from_numpy_with_onnx_type(array, tensor.dtype)
     options.add_external_initializers(list(values), list(values.values()))
     for name, value in values.items():
         options.add_initializer(name, value)  # the session then uses the memory itself, and not a copy

@@ -189,7 +189,8 @@ def _check_references(manifest: Manifest) -> Iterator[_Problem]:
     named = {path for engine in manifest.engines for path in (engine.path, engine.graph)}
     for graph in manifest.graphs:
         free = None if graph.padding_free is None else graph.padding_free.path
-        named |= {p for p in (graph.path, graph.weights, graph.packed, graph.prompted, free) if p is not None}
+        behind = None if graph.prompted is None else graph.prompted.path
+        named |= {path for path in (graph.path, graph.weights, graph.packed, free, behind) if path is not None}
     named |= {prompt.path for prompt in manifest.folded_prompts}
     for path in sorted(named - listed):
         yield _Problem(f"{path!r}: named by a graph or an engine, and not listed among the files")

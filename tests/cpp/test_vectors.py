@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import numpy as np
+import onnx_ir as ir
 import pytest
 
 import poolfold
@@ -13,6 +15,7 @@ from exporter.parity.corpus import corpus
 from exporter.parity.tokens import Tokens, make_batch, tokenise
 from poolfold.load import open_encoder
 from poolfold.verify import verify
+from tests.artifacts import CLS, SEP, leave_one_form, relist, rewrite_manifest, table, write_artifact
 from tests.cpp.conftest import Driver, as_cpp
 
 LIMIT = 1e-6
@@ -111,3 +114,39 @@ def test_an_artifact_of_0_1_0_gives_the_vectors_that_it_gave(driver: Driver, str
     answer = driver.ask("rows", ids=ids, batch_size=2)
     expected = np.load(folder / f"{strategy}_fp32.npy")
     assert np.abs(np.array(answer["vectors"], dtype=np.float32) - expected).max() <= LIMIT
+
+
+def test_a_form_that_serves_every_batch_is_the_only_one_that_is_opened(driver: Driver, tmp_path: Path) -> None:
+    """The plain graph of this artifact is no graph."""
+    leave_one_form(tmp_path / "DIR", write_artifact(tmp_path / "DIR"))
+    assert driver.ask("load", directory=str(tmp_path / "DIR"))["dtype"] == "fp32"
+    answer = driver.ask("rows", ids=[[CLS, 7, 8, SEP], [CLS, 9, SEP]], batch_size=2)
+    np.testing.assert_array_equal(
+        answer["vectors"], [table()[row].mean(axis=0) for row in ([CLS, 7, 8, SEP], [CLS, 9, SEP])]
+    )
+
+
+def test_weights_in_bfloat16_are_widened_exactly(driver: Driver, tmp_path: Path) -> None:
+    manifest = write_artifact(tmp_path / "DIR")
+    graph = manifest.graphs[0]
+    path = tmp_path / "DIR" / graph.path
+    model = ir.load(path)
+    bfloat16 = ir.tensor(table().astype(ir.DataType.BFLOAT16.numpy()), name="table")
+    value = model.graph.initializers["table"]
+    value.const_value, value.type = bfloat16, ir.TensorType(bfloat16.dtype)
+    for node in model.graph:
+        if node.op_type == "Gather" and node.inputs[0] is value:
+            node.outputs[0].type = ir.TensorType(bfloat16.dtype)
+    ir.save(model, path, external_data=Path(graph.weights or "").name, size_threshold_bytes=128)
+    rewritten = msgspec.structs.replace(manifest, files=relist(tmp_path / "DIR", manifest, graph.path))
+    rewrite_manifest(tmp_path / "DIR", rewritten, files=relist(tmp_path / "DIR", rewritten, graph.weights or ""))
+    ids = [[CLS, 7, 8, SEP], [CLS, 9, SEP]]
+    with poolfold.load(tmp_path / "DIR") as encoder:
+        expected = encoder.embed([[*row, *[0] * (4 - len(row))] for row in ids], [[1] * 4, [1, 1, 1, 0]])
+    kept = bfloat16.numpy().astype(np.float32)
+    np.testing.assert_allclose(expected, [kept[row].mean(axis=0) for row in ids], rtol=1e-6)
+    driver.ask("load", directory=str(tmp_path / "DIR"))
+    np.testing.assert_array_equal(driver.ask("rows", ids=ids, batch_size=2)["vectors"], expected)
+    weights = tmp_path / "DIR" / (graph.weights or "")
+    weights.write_bytes(weights.read_bytes()[:-2])
+    assert driver.ask("load", directory=str(tmp_path / "DIR"))["error"] == "ArtifactError"

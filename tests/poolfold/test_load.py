@@ -7,8 +7,10 @@ import pytest
 
 import poolfold
 from poolfold import ArtifactError, InputError, TargetUnavailable
+from poolfold.load import open_encoder
 from poolfold.manifest import Strategy
-from tests.artifacts import DIM, expected, relist, rewrite_manifest, table, write_artifact
+from poolfold.sessions.ort import OnnxRuntimeSession
+from tests.artifacts import DIM, expected, leave_one_form, relist, rewrite_manifest, table, write_artifact
 from tests.gpu_here import without_gpu
 from tests.openvino_here import EACH_DTYPE
 
@@ -31,6 +33,18 @@ def test_each_dtype_has_its_own_precision(tmp_path: Path):
         with poolfold.load(tmp_path / "DIR", dtype=dtype) as encoder:
             np.testing.assert_array_equal(encoder.embed([[6], [9]], [[1], [1]]), stored[[6, 9]])
     assert not np.array_equal(values[6], stored[6])
+
+
+def test_a_form_that_serves_every_batch_is_the_only_one_that_is_opened(tmp_path: Path):
+    """Full batches and padded ones run on it: the plain graph of this artifact is no graph."""
+    manifest = leave_one_form(tmp_path / "DIR", write_artifact(tmp_path / "DIR"))
+    for verify in (True, False):
+        with poolfold.load(tmp_path / "DIR", verify=verify) as encoder:
+            assert isinstance(encoder.session, OnnxRuntimeSession)
+            np.testing.assert_array_equal(encoder.encode(TEXTS), expected(TEXTS, "mean"))
+            np.testing.assert_array_equal(encoder.encode(TEXTS[:1]), expected(TEXTS[:1], "mean"))
+    with pytest.raises(ArtifactError, match=r"mean_fp32\.onnx cannot be loaded"):
+        open_encoder(tmp_path / "DIR", manifest, form="plain")
 
 
 def test_strategies_differ():

@@ -39,10 +39,12 @@ struct Strategy {
   std::int64_t dim = 0;
 };
 
-// The form of a graph that computes real tokens only. `faster_below`: target -> share of real tokens.
+// The form of a graph that computes real tokens only. `faster_below`: target -> share of real tokens. `serves_all`:
+// targets on which it runs every batch.
 struct PaddingFree {
   std::string path;
   std::map<std::string, double> faster_below;
+  std::vector<std::string> serves_all;
 };
 
 struct Graph {
@@ -52,7 +54,7 @@ struct Graph {
   std::string dtype;
   std::optional<PaddingFree> padding_free;
   std::optional<std::string> packed;
-  std::optional<std::string> prompted;
+  std::optional<std::string> prompted;  // its path
 };
 
 // A prompt whose keys and values are the file `path`: float32 [2 * attentions, heads, tokens, head], for the prompted

@@ -7,8 +7,9 @@ them instead. Whatever poolfold cannot keep is refused, never replaced by a defa
 from __future__ import annotations
 
 import logging
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from exporter.model.checkpoint.adapter import base_folder
@@ -19,7 +20,13 @@ from exporter.model.checkpoint.pooling_config import PoolingConfig, read_pooling
 from exporter.model.checkpoint.rope import plain_rope
 from exporter.model.checkpoint.sequence_limit import max_seq_length
 from exporter.model.checkpoint.tokenizer import check_artifact_ids, read_tokenizer
-from exporter.model.checkpoint.transformer_config import hidden_size, load_config, size
+from exporter.model.checkpoint.transformer_config import (
+    attention_heads,
+    attention_window,
+    hidden_size,
+    load_config,
+    size,
+)
 from exporter.model.checkpoint.transformer_settings import read_transformer_settings
 from exporter.model.checkpoint.weight_files import tensor_shapes, weight_files
 from exporter.spec.model import GraphFile, ModelSpec, Source
@@ -87,10 +94,11 @@ def read_spec(
         trained, include_prompt = pooling.strategy, include_prompt and pooling.include_prompt
         head = read_head(folder, allow_pickle=trust.allow_pickle)
     shapes: Mapping[str, tuple[int, ...]] = {}
+    files: tuple[Path, ...] = ()
     if source.graph is not None:
         shapes = _shapes_of_graph(source.graph, width)
     elif weights:
-        weight_files(transformer, allow_pickle=trust.allow_pickle)
+        files = weight_files(transformer, allow_pickle=trust.allow_pickle)
         shapes = tensor_shapes(transformer)
     tables = {shape[0] for name, shape in shapes.items() if _EMBEDDING_TABLE.fullmatch(name)}
     vocab_size = tables.pop() if len(tables) == 1 else size(config, "vocab_size")
@@ -132,7 +140,15 @@ def read_spec(
         token_types=tokenizer.token_types,
         trust=trust,
         adapter=own.resolve() if base else None,
+        heads=attention_heads(config),
+        window=attention_window(config),
+        parameters=_parameters(source.graph.shapes if source.graph else shapes, files),
     )
+
+
+def _parameters(shapes: Mapping[str, tuple[int, ...]], files: Sequence[Path]) -> int:
+    """How many weights there are; of pickled ones no more than there are."""
+    return sum(math.prod(shape) for shape in shapes.values()) or sum(path.stat().st_size for path in files) // 4
 
 
 def _meant(folder: Path) -> str:

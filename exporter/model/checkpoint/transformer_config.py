@@ -25,6 +25,9 @@ Source: sentence-transformers, `Transformer._load_encoder_only_model`.
 _WIDTHS = {"embedding_gemma2_text": "embedding_dim"}
 """Where a token vector ends up with another size than hidden_size."""
 
+_WINDOWS = ("sliding_window", "local_attention")
+_USUAL_HEADS = 16
+
 
 def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedConfig:
     """Load config.json.
@@ -85,6 +88,21 @@ def hidden_size(config: PreTrainedConfig) -> int:
         CheckpointError: the configuration does not say.
     """
     return size(config, _WIDTHS.get(config.model_type, "hidden_size"))
+
+
+def attention_heads(config: PreTrainedConfig) -> int:
+    """Heads of an attention layer; as many as most have where the configuration does not say."""
+    heads = getattr(config, "num_attention_heads", None)
+    return heads if isinstance(heads, int) and heads > 0 else _USUAL_HEADS
+
+
+def attention_window(config: PreTrainedConfig) -> int | None:
+    """Tokens that the attention of some layers sees at most, on either side or on both; None where all see all."""
+    kinds = getattr(config, "layer_types", None)
+    if kinds and all(kind == "full_attention" for kind in kinds):
+        return None
+    widths = [getattr(config, name, None) for name in _WINDOWS]
+    return max((width for width in widths if isinstance(width, int) and width > 0), default=None)
 
 
 def size(config: PreTrainedConfig, name: str) -> int:

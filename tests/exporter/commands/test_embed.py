@@ -63,7 +63,7 @@ def test_a_row_for_each_line(directory: Path, strategy: str, capsys: pytest.Capt
     np.testing.assert_array_equal(vectors, expected(TEXTS, strategy))
     said = capsys.readouterr()
     assert said.out == f"{output}: float32 [4, {DIM}]\n"
-    assert said.err.startswith(f"embed      4 texts, {strategy} fp32 on onnxruntime  (")
+    assert said.err.startswith(f"embed      ...\nembed      4 texts, {strategy} fp32 on onnxruntime  (")
 
 
 def test_json(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,8 @@ def test_every_graph_passes_as_it_did_when_it_was_exported(
 ) -> None:
     assert run_command(["validate", str(artifact), "--model", str(checkpoint), "--json", "--threads", "1"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert set(found) == {"directory", "passed", "parity"}
+    assert set(found) == {"directory", "passed", "validated_up_to", "parity"}
+    assert found["validated_up_to"] == read_manifest(artifact).validated_up_to == 64
     assert (found["directory"], found["passed"]) == (str(artifact), True)
     assert [(r["strategy"], r["dtype"], r["executor"]) for r in found["parity"]] == EXECUTORS
     recorded = msgspec.to_builtins(read_manifest(artifact).parity)

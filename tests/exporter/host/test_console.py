@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from exporter.host.console import Console, count
+from exporter.host import console as console_module
+from exporter.host.console import Console, Stage, count
 from tests.terminal import most_bars_at_once, on_terminal, plain
 
 HOSTILE = "[red]a[/red] [/] [/b] :smile: C:\\[x] \\"
@@ -35,7 +36,7 @@ def shown(code: str, columns: int = 200) -> str:
     return on_terminal(["-c", code], columns)
 
 
-def test_a_stage_is_one_line_on_stderr_where_there_is_no_terminal(
+def test_a_stage_is_a_line_at_either_end_where_there_is_no_terminal(
     console: Console, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with console.stage("graphs") as stage:
@@ -43,7 +44,8 @@ def test_a_stage_is_one_line_on_stderr_where_there_is_no_terminal(
         stage.outcome = f"2 graphs in {HOSTILE}"
     said = capsys.readouterr()
     assert said.out == ""
-    (line,) = said.err.splitlines()
+    first, line = said.err.splitlines()
+    assert first == "graphs     ..."
     assert line.startswith(f"graphs     2 graphs in {HOSTILE}  (")
     assert line.endswith(" s)")
 
@@ -51,7 +53,7 @@ def test_a_stage_is_one_line_on_stderr_where_there_is_no_terminal(
 def test_a_stage_that_fails_does_not_claim_an_end(console: Console, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(ValueError, match="no"), console.stage("graphs"):
         raise ValueError("no")
-    assert capsys.readouterr() == ("", "")
+    assert capsys.readouterr() == ("", "graphs     ...\n")
 
 
 def test_a_terminal_has_a_bar_colour_and_the_same_last_line() -> None:
@@ -215,3 +217,51 @@ def test_json_is_one_object_and_nothing_else(capsys: pytest.CaptureFixture[str])
 def test_without_json_no_object_is_printed(console: Console, capsys: pytest.CaptureFixture[str]) -> None:
     console.json({"a": 1})
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_long_stage_shows_in_a_log_that_it_lives_and_how_long_it_may_take(
+    console: Console, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console_module, "_EVERY_S", 0.01)
+    said = ""
+    with console.stage("reference") as stage:
+        stage.progress(1, 4, "one of four")
+        while said.count("one of four") < 2:
+            said += capsys.readouterr().err
+    first, *between = said.splitlines()
+    assert first == "reference  ..."
+    assert all(re.fullmatch(r"reference  \.\.\. 0 s(, one of four)?", line) for line in between), between
+    assert capsys.readouterr().err.splitlines()[-1].startswith("reference    (")
+
+
+def test_a_log_has_a_line_now_and_then_and_not_one_for_each_step(
+    console: Console, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.stage("validate") as stage:
+        for done in range(1000):
+            stage.progress(done, 1000, f"{done}")
+    assert len(capsys.readouterr().err.splitlines()) == 2
+
+
+def test_the_time_that_is_left_follows_from_what_is_done_or_from_what_was_expected() -> None:
+    now = 0.0
+    stage = Stage(Console(), None, None, lambda: now)
+    now = 30.0
+    assert stage.sign_of_life() == "30 s"
+    stage.progress(1, 4, "one of four")
+    assert stage.sign_of_life() == "30 s, one of four, about 90 s left"
+    now = 70.0
+    assert stage.sign_of_life() == "70 s, one of four, about 50 s left"
+    now = 130.0
+    assert stage.sign_of_life() == "2 min, one of four", "longer than foretold: nothing is known"
+    blind = Stage(Console(), None, None, lambda: now)
+    blind.expect(7400)
+    assert blind.sign_of_life() == "0 s, about 2 h left"
+    blind.expect(2)
+    assert blind.sign_of_life() == "0 s"
+
+
+def test_quiet_says_nothing_of_a_stage(capsys: pytest.CaptureFixture[str]) -> None:
+    with Console(quiet=True).stage("trace"):
+        pass
+    assert capsys.readouterr().err == ""

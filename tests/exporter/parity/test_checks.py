@@ -108,10 +108,12 @@ def test_the_reference_runs_once_for_all_strategies():
             return MODEL.embed(ids, mask, strategies)
 
     seen = []
-    run = run_reference(Counting(), TOKENS, STRATEGIES, progress=lambda done, total: seen.append((done, total)))
+    run = run_reference(Counting(), TOKENS, STRATEGIES, progress=lambda *said: seen.append(said))
     assert {s for _, s in calls} == {STRATEGIES}
     assert len(calls) == len(run.batches) + len(run.other_side)
-    assert seen[-1] == (40, 40)
+    assert seen[-1][0] == pytest.approx(seen[-1][1])
+    assert seen[-1][2] == "40 of 40 texts"
+    assert [done for done, *_ in seen] == sorted(done for done, *_ in seen)
     for strategy in STRATEGIES:
         alone = np.concatenate([MODEL.one(strategy, np.array([r]), np.ones((1, len(r)), int)) for r in TOKENS.rows])
         np.testing.assert_allclose(run.vectors[strategy], alone, atol=1e-6)

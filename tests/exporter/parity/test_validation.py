@@ -28,7 +28,7 @@ def artifact(directory: Path) -> Manifest:
 
 
 def report(dtype: str, executor: str, *, passed: bool = True) -> ParityReport:
-    return ParityReport("PyTorch", "mean", dtype, Executor.parse(executor), passed, 1, 8, (), ())
+    return ParityReport("PyTorch", "mean", dtype, Executor.parse(executor), passed, 1, 4, 8, (), ())
 
 
 @without_gpu

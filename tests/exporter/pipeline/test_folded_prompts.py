@@ -86,7 +86,7 @@ def test_what_the_manifest_says_is_what_is_checked(made: tuple[Path, Path, Manif
     _, artifact, manifest = made
     assert {row.ran_on.form for row in manifest.parity} == {"prompted"}
     assert all("prompt_cosine" in row.checks for row in manifest.parity)
-    assert {graph.status for graph in manifest.graphs} | {e.status for e in manifest.engines} == {"validated"}
+    assert {graph.status_on_cpu for graph in manifest.graphs} | {e.status for e in manifest.engines} == {"validated"}
     prompt = manifest.folded_prompts[0]
     content = (artifact / prompt.path).read_bytes()
     assert len(content) == 4 * np.prod(prompt.shape) and prompt.shape[2] == len(prompt.ids)
@@ -128,7 +128,6 @@ def test_a_prompt_that_the_pooling_leaves_out_is_folded_for_the_mean(tmp_path: P
         ("bert", {"pooling": ("cls",)}, "the pooling cls reads the prompt's own tokens"),
         ("qwen3", {"pooling": ("mean",)}, "the pooling mean reads the prompt's own tokens"),
         ("gemma3_text-bidirectional", {"pooling": ("lasttoken",)}, "the model is not causal"),
-        ("qwen3", {"dtypes": (DType.FP16,)}, "needs --dtype fp32"),
     ],
 )
 def test_a_prompt_that_cannot_be_folded_is_refused_where_it_was_asked_for(
@@ -140,6 +139,12 @@ def test_a_prompt_that_cannot_be_folded_is_refused_where_it_was_asked_for(
     with pytest.raises(InputError, match=reason):
         export_here(checkpoint, tmp_path / "other", fold_prompts=GIVEN, **changes)
     assert not (tmp_path / "other").exists()
+
+
+def test_a_prompt_needs_a_graph_in_fp32(tmp_path: Path):
+    checkpoint = tiny_checkpoint(tmp_path / "model", architecture="qwen3", pooling="lasttoken")
+    with pytest.raises(InputError, match="--fold-prompt web needs --dtype fp32 or bf16"):
+        export_here(checkpoint, tmp_path / "out", fold_prompts=GIVEN, dtypes=(DType.FP16,))
 
 
 def test_a_name_that_the_model_has_for_another_prompt_is_refused(tmp_path: Path):

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx_ir as ir
+import onnxruntime as ort
 import pytest
 
 from poolfold.errors import ArtifactError, InputError
@@ -57,6 +58,40 @@ def test_a_graph_that_cannot_be_loaded_is_an_artifact_error(tmp_path: Path, dama
             weights.write_bytes(weights.read_bytes()[:100])
             expected = r"mean_fp32\.onnx places the tensor 'table' at bytes 0 to 1024 of .*, which has 100\."
     with pytest.raises(ArtifactError, match=expected):
+        OnnxRuntimeSession(path)
+
+
+def write_bfloat16(folder: Path, values: np.ndarray) -> Path:
+    """A graph that gives the rows of a bf16 table, float32 [rows, width], for the first id of each text."""
+    build = GraphBuilder()
+    ids, mask = (build.input(name, INT64, "batch", "seq") for name in ("input_ids", "attention_mask"))
+    table = ir.tensor(values.astype(ir.DataType.BFLOAT16.numpy()), name="table")
+    build.constants.append(
+        ir.Value(name="table", type=ir.TensorType(table.dtype), shape=ir.Shape(values.shape), const_value=table)
+    )
+    first = build.op("Gather", ids, build.constant("first", 0, np.int64), axis=1)
+    rows = build.op("Cast", build.op("Gather", build.constants[0], first), to=FLOAT)
+    one = build.op("Cast", build.op("ReduceMax", mask, build.constant("axis", [1], np.int64), keepdims=1), to=FLOAT)
+    result = build.op("Mul", rows, one)
+    result.name = "sentence_embedding"
+    ir.save(build.model(result), folder / "g.onnx", external_data="w", size_threshold_bytes=128)
+    return folder / "g.onnx"
+
+
+def test_bfloat16_weights_are_used_where_they_are_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Not handed over as files, of which ONNX Runtime makes copies."""
+    values = np.arange(64 * 16, dtype=np.float32).reshape(64, 16)
+    values[3, :4] = (-0.0, 1e-39, 3.3895314e38, -1.5)
+    kept = values.astype(ir.DataType.BFLOAT16.numpy()).astype(np.float32)
+    monkeypatch.delattr(ort.SessionOptions, "add_external_initializers_from_files_in_memory")
+    vectors = OnnxRuntimeSession(write_bfloat16(tmp_path, values)).run(IDS + 1, MASK)
+    np.testing.assert_array_equal(vectors.view(np.uint32), kept[[3, 3]].view(np.uint32))
+
+
+def test_too_few_bytes_of_bfloat16_are_an_artifact_error(tmp_path: Path):
+    path = write_bfloat16(tmp_path, np.ones((64, 16), np.float32))
+    path.write_bytes(path.read_bytes().replace(b"2048", b"2046"))
+    with pytest.raises(ArtifactError, match=r"gives the tensor 'table' 2046 bytes; expected uint16 \[64, 16\]"):
         OnnxRuntimeSession(path)
 
 
