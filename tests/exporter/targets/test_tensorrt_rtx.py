@@ -8,7 +8,6 @@ import sys
 import threading
 from pathlib import Path
 
-import numpy as np
 import onnx_ir as ir
 import pytest
 
@@ -19,7 +18,6 @@ from poolfold.errors import CheckFailed, InputError, TargetUnavailable, how_to_i
 from poolfold.manifest import Profile, Range
 from poolfold.sessions.tensorrt.library import log
 from tests.exporter.targets.attention_graphs import HALF, write_graph
-from tests.graphs.build import FLOAT16, GraphBuilder
 
 LIBRARY = trt_library.load(TENSORRT_RTX)
 trt = LIBRARY.trt
@@ -217,23 +215,6 @@ def test_a_network_that_lost_the_graphs_float16_is_refused(tmp_path):
             with pytest.raises(CheckFailed, match="computes nothing in float16"):
                 trt_network.check_types(LIBRARY, network, fp16)
         del parser
-
-
-def test_the_parser_sums_the_squares_of_a_float16_norm_in_float32(tmp_path):
-    build = GraphBuilder()
-    x = build.input("x", FLOAT16, "batch", "seq", 64)
-    scale = build.constant("scale", np.ones(64), np.float16)
-    normed = build.op("RMSNormalization", x, scale, axis=-1, epsilon=1e-6, stash_type=int(ir.DataType.FLOAT))
-    normed.type = ir.TensorType(FLOAT16)
-    ir.save(build.model(normed), tmp_path / "norm.onnx")
-    builder = trt.Builder(log(trt))
-    network = builder.create_network(1 << int(trt.NetworkDefinitionCreationFlag.STRONGLY_TYPED))
-    parser = trt_network.parse(LIBRARY, network, tmp_path / "norm.onnx")
-    layers = [network.get_layer(index) for index in range(network.num_layers)]
-    sums = [layer for layer in layers if layer.type == trt.LayerType.REDUCE]
-    assert [layer.get_input(0).dtype for layer in sums] == [trt.DataType.FLOAT]
-    assert network.get_output(0).dtype == trt.DataType.HALF
-    del parser
 
 
 @pytest.mark.parametrize("numbers", [(2, 1, 4), (1, 8, 4), (0, 1, 1), (8, 4, 2), (-1, 2, 3)])
