@@ -66,6 +66,9 @@ bench: $(STAMP)  ## poolfold against its peers, 17 minutes; writes bench/results
 bench-text: $(STAMP)  ## texts to vectors beside sentence-transformers and fastembed; writes bench/results and README's table
 	$(BIN)/python -m bench.text
 
+bench-models: $(STAMP)  ## embedders of today at real size beside PyTorch, about an hour; writes bench/results and docs/models.md
+	$(BIN)/python -m bench.embedders
+
 bench-export: $(STAMP)  ## what an export costs beside a peer's; writes bench/results
 	$(BIN)/python -m bench.export_cost
 

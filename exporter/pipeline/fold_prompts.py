@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -80,12 +81,14 @@ def fold_prompts(
     if (reason := why_not(model.graph)) is not None:
         return _none(stage, given, reason)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
-    states = _States(model, encoder, spec.vocab_size, threads)
+    states = _States(model, encoder, spec, threads)
     left = max(_ALWAYS, int(_MOST * sum(tensor.nbytes for tensor in _weights(model))))
     folded: list[FoldedPrompt] = []
     left_out: list[str] = []
     for name, text in prompts.items():
-        if any(text == other.text for other in folded):
+        if (same := next((other for other in folded if other.text == text), None)) is not None:
+            # Loaders go by the text; a name of the user's must be known to them.
+            folded += [msgspec.structs.replace(same, name=name)] * (name in given)
             continue
         ids = _constant_ids(text, tokenizer)
         if not ids:
@@ -95,7 +98,7 @@ def fold_prompts(
         elif computed.nbytes > left and name not in given:
             reason = f"{computed.nbytes / 2**20:.1f} MiB more would be too much beside the weights"
         else:
-            path = prompt_path(len(folded))
+            path = prompt_path(len({prompt.path for prompt in folded}))
             (directory / path).parent.mkdir(exist_ok=True)
             (directory / path).write_bytes(computed.tobytes())
             left -= computed.nbytes
@@ -125,7 +128,10 @@ def _starts_behind(strategy: Strategy, *, include_prompt: bool) -> bool:
 
 def _constant_ids(prompt: str, tokenizer: Tokenizer) -> tuple[int, ...]:
     """The first tokens of a text with this prompt, as far as they do not depend on the text."""
-    rows = tokenizer.ids(list(_BEGINNINGS), prompt)
+    try:
+        rows = tokenizer.ids(list(_BEGINNINGS), prompt)
+    except InputError:  # one that no text can be given either
+        return ()
     same = takewhile(lambda column: len(set(column)) == 1, zip(*rows, strict=False))
     ids = tuple(column[0] for column in same)
     # A token of the text itself must be left.
@@ -139,10 +145,10 @@ def _weights(model: ir.Model) -> list[ir.TensorProtocol]:
 class _States:
     """Computes keys and values with the encoder itself."""
 
-    def __init__(self, model: ir.Model, encoder: Path, vocab_size: int, threads: int | None) -> None:
+    def __init__(self, model: ir.Model, encoder: Path, spec: ModelSpec, threads: int | None) -> None:
         values = states_of(model)
         self._names = [value.name or "" for value in values]
-        self._vocab_size = vocab_size
+        self._vocab_size, self._limit = spec.vocab_size, spec.text.max_seq_length
         model.graph.outputs[:] = values
         path = encoder.with_name("prompt_states.onnx")
         ir.save(model, path)
@@ -157,7 +163,9 @@ class _States:
     def of(self, ids: Sequence[int]) -> npt.NDArray[np.float32] | None:
         """float32 [2 * attentions, heads, tokens, head]; None where they depend on what follows."""
         alone = self._run(np.array([ids], np.int64))
-        tail = np.random.default_rng(0).integers(0, self._vocab_size, (1, _TAIL))
+        # A table of positions may end with the model's limit.
+        count = min(_TAIL, self._limit - len(ids))
+        tail = np.random.default_rng(0).integers(0, self._vocab_size, (1, count))
         followed = self._run(np.concatenate([np.array([ids], np.int64), tail], axis=1))[:, :, : len(ids)]
         return alone if np.abs(alone - followed).max() <= _SAME * np.abs(alone).max() else None
 

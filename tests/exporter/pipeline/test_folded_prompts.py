@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -147,6 +148,17 @@ def test_a_prompt_needs_a_graph_in_fp32(tmp_path: Path):
         export_here(checkpoint, tmp_path / "out", fold_prompts=GIVEN, dtypes=(DType.FP16,))
 
 
+def test_another_name_for_a_prompt_of_the_model_shares_its_states(tmp_path: Path):
+    checkpoint = tiny_checkpoint(tmp_path / "model", architecture="qwen3", pooling="lasttoken", prompts=PROMPTS)
+    given = {"ask": PROMPTS["query"], **GIVEN}
+    manifest = export_here(checkpoint, tmp_path / "out", fold_prompts=given)
+    paths = {prompt.name: prompt.path for prompt in manifest.folded_prompts}
+    assert paths == {"query": "prompts/0.bin", "ask": "prompts/0.bin", "web": "prompts/1.bin"}
+    with poolfold.load(tmp_path / "out") as encoder:
+        asked, queried = (encoder.encode(TEXTS, prompt_name=name) for name in ("ask", "query"))
+        np.testing.assert_array_equal(asked, queried)
+
+
 def test_a_name_that_the_model_has_for_another_prompt_is_refused(tmp_path: Path):
     checkpoint = tiny_checkpoint(tmp_path / "model", architecture="qwen3", pooling="lasttoken", prompts=PROMPTS)
     with pytest.raises(InputError, match=r"--fold-prompt query.*Give yours another name"):
@@ -170,3 +182,19 @@ def test_prompts_that_would_outweigh_the_model_are_left_out(tmp_path: Path, monk
     # What the user names is folded whatever it takes.
     manifest = export_here(checkpoint, tmp_path / "given", fold_prompts=GIVEN)
     assert [prompt.name for prompt in manifest.folded_prompts] == ["web"]
+
+
+@pytest.mark.parametrize(("prompt", "folded"), [("x " * 30, 1), ("x " * 200, 0), ("[beyond]", 0)])
+def test_a_prompt_of_any_length_or_content_exports(tmp_path: Path, prompt: str, folded: int):
+    """One that nearly fills the model's limit, one that is cut at it, and one whose token has no row in the table."""
+    checkpoint = tiny_checkpoint(
+        tmp_path / "model", architecture="qwen3", pooling="lasttoken", prompts={"query": prompt}
+    )
+    path = checkpoint / "tokenizer.json"
+    tokenizer = json.loads(path.read_text())
+    token = {"id": 5000, "content": "[beyond]", "special": True}
+    flags = dict.fromkeys(("single_word", "lstrip", "rstrip", "normalized"), False)
+    tokenizer["added_tokens"].append({**token, **flags})
+    path.write_text(json.dumps(tokenizer))
+    manifest = export_here(checkpoint, tmp_path / "out")
+    assert len(manifest.folded_prompts) == folded

@@ -1,0 +1,1 @@
+"""Embedders of today at their real sizes, with random weights: exported, timed beside PyTorch, weighed."""

@@ -1,0 +1,225 @@
+"""`python -m bench.embedders`: export each, time it beside PyTorch, weigh it; keep the results, and table them.
+
+Each system has a process of its own, and all of a model take turns. The exports are timed as users run them.
+"""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench import markdown
+from bench.embedders.checkpoints import EMBEDDERS, Embedder, make
+from bench.export_cost import run
+from bench.turns import to_stderr
+from exporter.host.environment import busy_share, environment
+from exporter.measure.interleave import measure
+from exporter.measure.process import weigh
+from exporter.measure.report import LatencyReport
+from exporter.measure.systems import System
+from exporter.measure.workloads import Batch, Workload, filled, ragged_lengths
+from poolfold.manifest import Manifest, Text, read_manifest
+from poolfold.sessions.threads import default_threads
+
+_RESULTS, _PAGE = Path("bench/results/embedders.json"), Path("docs/models.md")
+BEGIN, END = "<!-- what `make bench-models` measured: begin -->", "<!-- what `make bench-models` measured: end -->"
+OURS = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
+ALONE, RAGGED = (16, 128, 512), "8x512 ragged"
+QUERIES, ROWS = (8, 16, 32), (1, 16)
+_SEED = 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse, measure, write; every model that was measured is kept, whatever becomes of the next."""
+    given = _parser().parse_args(arguments)
+    kept: dict[str, Any] = json.loads(_RESULTS.read_text()) if _RESULTS.is_file() else {}
+    for name in () if given.render else given.model or EMBEDDERS:
+        kept[name] = _measure(name, given)
+        _RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    markdown.between(_PAGE, BEGIN, END, tables(kept))
+    print(tables(kept))
+    return 0
+
+
+def _measure(name: str, given: argparse.Namespace) -> dict[str, Any]:
+    embedder, build, busy = EMBEDDERS[name], given.build / name, busy_share()
+    build.mkdir(parents=True, exist_ok=True)
+    checkpoint, artifact = make(name, build / "checkpoint"), build / "artifact"
+    command = ["export", str(checkpoint), "-o", str(artifact), "--force", "--max-seq-length", "512"]
+    command += ["--bench-seconds", "1"]  # the latency stage is left out, the choice of a form is not
+    for target, dtype in OURS:
+        command += ["--target", target, "--dtype", dtype]
+    print(f"{name}: poolfold {' '.join(command)}", file=sys.stderr, flush=True)
+    cost = run([sys.executable, "-m", "poolfold", *command], dict(environment_variables()), build / "export.log")
+    manifest = read_manifest(artifact)
+    threads = given.threads or default_threads()
+    systems, plain = list(_systems(embedder, checkpoint, artifact)), list(_workloads(manifest))
+    report = measure(systems, plain, threads=threads, budget_s=given.seconds, progress=to_stderr, leave_out=False)
+    memory = {system.name: weigh(system, plain[-1:], threads)[0] for system in systems}
+    return {
+        "export": {**asdict(cost), "command": ["poolfold", *(Path(word).name for word in command)]},
+        "sizes": {"checkpoint": _bytes(checkpoint, "*.safetensors"), "artifact": _bytes(artifact, "*")},
+        "limit": manifest.model.text.max_seq_length,
+        "validated_up_to": manifest.validated_up_to,
+        "cosine": {f"{p.executor} {p.dtype}": p.checks["cosine"].value for p in manifest.parity},
+        "forms": {graph.strategy: sorted(graph.forms) for graph in manifest.graphs},
+        "times": _times(report),
+        "memory": memory,
+        "instruction": _instruction(embedder, manifest, artifact, threads, given.seconds),
+        "busy_before": busy,
+        "environment": environment(),
+    }
+
+
+def _systems(embedder: Embedder, checkpoint: Path, artifact: Path) -> Iterator[System]:
+    """PyTorch in both precisions, and what the artifact runs; each is compared with PyTorch in fp32."""
+    for dtype in ("float32", "bfloat16"):
+        arguments: dict[str, object] = {"folder": str(checkpoint), "pooling": embedder.pooling, "dtype": dtype}
+        yield System(
+            f"PyTorch {dtype}", embedder.pooling, dtype, "pytorch", "bench.embedders.load:pytorch", arguments, _BASE
+        )
+    for target, dtype in OURS:
+        yield _ours(
+            embedder,
+            artifact,
+            target,
+            dtype,
+            "exporter.measure.load_artifact:load",
+            f"poolfold {target} {dtype}",
+            _BASE,
+        )
+
+
+_BASE = "PyTorch float32"
+
+
+def _ours(embedder: Embedder, artifact: Path, target: str, dtype: str, load: str, name: str, baseline: str) -> System:
+    arguments: dict[str, object] = {
+        "directory": str(artifact),
+        "strategy": embedder.pooling,
+        "dtype": dtype,
+        "target": target,
+    }
+    return System(name, embedder.pooling, dtype, target, load, arguments, baseline)
+
+
+def _workloads(manifest: Manifest) -> Iterator[Workload]:
+    text, rng = manifest.model.text, np.random.default_rng(_SEED)
+    for tokens in ALONE:
+        yield Workload(f"1x{tokens}", (_batch([tokens], text, rng),))
+    yield Workload(RAGGED, (_batch(ragged_lengths(rng, 8, 512).tolist(), text, rng),))
+
+
+def _batch(lengths: Sequence[int], text: Text, rng: np.random.Generator) -> Batch:
+    return filled(lengths, np.arange(2, 258, dtype=np.int64), text, rng)
+
+
+def _instruction(
+    embedder: Embedder, manifest: Manifest, artifact: Path, threads: int, seconds: float
+) -> dict[str, Any]:
+    """The whole run against what follows the folded prompt, for short queries; empty where none is folded."""
+    if not manifest.folded_prompts:
+        return {}
+    ids, rng = manifest.folded_prompts[0].ids, np.random.default_rng(_SEED)
+    loads = {"whole": "exporter.measure.load_artifact:load", "folded": "bench.embedders.load:folded"}
+    systems = [
+        _ours(embedder, artifact, target, dtype, load, f"{target} {dtype} {kind}", f"{target} {dtype} whole")
+        for target, dtype in OURS
+        for kind, load in loads.items()
+    ]
+    made = []
+    for rows in ROWS:
+        for query in QUERIES:
+            tails = rng.integers(2, 258, (rows, query))
+            whole = np.concatenate([np.tile(np.array(ids, np.int64), (rows, 1)), tails], axis=1)
+            made.append(Workload(f"{rows}x{query}", (Batch(whole, np.ones_like(whole)),)))
+    report = measure(systems, made, threads=threads, budget_s=seconds, progress=to_stderr, leave_out=False)
+    return {"tokens": len(ids), "times": _times(report)}
+
+
+def _times(report: LatencyReport) -> dict[str, dict[str, Any]]:
+    """System -> workload -> milliseconds and ratio to its baseline, quartiles of the rounds."""
+    found: dict[str, dict[str, Any]] = {}
+    for timing in report.timings:
+        found.setdefault(timing.system, {})[timing.workload] = {
+            "ms": asdict(timing.latency_ms),
+            "faster": asdict(timing.speedup),
+            "disturbed": timing.disturbed,
+            "windows_ms": [round(ms, 3) for ms in timing.windows_ms],
+        }
+    return found
+
+
+def _bytes(folder: Path, pattern: str) -> int:
+    return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
+
+
+def environment_variables() -> Mapping[str, str]:
+    """Of the export: nothing is looked up."""
+    import os
+
+    return {**os.environ, "HF_HUB_OFFLINE": "1"}
+
+
+def tables(kept: Mapping[str, Any]) -> str:
+    """What was measured, as the page shows it."""
+    exports = [
+        [
+            name,
+            f"{m['validated_up_to']} of {m['limit']}",
+            f"{m['sizes']['checkpoint'] / 2**20:.0f} -> {m['sizes']['artifact'] / 2**20:.0f}",
+            f"{m['export']['wall_s']:.0f}",
+            markdown.mib(m["export"]["peak_tree_bytes"]),
+            f"1 - {1 - min(v for k, v in m['cosine'].items() if k.endswith('fp32')):.0e}",
+        ]
+        for name, m in kept.items()
+    ]
+    heads = ["model", "validated tokens", "checkpoint -> artifact MiB", "export s", "peak MiB", "cosine at least, fp32"]
+    shapes = [f"1x{tokens}" for tokens in ALONE] + [RAGGED]
+    times = [
+        [name, system, *(_cell(of_system[shape]) for shape in shapes), markdown.mib(m["memory"].get(system))]
+        for name, m in kept.items()
+        for system, of_system in m["times"].items()
+    ]
+    prompts = [
+        [
+            name,
+            system.removesuffix(" folded"),
+            *(f"{of[f'{r}x{q}']['faster']['median']:.2f}x" for r in ROWS for q in QUERIES),
+        ]
+        for name, m in kept.items()
+        for system, of in m["instruction"].get("times", {}).items()
+        if system.endswith(" folded")
+    ]
+    parts = [markdown.table(heads, exports), markdown.table(["model", "system", *shapes, "MiB"], times)]
+    if prompts:
+        parts.append(markdown.table(["model", "runtime", *(f"{r}x{q}" for r in ROWS for q in QUERIES)], prompts))
+    return "\n\n".join(parts)
+
+
+def _cell(found: Mapping[str, Any]) -> str:
+    mark = "?" if found["disturbed"] else ""
+    return f"{markdown.number(found['ms']['median'])} ms ({found['faster']['median']:.2f}x{mark})"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench.embedders", description=__doc__)
+    parser.add_argument("--model", action="append", choices=list(EMBEDDERS), help="only this one; repeats")
+    parser.add_argument("--seconds", type=float, default=120, help="for the windows of a model (default: 120)")
+    parser.add_argument("--threads", type=int, help="of every system (default: the cores)")
+    parser.add_argument("--build", type=Path, default=Path("build/bench/embedders"), help="default: %(default)s")
+    parser.add_argument("--render", action="store_true", help="measure nothing, make the tables again")
+    return parser
+
+
+if __name__ == "__main__":
+    started = time.monotonic()
+    code = main()
+    print(f"{time.monotonic() - started:.0f} s", file=sys.stderr)
+    sys.exit(code)
