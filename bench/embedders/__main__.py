@@ -50,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _measure(name: str, given: argparse.Namespace) -> dict[str, Any]:
     embedder, build, busy = EMBEDDERS[name], given.build / name, busy_share()
     build.mkdir(parents=True, exist_ok=True)
-    checkpoint, artifact = make(name, build / "checkpoint"), build / "artifact"
+    checkpoint, artifact = make(embedder, build / "checkpoint"), build / "artifact"
     command = ["export", str(checkpoint), "-o", str(artifact), "--force", "--max-seq-length", "512"]
     command += ["--bench-seconds", "1"]  # the latency stage is left out, the choice of a form is not
     for target, dtype in OURS:

@@ -78,25 +78,24 @@ EMBEDDERS: Mapping[str, Embedder] = {
 }
 
 
-def make(name: str, folder: Path) -> Path:
+def make(embedder: Embedder, folder: Path) -> Path:
     """The checkpoint, made where it is not there yet."""
     if not folder.exists():
         part = folder.with_name(f"{folder.name}.part")
         shutil.rmtree(part, ignore_errors=True)
-        with OwnProcess("bench.embedders.checkpoints:write", name, str(part)) as process:
+        with OwnProcess("bench.embedders.checkpoints:write", embedder, str(part)) as process:
             process.result()
         part.rename(folder)
     return folder
 
 
-def write(name: str, folder: str) -> None:
+def write(embedder: Embedder, folder: str) -> None:
     """Write the folder. Imports torch: call it in a process of its own."""
     import torch
     from safetensors.torch import save_file
     from transformers import AutoConfig, AutoModel
 
-    embedder, place = EMBEDDERS[name], Path(folder)
-    settings = dict(embedder.config)
+    place, settings = Path(folder), dict(embedder.config)
     width = settings["hidden_size"]
     parts = ["Transformer", "Pooling", *(["Dense"] * len(embedder.dense)), "Normalize"]
     types = [(f"{i}_{part}" if i else "", f"sentence_transformers.models.{part}") for i, part in enumerate(parts)]
