@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from exporter.host.console import Console
@@ -39,7 +38,7 @@ def export(
     dimensions: int | None = None,
     renormalize: bool = True,
     max_seq_length: int | None = None,
-    fold_prompts: Mapping[str, str] = MappingProxyType({}),
+    fold_prompts: Mapping[str, str] | None = None,
     revision: str | None = None,
     force: bool = False,
     skip_latency: bool = False,
@@ -138,7 +137,7 @@ def export(
         texts=tuple(texts),
         cut=Cut(dimensions, renormalize),
         max_seq_length=max_seq_length,
-        fold_prompts=dict(fold_prompts),
+        fold_prompts=dict(fold_prompts or {}),
         revision=revision,
         force=force,
         skip_latency=skip_latency,

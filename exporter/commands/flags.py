@@ -121,7 +121,7 @@ def defaults_of(function: Callable[..., object]) -> Callable[[click.Command], cl
         for option in command.params:
             parameter = parameters.get(option.name or "")
             # An empty default means the same as no option; a command may read its values in another way, as of a file.
-            if parameter is not None and parameter.default not in (inspect.Parameter.empty, None, (), {}):
+            if parameter is not None and parameter.default not in (inspect.Parameter.empty, None, ()):
                 given = parameter.default
                 option.default = ":".join(map(str, given)) if isinstance(option.type, Triple) else given
         return command

@@ -62,10 +62,11 @@ def _every_expert(
     if experts.is_transposed:
         weight = weight.transpose(1, 2)
     inner = torch.nn.functional.linear(hidden_states, weight.flatten(0, 1))
-    inner = inner.reshape(len(inner), experts.num_experts, -1)
     if experts.has_bias:
-        inner = inner + getattr(experts, f"{name}_bias")
-    inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)  # [tokens, experts, inner]
+        inner = inner + getattr(experts, f"{name}_bias").flatten()
+    inner = inner.reshape(-1, weight.shape[1])  # [tokens * experts, inner]
+    inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)
+    inner = inner.reshape(-1, experts.num_experts, inner.shape[1])
     weight = (
         experts.down_proj if experts.is_transposed else experts.down_proj.transpose(1, 2)
     )  # [experts, inner, hidden]

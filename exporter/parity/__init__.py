@@ -6,6 +6,7 @@ variants      the same rows asked for in other ways: alone, with more padding, r
 compare       two sets of vectors, and the limits that each precision is held to
 checks        the reference's vectors once for all strategies, then every check of one candidate
 behind_prompt the same with a folded prompt in front
+effort        what candidates take beside the reference
 ladder        what a call costs, and how far up the lengths the seconds and the memory reach
 proof         which texts are proven, and up to which length
 report        the outcome, as values and as a message

@@ -20,11 +20,10 @@ import numpy.typing as npt
 from exporter.parity.behind_prompt import check_prompts
 from exporter.parity.checks import Embed, Progress, ReferenceRun, candidate_shapes, check
 from exporter.parity.compare import LIMITS
+from exporter.parity.effort import effort
 from exporter.parity.ladder import Costs
 from exporter.parity.report import ParityReport
-from exporter.spec.choices import target_dtypes
 from exporter.spec.model import DType
-from exporter.spec.options import ExportOptions
 from graphs.files.weights import load_graph, save_graphs
 from graphs.pooling.strategy import parse_strategy
 from graphs.precision.rehearsal import RehearseFloat16Pass
@@ -35,7 +34,7 @@ from poolfold.load import open_encoder, read_tokenizer
 from poolfold.manifest import Engine, Executor, Graph, Manifest
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU
-from poolfold.sessions.targets import Runs, find_target, has_engine_files
+from poolfold.sessions.targets import find_target, has_engine_files
 
 _BY_PADDING = ("plain", "padding-free")
 
@@ -69,33 +68,8 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
 
 
 def work(listed: Sequence[Candidate]) -> float:
-    """What candidates take of what the reference takes on the same batches, all together, at the most that is usual."""
-    return sum(_work(candidate.runs.dtype, rehearsed=candidate.executor.rehearsed) for candidate in listed)
-
-
-def expected_work(strategies: int, options: ExportOptions) -> float:
-    """`work` of the candidates that an export will have, its look at ranges included."""
-    graphs = dict.fromkeys(dtype.of_graph for dtype in options.dtypes)
-    compiled = [
-        dtype
-        for name, share in target_dtypes(options.targets, options.dtypes).items()
-        if find_target(name).runs is Runs.COMPILED
-        for dtype in share
-    ]
-    forms = _FORMS * sum(_work(dtype, rehearsed=False) for dtype in (*graphs, *compiled))
-    rehearsed = _work(DType.FP16, rehearsed=True) if DType.FP16 in graphs else 0.0
-    ranges = _RANGES if DType.FP16 in graphs else 0.0
-    return strategies * (forms + rehearsed) + ranges
-
-
-_FORMS = 2
-"""Plain and padding-free. Those for engines run on a GPU, where they take no time to speak of."""
-_RANGES = 1.5
-
-
-def _work(dtype: str, *, rehearsed: bool) -> float:
-    """fp16 on a CPU is fp32 between casts, and its rehearsal has a rounding behind each node."""
-    return 2.5 if rehearsed else 1.5 if dtype == DType.FP16 else 1.0
+    """What checking them takes beside the reference's run of the same texts."""
+    return sum(effort(candidate.runs.dtype, rehearsed=candidate.executor.rehearsed) for candidate in listed)
 
 
 def check_candidates(

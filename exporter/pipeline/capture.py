@@ -21,8 +21,10 @@ _WRITE_S = 5e-9
 """Seconds a weight: it is loaded and written again."""
 
 
-def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
+def capture(options: ExportOptions, effort: tuple[float, float], scratch: Path, console: Console) -> Capture:
     """Capture a model; the encoder is written into `scratch`.
+
+    effort: as `expected_effort` of the options, which this process may know less of.
 
     Raises:
         PoolfoldError: bad input, or a model that cannot be taken.
@@ -32,7 +34,6 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
         from exporter.model.of_artifact import open_model
         from exporter.parity.proof import prove
         from exporter.parity.tokens import read_texts
-        from exporter.parity.validation import expected_work
         from exporter.pipeline.afford import allowance, require_memory
         from exporter.pipeline.plan import Capture
         from exporter.pipeline.read_model import read_plan
@@ -41,7 +42,7 @@ def capture(options: ExportOptions, scratch: Path, console: Console) -> Capture:
 
         plan = read_plan(options, stage)
         require_memory(plan.spec)
-        allowed = allowance(plan.spec, options.validation, expected_work(len(plan.strategies), options))
+        allowed = allowance(plan.spec, options.validation, len(plan.strategies) * effort[0] + effort[1])
         model = open_model(plan.spec, options.threads)
     with console.stage(plan.spec.source.origin.stage) as stage:
         stage.expect(_TRACE_S * plan.spec.num_layers + _WRITE_S * plan.spec.parameters)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from exporter.artifact.publish import require_apart, staging
 from exporter.host.child_process import OwnProcess
 from exporter.host.console import Console
+from exporter.parity.effort import expected_effort
 from exporter.spec.choices import target_dtypes
 from exporter.spec.options import ExportOptions
 from exporter.spec.origin import origin_of
@@ -33,7 +34,7 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
     with staging(options.output, force=options.force) as place:
         reader = OwnProcess(
             "exporter.pipeline.capture:capture",
-            *(options, place.scratch, console),
+            *(options, expected_effort(options), place.scratch, console),
             # PyTorch makes a folder for its compiler wherever it is imported; here it goes away with the rest.
             variables={"TORCHINDUCTOR_CACHE_DIR": str(place.scratch / "torchinductor")},
             without=origin_of(options.model).without,

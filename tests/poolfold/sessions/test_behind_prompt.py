@@ -14,8 +14,9 @@ import pytest
 from poolfold import ArtifactError, Encoder
 from poolfold.manifest import FoldedPrompt, Manifest
 from poolfold.sessions.behind_prompt import BehindPrompt, folded_prompts, no_states
+from poolfold.tokenise import Tokenizer
 from poolfold.verify.files import open_file
-from tests.artifacts import CLS, DIM, WORDS, write_artifact
+from tests.artifacts import CLS, DIM, WORDS, tokenizer_json, write_artifact
 
 ASK, TELL = (CLS, WORDS.index("w1"), WORDS.index("w2")), (CLS, WORDS.index("w3"))
 TEXTS = ["w1 w2 w5 w6 w7", "w1 w2 w5", "w4 w5", "w1 w2"]
@@ -102,9 +103,12 @@ def test_the_mask_goes_on_behind_what_was_folded_of_the_prompt(encoder: Encoder,
 
     session.run = noting  # type: ignore[method-assign]
     text = msgspec.structs.replace(encoder.model.text, include_prompt=False)
-    apart = replace(encoder, model=msgspec.structs.replace(encoder.model, text=text))
-    apart.tokenizer.text = text
-    apart = replace(apart, folded={"w3 w4 ": encoder.folded["w3 "]})
+    apart = replace(
+        encoder,
+        model=msgspec.structs.replace(encoder.model, text=text),
+        tokenizer=Tokenizer(tokenizer_json(), text, len(WORDS)),
+        folded={"w3 w4 ": encoder.folded["w3 "]},
+    )
     apart.encode(["w5"], prompt="w3 w4 ")
     assert masks == [[[2, 1, 1]]]  # w4, w5, [SEP]
 
