@@ -19,10 +19,11 @@ import onnxruntime as ort
 from exporter.artifact.layout import prompt_path
 from exporter.host.console import Stage, count
 from exporter.pipeline.recipes import with_grouped_heads
+from exporter.spec.choices import behind_prompts, reads_prompts
 from exporter.spec.model import ModelSpec
 from graphs.files.weights import load_graph
 from graphs.ir.names import ATTENTION_MASK, INPUT_IDS
-from graphs.pooling.strategy import PoolingMode, Strategy, strategy_name
+from graphs.pooling.strategy import Strategy
 from graphs.prompt.behind_prompt import states_of, why_not
 from poolfold.errors import InputError
 from poolfold.manifest import FoldedPrompt
@@ -37,8 +38,6 @@ _SAME = 1e-4
 """The most that a state may change, of the largest: far more than rounding, far less than another context does."""
 _MOST, _ALWAYS = 1 / 8, 2**22
 """Of the encoder's weights, and in bytes: a hundred prompts would else take more than the weights."""
-_LAST = frozenset({PoolingMode.LASTTOKEN})
-_BEHIND = _LAST | {PoolingMode.CLS, PoolingMode.MEAN, PoolingMode.MAX, PoolingMode.MEAN_SQRT_LEN_TOKENS}
 
 
 @dataclass(frozen=True)
@@ -73,10 +72,9 @@ def fold_prompts(
         InputError: a prompt of `given` cannot be folded.
     """
     prompts = {name: text for name, text in spec.text.prompts.items() if text} | dict(given)
-    fitting = tuple(s for s in strategies if _starts_behind(s, include_prompt=spec.text.include_prompt))
+    fitting = behind_prompts(strategies, include_prompt=spec.text.include_prompt)
     if not fitting:
-        names = ", ".join(strategy_name(strategy) for strategy in strategies)
-        return _none(stage, given, f"the pooling {names} reads the prompt's own tokens")
+        return _none(stage, given, reads_prompts(strategies))
     model = with_grouped_heads(load_graph(encoder))
     if (reason := why_not(model.graph)) is not None:
         return _none(stage, given, reason)
@@ -119,11 +117,6 @@ def _none(stage: Stage, given: Mapping[str, str], reason: str) -> Folding:
         raise InputError(f"--fold-prompt {next(iter(given))}: no prompt can be folded, as {reason}. Leave it out.")
     stage.outcome = f"none is folded: {reason}"
     return Folding()
-
-
-def _starts_behind(strategy: Strategy, *, include_prompt: bool) -> bool:
-    """Whether a strategy reads nothing of a prompt's own tokens, nor counts them."""
-    return set(strategy) <= (_LAST if include_prompt else _BEHIND)
 
 
 def _constant_ids(prompt: str, tokenizer: Tokenizer) -> tuple[int, ...]:

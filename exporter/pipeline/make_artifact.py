@@ -35,7 +35,6 @@ from exporter.spec.model import DType
 from exporter.spec.options import ExportOptions
 from exporter.targets.engines import EngineOrder, engines_in_background, make_engines, outcome
 from graphs.files.weights import load_graph
-from poolfold.errors import InputError
 from poolfold.manifest import Engine, Manifest
 
 
@@ -118,10 +117,6 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
 def folded_prompts(draft: Draft, work: Work, dtypes: Sequence[DType]) -> Folding:
     """The prompts that need not be computed at run time, and the strategies whose graphs start behind them."""
     plan, given = work.captured.plan, work.options.fold_prompts
-    if given and DType.FP32 not in dtypes:
-        raise InputError(
-            f"--fold-prompt {next(iter(given))} needs --dtype fp32 or bf16: only graphs in fp32 start behind a prompt."
-        )
     if DType.FP32 not in dtypes or not (given or any(plan.spec.text.prompts.values())):
         return Folding()
     with work.console.stage("prompts") as stage:

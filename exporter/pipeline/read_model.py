@@ -11,7 +11,7 @@ from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
 from exporter.parity.tokens import read_texts
 from exporter.pipeline.plan import Plan
-from exporter.spec.choices import choose_head, choose_strategies
+from exporter.spec.choices import choose_head, choose_strategies, require_foldable
 from exporter.spec.options import ExportOptions
 from exporter.spec.profiles import choose_profiles
 from graphs.pooling.head import Head, Normalize, Truncate, cut_of
@@ -38,14 +38,9 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
         raise InputError(
             f"--max-seq-length {options.max_seq_length} is more than the {limit} tokens that the model takes."
         )
-    for name, text in options.fold_prompts.items():
-        if spec.text.prompts.get(name, text) != text:
-            raise InputError(
-                f"--fold-prompt {name} is {text!r}, and the model's own prompt of that name is "
-                f"{spec.text.prompts[name]!r}. Give yours another name."
-            )
     options.validation.require_within(limit)
     strategies = choose_strategies(spec, options.pooling)
+    require_foldable(options.fold_prompts, spec, strategies, options.dtypes)
     head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
     special = len(tokenizer.ids([""])[0])

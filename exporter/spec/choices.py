@@ -88,3 +88,46 @@ def target_dtypes(names: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str,
                 f"{target.dtypes[0]}."
             )
     return shares
+
+
+_LAST = frozenset({PoolingMode.LASTTOKEN})
+_BEHIND = _LAST | {PoolingMode.CLS, PoolingMode.MEAN, PoolingMode.MAX, PoolingMode.MEAN_SQRT_LEN_TOKENS}
+
+
+def behind_prompts(strategies: Sequence[Strategy], *, include_prompt: bool) -> tuple[Strategy, ...]:
+    """The strategies that read nothing of a prompt's own tokens, nor count them, so that it can be folded."""
+    return tuple(strategy for strategy in strategies if set(strategy) <= (_LAST if include_prompt else _BEHIND))
+
+
+def reads_prompts(strategies: Sequence[Strategy]) -> str:
+    """Why no prompt can be folded for these."""
+    return f"the pooling {', '.join(strategy_name(strategy) for strategy in strategies)} reads the prompt's own tokens"
+
+
+def require_foldable(
+    prompts: Mapping[str, str], spec: ModelSpec, strategies: Sequence[Strategy], dtypes: Sequence[DType]
+) -> None:
+    """Refuse prompts to fold of which it is known before any work that they cannot be; causal or not shows later.
+
+    Raises:
+        InputError: a name that the model has for another prompt, no fp32 graph, or a pooling that reads the prompt.
+    """
+    own = spec.text.prompts
+    for name, text in prompts.items():
+        if own.get(name, text) != text:
+            raise InputError(
+                f"--fold-prompt {name} is {text!r}, and the model's own prompt of that name is {own[name]!r}. Give "
+                "yours another name."
+            )
+    if not prompts:
+        return
+    name = next(iter(prompts))
+    if DType.FP32 not in [dtype.of_graph for dtype in dtypes]:
+        raise InputError(
+            f"--fold-prompt {name} needs --dtype fp32 or bf16: only graphs in fp32 start behind a prompt. Add one, or "
+            "leave the prompt out."
+        )
+    if not behind_prompts(strategies, include_prompt=spec.text.include_prompt):
+        raise InputError(
+            f"--fold-prompt {name}: no prompt can be folded, as {reads_prompts(strategies)}. Leave it out."
+        )
