@@ -91,7 +91,7 @@ def export(output: Path, texts: Path | None, as_json: bool, quiet: bool, **optio
     console = Console(as_json=as_json, quiet=quiet)
     require_apart(output, [texts] if texts else [])
     with console.waiting("export"):
-        prompts = dict(options.pop("fold_prompts"))
+        prompts = flags.by_name(options.pop("fold_prompts"), "--fold-prompt")
         manifest = api.export(output=output, texts=read_texts(texts), fold_prompts=prompts, console=console, **options)
     print_table(manifest, output, console)
     console.json(artifact_json(manifest, output))

@@ -108,6 +108,19 @@ class NamedText(click.ParamType):  # type: ignore[type-arg]  # generic only in t
         return name, text
 
 
+def by_name(given: Iterable[tuple[str, str]], option: str) -> Mapping[str, str]:
+    """The texts of a repeated `NAME=TEXT`, by name.
+
+    Raises:
+        InputError: a name twice.
+    """
+    texts: dict[str, str] = {}
+    for name, text in given:
+        if texts.setdefault(name, text) != text:
+            raise InputError(f"{option} {name} is given twice, as {texts[name]!r} and as {text!r}. Leave one out.")
+    return texts
+
+
 def _option(param: click.Parameter | None) -> str:
     """As it is mostly written: the first of its long forms."""
     return next((name for name in param.opts if name.startswith("--")), "") if param is not None else ""

@@ -67,8 +67,6 @@ def _every_expert(
     inner = inner.reshape(-1, weight.shape[1])  # [tokens * experts, inner]
     inner = experts._apply_gate(inner) if experts.has_gate else experts.act_fn(inner)
     inner = inner.reshape(-1, experts.num_experts, inner.shape[1])
-    weight = (
-        experts.down_proj if experts.is_transposed else experts.down_proj.transpose(1, 2)
-    )  # [experts, inner, hidden]
-    outer: torch.Tensor = (inner * share.unsqueeze(-1)).flatten(1) @ weight.flatten(0, 1)
+    down = experts.down_proj if experts.is_transposed else experts.down_proj.transpose(1, 2)  # [experts, inner, hidden]
+    outer: torch.Tensor = (inner * share.unsqueeze(-1)).flatten(1) @ down.flatten(0, 1)
     return outer + share @ experts.down_proj_bias if experts.has_bias else outer

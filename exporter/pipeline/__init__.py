@@ -4,6 +4,7 @@ export_model         the whole; make_artifact the stages after the capture
 read_model           the model, and the user's options held against it -> plan
 afford               what the machine can hold of a model, and what validation may take
 capture              encoder graph and reference vectors, in a process of its own
+encoder_session      the captured encoder in ONNX Runtime
 ranges               how large each tensor gets on real text
 recipes              which graph passes, in which order, and why
 fold_prompts         the keys and values of prompts, as constants

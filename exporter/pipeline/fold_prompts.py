@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
-import onnxruntime as ort
 
 from exporter.artifact.layout import prompt_path
 from exporter.host.console import Stage, count
+from exporter.pipeline.encoder_session import open_encoder
 from exporter.pipeline.recipes import with_grouped_heads
 from exporter.spec.choices import behind_prompts, reads_prompts
 from exporter.spec.model import ModelSpec
@@ -27,7 +27,6 @@ from graphs.pooling.strategy import Strategy
 from graphs.prompt.behind_prompt import states_of, why_not
 from poolfold.errors import InputError
 from poolfold.manifest import FoldedPrompt
-from poolfold.sessions.threads import default_threads
 from poolfold.tokenise import Tokenizer, shorten
 
 _BEGINNINGS = ("", "a", "The", "what", "1", "\u00e9", "\u4f60", "\u0434")
@@ -100,8 +99,7 @@ def fold_prompts(
             (directory / path).parent.mkdir(exist_ok=True)
             (directory / path).write_bytes(computed.tobytes())
             left -= computed.nbytes
-            shape = (computed.shape[0], computed.shape[1], computed.shape[2], computed.shape[3])
-            folded.append(FoldedPrompt(name=name, text=text, ids=ids, path=path, shape=shape))
+            folded.append(FoldedPrompt(name=name, text=text, ids=ids, path=path, shape=computed.shape))
             continue
         if name in given:
             raise InputError(f"--fold-prompt {name}={shorten(text)}: {reason}. Take another prompt, or leave it out.")
@@ -145,13 +143,7 @@ class _States:
         model.graph.outputs[:] = values
         path = encoder.with_name("prompt_states.onnx")
         ir.save(model, path)
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.intra_op_num_threads = threads or default_threads()
-        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # A few short runs: packing every weight would take its size again.
-        options.add_session_config_entry("session.disable_prepacking", "1")
-        self._session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._session = open_encoder(path, threads, prepack=False)  # a few short runs
 
     def of(self, ids: Sequence[int]) -> npt.NDArray[np.float32] | None:
         """float32 [2 * attentions, heads, tokens, head]; None where they depend on what follows."""

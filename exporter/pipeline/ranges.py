@@ -14,11 +14,11 @@ import onnx_ir as ir
 import onnxruntime as ort
 
 from exporter.parity.tokens import Batch
+from exporter.pipeline.encoder_session import open_encoder
 from graphs.files.weights import load_graph
 from graphs.ir.names import ATTENTION_MASK, INPUT_IDS
 from graphs.precision.ranges import ProbeRangesPass
 from poolfold.errors import CheckpointError, first_line
-from poolfold.sessions.threads import default_threads
 
 FP16_MAX = 65504.0
 
@@ -62,11 +62,7 @@ def measure_ranges(encoder: Path, batches: Sequence[Batch], threads: int | None)
     probe(probed)
     path = encoder.with_name("probe.onnx")
     ir.save(probed, path)
-    options = ort.SessionOptions()
-    options.log_severity_level = 3
-    options.intra_op_num_threads = threads or default_threads()
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    session = open_encoder(path, threads)
     largest = np.full(len(probe.tensors), -1.0)
     text = np.zeros(len(probe.tensors), dtype=np.int64)
     for input_ids, attention_mask, rows in batches:

@@ -35,6 +35,7 @@ LINES: dict[str, tuple[str, ...]] = {
         "export model -o out --buckets short,long",
         "export model -o out --tokenizer hf",
         "export model -o out --fold-prompt query",
+        "export model -o out --fold-prompt q=one --fold-prompt q=two",
     ),
     "Something left out, too much, or in the wrong order": (
         "export model",

@@ -1,0 +1,25 @@
+"""ONNX Runtime over the captured encoder, for what an export learns of it before any graph of the artifact is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import onnxruntime as ort
+
+from poolfold.sessions.threads import default_threads
+
+
+def open_encoder(path: Path, threads: int | None, *, prepack: bool = True) -> ort.InferenceSession:
+    """A session on the CPU whose threads leave the cores to others between runs.
+
+    Args:
+        path: the graph; its external data lies beside it.
+        threads: of a run; None for `default_threads`.
+        prepack: whether to lay out the weights anew, which takes their size again and pays in long runs.
+    """
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads or default_threads()
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    options.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
+    return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
