@@ -5,9 +5,11 @@ Imports no large library: the process that starts an export asks, since only it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 from exporter.spec.choices import target_dtypes
 from exporter.spec.model import DType
-from exporter.spec.options import ExportOptions
 from poolfold.sessions.targets import Runs, find_target
 
 _FORMS = 2
@@ -15,18 +17,37 @@ _FORMS = 2
 _RANGES = 1.5
 
 
-def expected_effort(options: ExportOptions) -> tuple[float, float]:
-    """Of the candidates that an export will have: for each strategy, and once (the look at ranges)."""
-    graphs = dict.fromkeys(dtype.of_graph for dtype in options.dtypes)
-    compiled = [
-        dtype
-        for name, share in target_dtypes(options.targets, options.dtypes).items()
-        if find_target(name).runs is Runs.COMPILED
-        for dtype in share
+class Effort(NamedTuple):
+    """Of the candidates that an export will have.
+
+    fp32, fp16: one form of a strategy's graph of that precision, on every target that runs it, and its rehearsal.
+    once: the look at ranges.
+    """
+
+    fp32: float
+    fp16: float
+    once: float
+
+    def of(self, strategies: int, *, one_form: bool) -> float:
+        """Of an export of so many strategies; `one_form`: one form of an fp32 graph is to run every batch."""
+        return strategies * ((1 if one_form else _FORMS) * self.fp32 + _FORMS * self.fp16) + self.once
+
+
+def expected_effort(targets: Sequence[str], dtypes: Sequence[DType]) -> Effort:
+    """Of an export to these targets in these precisions, whatever the model."""
+    runs = [
+        *dict.fromkeys(dtype.of_graph for dtype in dtypes),
+        *(
+            dtype
+            for name, share in target_dtypes(targets, dtypes).items()
+            if find_target(name).runs is Runs.COMPILED
+            for dtype in share
+        ),
     ]
-    forms = _FORMS * sum(effort(dtype, rehearsed=False) for dtype in (*graphs, *compiled))
-    is_fp16 = DType.FP16 in graphs
-    return forms + is_fp16 * effort(DType.FP16, rehearsed=True), is_fp16 * _RANGES
+    of = {graph: sum(effort(d, rehearsed=False) for d in runs if d.of_graph == graph) for graph in DType}
+    if not of[DType.FP16]:
+        return Effort(of[DType.FP32], 0, 0)
+    return Effort(of[DType.FP32], of[DType.FP16] + effort(DType.FP16, rehearsed=True) / _FORMS, _RANGES)
 
 
 def effort(dtype: str, *, rehearsed: bool) -> float:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from exporter.host.memory import available_bytes
+from exporter.measure.one_form import LEAST_BYTES
+from exporter.parity.effort import Effort
 from exporter.parity.proof import Allowance
 from exporter.spec.model import ModelSpec
 from exporter.spec.options import Validation
@@ -33,6 +35,12 @@ def require_memory(spec: ModelSpec) -> None:
 def needed_bytes(spec: ModelSpec) -> int:
     """The least that an export holds at once, in PyTorch or in a session; files may come and go beside it."""
     return _LIBRARIES + _WEIGHT_BYTES * spec.parameters
+
+
+def expected_candidates(spec: ModelSpec, strategies: int, effort: Effort) -> float:
+    """How many candidates an export of the model will have, each by what it takes beside the reference."""
+    # That one form serves a large model is measured later, of its graphs, and mostly so.
+    return effort.of(strategies, one_form=_WEIGHT_BYTES * spec.parameters >= LEAST_BYTES)
 
 
 def allowance(spec: ModelSpec, validation: Validation, candidates: float) -> Allowance:

@@ -13,6 +13,7 @@ from exporter.host.console import Console
 from exporter.spec.options import ExportOptions
 
 if TYPE_CHECKING:
+    from exporter.parity.effort import Effort
     from exporter.pipeline.plan import Capture
 
 _TRACE_S = 1.5
@@ -21,10 +22,10 @@ _WRITE_S = 5e-9
 """Seconds a weight: it is loaded and written again."""
 
 
-def capture(options: ExportOptions, effort: tuple[float, float], scratch: Path, console: Console) -> Capture:
+def capture(options: ExportOptions, effort: Effort, scratch: Path, console: Console) -> Capture:
     """Capture a model; the encoder is written into `scratch`.
 
-    effort: as `expected_effort` of the options, which this process may know less of.
+    effort: as `expected_effort` of the targets and precisions; this process may know fewer targets.
 
     Raises:
         PoolfoldError: bad input, or a model that cannot be taken.
@@ -34,7 +35,7 @@ def capture(options: ExportOptions, effort: tuple[float, float], scratch: Path, 
         from exporter.model.of_artifact import open_model
         from exporter.parity.proof import prove
         from exporter.parity.tokens import read_texts
-        from exporter.pipeline.afford import allowance, require_memory
+        from exporter.pipeline.afford import allowance, expected_candidates, require_memory
         from exporter.pipeline.plan import Capture
         from exporter.pipeline.read_model import read_plan
         from exporter.pipeline.recipes import prepare_encoder
@@ -42,7 +43,7 @@ def capture(options: ExportOptions, effort: tuple[float, float], scratch: Path, 
 
         plan = read_plan(options, stage)
         require_memory(plan.spec)
-        allowed = allowance(plan.spec, options.validation, len(plan.strategies) * effort[0] + effort[1])
+        allowed = allowance(plan.spec, options.validation, expected_candidates(plan.spec, len(plan.strategies), effort))
         model = open_model(plan.spec, options.threads)
     with console.stage(plan.spec.source.origin.stage) as stage:
         stage.expect(_TRACE_S * plan.spec.num_layers + _WRITE_S * plan.spec.parameters)

@@ -34,7 +34,7 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
     with staging(options.output, force=options.force) as place:
         reader = OwnProcess(
             "exporter.pipeline.capture:capture",
-            *(options, expected_effort(options), place.scratch, console),
+            *(options, expected_effort(options.targets, options.dtypes), place.scratch, console),
             # PyTorch makes a folder for its compiler wherever it is imported; here it goes away with the rest.
             variables={"TORCHINDUCTOR_CACHE_DIR": str(place.scratch / "torchinductor")},
             without=origin_of(options.model).without,
