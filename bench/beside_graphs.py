@@ -79,16 +79,22 @@ def mean(hidden: Floats, attention_mask: Ids) -> Floats:
     return _unit_length((mask[:, None, :] @ hidden)[:, 0] / mask.sum(axis=1, keepdims=True))
 
 
+def lasttoken(hidden: Floats, attention_mask: Ids) -> Floats:
+    """The last unmasked token's vector: float32 [batch, seq, hidden] -> float32 [batch, hidden]."""
+    places = (attention_mask * np.arange(attention_mask.shape[1])).argmax(axis=1)
+    return _unit_length(hidden[np.arange(len(hidden)), places])
+
+
 def _unit_length(vectors: Floats) -> Floats:
     lengths: Floats = np.linalg.norm(vectors, axis=1, keepdims=True)
     return vectors / lengths
 
 
-POOLS = {"cls": cls, "mean": mean}
+POOLS = {"cls": cls, "mean": mean, "lasttoken": lasttoken}
 
 
 def pooled(forward: Callable[[Ids, Ids], Floats]) -> Pooled:
-    """A system for a worker: what gives `last_hidden_state`, and both poolings behind it."""
+    """A system for a worker: what gives `last_hidden_state`, and the poolings behind it."""
     return Pooled(forward, POOLS)
 
 

@@ -91,7 +91,9 @@ def export_ours(checkpoint: Path, folder: Path, ours: Iterable[tuple[str, str]],
     return Exported(shlex.join(["poolfold", *arguments]), unavailable)
 
 
-def export_optimum(checkpoint: Path, folder: Path, venv: Path) -> dict[str, Path]:
+def export_optimum(
+    checkpoint: Path, folder: Path, venv: Path, levels: Mapping[str, Sequence[str]] = LEVELS
+) -> dict[str, Path]:
     """`optimum-cli export onnx` at each level, label -> graph.
 
     Raises:
@@ -100,7 +102,7 @@ def export_optimum(checkpoint: Path, folder: Path, venv: Path) -> dict[str, Path
     programs = environment_of(OPTIMUM, venv)
     made_by = [list(step) for step in OPTIMUM.steps]
     graphs = {}
-    for label, options in LEVELS.items():
+    for label, options in levels.items():
         output = folder / label.replace(" ", "-")
         marker = output / _MARKER
         if not marker.is_file() or json.loads(marker.read_text()) != made_by:

@@ -1,10 +1,12 @@
-"""`python -m bench.embedders`: export each, time it beside PyTorch, weigh it; keep the results, and table them.
+"""`python -m bench.embedders`: export each, time it beside PyTorch and optimum's export, weigh it; keep the results.
 
-Each system has a process of its own, and all of a model take turns. The exports are timed as users run them.
+Each system has a process of its own, and all of a model in a precision take turns. Exports are timed as users run them.
 """
 
 import argparse
 import json
+import os
+import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,7 +19,9 @@ import numpy as np
 from bench import markdown
 from bench.embedders.checkpoints import EMBEDDERS, Embedder, make
 from bench.export_cost import run
+from bench.exports import export_optimum
 from bench.turns import to_stderr
+from exporter.host.child_process import OwnProcess
 from exporter.host.environment import busy_share, environment
 from exporter.measure.interleave import measure
 from exporter.measure.process import weigh
@@ -31,6 +35,7 @@ _RESULTS, _PAGE = Path("bench/results/embedders.json"), Path("docs/models.md")
 BEGIN, END = "<!-- what `make bench-models` measured: begin -->", "<!-- what `make bench-models` measured: end -->"
 OURS = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 ALONE, RAGGED = (16, 128, 512), "8x512 ragged"
+PEER = "optimum's export"
 QUERIES, ROWS = (8, 16, 32), (1, 16)
 _SEED = 0
 
@@ -51,52 +56,83 @@ def _measure(name: str, given: argparse.Namespace) -> dict[str, Any]:
     embedder, build, busy = EMBEDDERS[name], given.build / name, busy_share()
     build.mkdir(parents=True, exist_ok=True)
     checkpoint, artifact = make(embedder, build / "checkpoint"), build / "artifact"
-    command = ["export", str(checkpoint), "-o", str(artifact), "--force", "--max-seq-length", "512"]
-    command += ["--bench-seconds", "1"]  # the latency stage is left out, the choice of a form is not
+    found: dict[str, Any] = {"busy_before": busy, "environment": environment(), "as_published": None}
+    if embedder.as_published:
+        found["as_published"] = _export(name, checkpoint, build / "as-published", [])
+        shutil.rmtree(build / "as-published")
+    # The latency stage is left out, the choice of a form is not.
+    options = ["--max-seq-length", "512", "--bench-seconds", "1"]
     for target, dtype in OURS:
-        command += ["--target", target, "--dtype", dtype]
-    print(f"{name}: poolfold {' '.join(command)}", file=sys.stderr, flush=True)
-    cost = run([sys.executable, "-m", "poolfold", *command], dict(environment_variables()), build / "export.log")
+        options += ["--target", target, "--dtype", dtype]
+    found["export"] = _export(name, checkpoint, artifact, options)
+    peer, found["peer_missing"] = _peer(name, checkpoint, build, given.peer_venv)
     manifest = read_manifest(artifact)
     threads = given.threads or default_threads()
-    systems, plain = list(_systems(embedder, checkpoint, artifact)), list(_workloads(manifest))
-    report = measure(systems, plain, threads=threads, budget_s=given.seconds, progress=to_stderr, leave_out=False)
-    memory = {system.name: weigh(system, plain[-1:], threads)[0] for system in systems}
+    plain, times, memory = list(_workloads(manifest)), {}, {}
+    for dtype in ("fp32", "bf16"):
+        systems = list(_systems(embedder, dtype, checkpoint, artifact, peer))
+        report = measure(systems, plain, threads=threads, budget_s=given.seconds, progress=to_stderr, leave_out=False)
+        times |= _times(report)
+        memory |= {system.name: weigh(system, plain[-1:], threads)[0] for system in systems}
     return {
-        "export": {**asdict(cost), "command": ["poolfold", *(Path(word).name for word in command)]},
+        **found,
         "sizes": {"checkpoint": _bytes(checkpoint, "*.safetensors"), "artifact": _bytes(artifact, "*")},
         "limit": manifest.model.text.max_seq_length,
-        "validated_up_to": manifest.validated_up_to,
         "cosine": {f"{p.executor} {p.dtype}": p.checks["cosine"].value for p in manifest.parity},
         "forms": {graph.strategy: sorted(graph.forms) for graph in manifest.graphs},
-        "times": _times(report),
+        "times": times,
         "memory": memory,
+        "held": {f"{t} {d}": _held(embedder, artifact, t, d, threads, plain[-1].batches) for t, d in OURS},
         "instruction": _instruction(embedder, manifest, artifact, threads, given.seconds),
-        "busy_before": busy,
-        "environment": environment(),
     }
 
 
-def _systems(embedder: Embedder, checkpoint: Path, artifact: Path) -> Iterator[System]:
-    """PyTorch in both precisions, and what the artifact runs; each is compared with PyTorch in fp32."""
-    for dtype in ("float32", "bfloat16"):
-        arguments: dict[str, object] = {"folder": str(checkpoint), "pooling": embedder.pooling, "dtype": dtype}
-        yield System(
-            f"PyTorch {dtype}", embedder.pooling, dtype, "pytorch", "bench.embedders.load:pytorch", arguments, _BASE
-        )
-    for target, dtype in OURS:
-        yield _ours(
-            embedder,
-            artifact,
-            target,
-            dtype,
-            "exporter.measure.load_artifact:load",
-            f"poolfold {target} {dtype}",
-            _BASE,
-        )
+def _export(name: str, checkpoint: Path, artifact: Path, options: Sequence[str]) -> dict[str, Any]:
+    """An export as a user runs it: what it cost, and how long texts it proved."""
+    command = ["export", str(checkpoint), "-o", str(artifact), "--force", *options]
+    print(f"{name}: poolfold {' '.join(command)}", file=sys.stderr, flush=True)
+    log = artifact.with_suffix(".log")
+    cost = run([sys.executable, "-m", "poolfold", *command], {**os.environ, "HF_HUB_OFFLINE": "1"}, log)
+    told = ["poolfold", *(Path(word).name for word in command)]
+    return {**asdict(cost), "command": told, "validated_up_to": read_manifest(artifact).validated_up_to}
 
 
-_BASE = "PyTorch float32"
+def _peer(name: str, checkpoint: Path, build: Path, venv: Path | None) -> tuple[Path | None, str]:
+    """The export of optimum; or why there is none."""
+    if venv is None:
+        return None, "left out"
+    print(f"{name}: {PEER}", file=sys.stderr, flush=True)
+    try:
+        return export_optimum(checkpoint, build, venv, {PEER: ()})[PEER], ""
+    except RuntimeError as error:
+        return None, str(error).splitlines()[-1]
+
+
+def _held(
+    embedder: Embedder, artifact: Path, target: str, dtype: str, threads: int, batches: Sequence[Batch]
+) -> dict[str, float]:
+    arguments = {"directory": str(artifact), "strategy": embedder.pooling, "dtype": dtype, "target": target}
+    with OwnProcess("bench.embedders.held:held", arguments, threads, batches) as process:
+        found: dict[str, float] = process.result()
+        return found
+
+
+def _systems(embedder: Embedder, dtype: str, checkpoint: Path, artifact: Path, peer: Path | None) -> Iterator[System]:
+    """All that computes in a precision: PyTorch, which the others are compared with, the artifact, and the peer."""
+    torch_dtype = {"fp32": "float32", "bf16": "bfloat16"}[dtype]
+    base = f"PyTorch {dtype}"
+    arguments: dict[str, object] = {"folder": str(checkpoint), "pooling": embedder.pooling, "dtype": torch_dtype}
+    yield System(base, embedder.pooling, dtype, "pytorch", "bench.embedders.load:pytorch", arguments, base)
+    for target in (target for target, of in OURS if of == dtype):
+        name = f"poolfold {target} {dtype}"
+        yield _ours(embedder, artifact, target, dtype, "exporter.measure.load_artifact:load", name, base)
+        if peer is not None:
+            settings = {"precision": {"fp32": "f32", "bf16": "bf16"}[dtype]} if target == "openvino" else {}
+            yield System(
+                *(f"{PEER}, {target} {dtype}", embedder.pooling, dtype, target, f"bench.load_{target}:load"),
+                {"path": str(peer), **settings},
+                base,
+            )
 
 
 def _ours(embedder: Embedder, artifact: Path, target: str, dtype: str, load: str, name: str, baseline: str) -> System:
@@ -160,27 +196,23 @@ def _bytes(folder: Path, pattern: str) -> int:
     return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
 
 
-def environment_variables() -> Mapping[str, str]:
-    """Of the export: nothing is looked up."""
-    import os
-
-    return {**os.environ, "HF_HUB_OFFLINE": "1"}
-
-
 def tables(kept: Mapping[str, Any]) -> str:
     """What was measured, as the page shows it."""
     exports = [
         [
             name,
-            f"{m['validated_up_to']} of {m['limit']}",
+            " ".join(export["command"][4:6]) if export is m["export"] else "defaults",
+            f"{export['validated_up_to']}",
+            f"{export['wall_s']:.0f}",
+            markdown.mib(export["peak_tree_bytes"]),
             f"{m['sizes']['checkpoint'] / 2**20:.0f} -> {m['sizes']['artifact'] / 2**20:.0f}",
-            f"{m['export']['wall_s']:.0f}",
-            markdown.mib(m["export"]["peak_tree_bytes"]),
             f"1 - {1 - min(v for k, v in m['cosine'].items() if k.endswith('fp32')):.0e}",
         ]
         for name, m in kept.items()
+        for export in (m["export"], m["as_published"])
+        if export
     ]
-    heads = ["model", "validated tokens", "checkpoint -> artifact MiB", "export s", "peak MiB", "cosine at least, fp32"]
+    heads = ["model", "export", "validated tokens", "s", "peak MiB", "checkpoint -> artifact MiB", "cosine at least"]
     shapes = [f"1x{tokens}" for tokens in ALONE] + [RAGGED]
     times = [
         [name, system, *(_cell(of_system[shape]) for shape in shapes), markdown.mib(m["memory"].get(system))]
@@ -197,10 +229,23 @@ def tables(kept: Mapping[str, Any]) -> str:
         for system, of in m["instruction"].get("times", {}).items()
         if system.endswith(" folded")
     ]
-    parts = [markdown.table(heads, exports), markdown.table(["model", "system", *shapes, "MiB"], times)]
+    memory = [
+        [name, system, f"{of['load_s']:.1f}", *(_pair(of, behind) for behind in ("", "_after"))]
+        for name, m in kept.items()
+        for system, of in m["held"].items()
+    ]
+    parts = [
+        markdown.table(heads, exports),
+        markdown.table(["model", "system", *shapes, "MiB"], times),
+        markdown.table(["model", "runtime", "load s", "loaded MiB", "after ragged rows MiB"], memory),
+    ]
     if prompts:
         parts.append(markdown.table(["model", "runtime", *(f"{r}x{q}" for r in ROWS for q in QUERIES)], prompts))
     return "\n\n".join(parts)
+
+
+def _pair(held: Mapping[str, Any], behind: str) -> str:
+    return f"{markdown.mib(held[f'private{behind}'])} + {markdown.mib(held[f'mapped{behind}'])}"
 
 
 def _cell(found: Mapping[str, Any]) -> str:
@@ -213,6 +258,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", action="append", choices=list(EMBEDDERS), help="only this one; repeats")
     parser.add_argument("--seconds", type=float, default=120, help="for the windows of a model (default: 120)")
     parser.add_argument("--threads", type=int, help="of every system (default: the cores)")
+    parser.add_argument("--peer-venv", type=Path, default=Path("build/peer-venv"), help="default: %(default)s")
     parser.add_argument("--build", type=Path, default=Path("build/bench/embedders"), help="default: %(default)s")
     parser.add_argument("--render", action="store_true", help="measure nothing, make the tables again")
     return parser

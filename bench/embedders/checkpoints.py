@@ -24,6 +24,7 @@ class Embedder:
     config: as the hub has it, token ids left out.
     limit: tokens, in sentence_bert_config.json; None leaves it to the positions.
     dense: widths of the Dense layers behind the pooling.
+    as_published: whether it is exported with default arguments too.
     """
 
     config: Mapping[str, Any]
@@ -33,6 +34,7 @@ class Embedder:
     left: bool = False
     dense: tuple[int, ...] = ()
     prompts: Mapping[str, str] = field(default_factory=dict)
+    as_published: bool = False
 
 
 _XLMR = {"model_type": "xlm-roberta", "vocab_size": 250002, "hidden_act": "gelu", "type_vocab_size": 1} | {
@@ -50,6 +52,7 @@ EMBEDDERS: Mapping[str, Embedder] = {
         limit=None,
         left=True,
         prompts={"query": PROMPT, "document": ""},
+        as_published=True,
     ),
     "EmbeddingGemma-300M": Embedder(
         {"model_type": "gemma3_text", "vocab_size": 262144, "hidden_size": 768, "intermediate_size": 1152}
