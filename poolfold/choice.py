@@ -13,6 +13,7 @@ from poolfold.errors import ArtifactError, InputError
 from poolfold.manifest import Manifest
 from poolfold.sessions import targets
 from poolfold.sessions.by_padding import FASTER_BELOW
+from poolfold.sessions.ort_providers import CPU
 from poolfold.sessions.targets import Runs, Target
 
 
@@ -67,8 +68,10 @@ class Choice(NamedTuple):
     forms: Mapping[str, str]
 
 
-def choose(directory: Path, manifest: Manifest, record: Target, strategy: str | None, dtype: str | None) -> Choice:
-    """The forms of a strategy and a dtype, those asked for or else the defaults."""
+def choose(
+    directory: Path, manifest: Manifest, record: Target, strategy: str | None, dtype: str | None, provider: str = CPU
+) -> Choice:
+    """The forms of a strategy and a dtype, those asked for or else the defaults; `provider` is ONNX Runtime's."""
     trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
     strategy = _choose_name(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
     entries = [entry for entry in _entries(manifest, record) if entry.strategy == strategy]
@@ -77,7 +80,14 @@ def choose(directory: Path, manifest: Manifest, record: Target, strategy: str | 
     kind = "dtype" if record.runs is Runs.GRAPH else f"{record.name} dtype"
     dtypes = list(dict.fromkeys(entry.dtype for entry in entries))
     dtype = _choose_name(directory, f"{kind} (for strategy {strategy})", dtype, dtypes, "fp32")
-    return Choice(strategy, dtype, {entry.form: entry.path for entry in entries if entry.dtype == dtype})
+    # A GPU's kernels hold no scores; OpenVINO has kernels like them, and gives wrong numbers behind an If.
+    sliced = (
+        {whole: path for graph in manifest.graphs for whole, path in graph.sliced.items()}
+        if record.runs is Runs.GRAPH and provider == CPU
+        else {}
+    )
+    forms = {entry.form: sliced.get(entry.path, entry.path) for entry in entries if entry.dtype == dtype}
+    return Choice(strategy, dtype, forms)
 
 
 def faster_below(manifest: Manifest, target: Target, path: str) -> float:

@@ -99,11 +99,11 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
             "Load it again, and pickle that."
         )
     # Before the hashes: those of a large artifact take seconds.
-    choice = choose(directory, manifest, record, asked.strategy, asked.dtype)
+    choice = choose(directory, manifest, record, asked.strategy, asked.dtype, asked.provider)
     keep = {TOKENIZER_NAME, *choice.forms.values(), *(prompt.path for prompt in manifest.folded_prompts)}
     for engine in manifest.engines:
         keep |= {engine.graph} if engine.path in keep and engine.stripped else set()
-    weights = {g.weights for g in manifest.graphs if g.weights and keep & set(g.forms.values())}
+    weights = {g.weights for g in manifest.graphs if g.weights and keep & set(g.files)}
     if asked.verify:
         files = open_files(directory, manifest, read=keep if asked.mmap else keep | weights, mapped=weights)
     else:
@@ -168,7 +168,7 @@ def open_encoder(
     prompted one, if there is any; else the faster one each time, of plain and padding-free, or of an engine's two.
     """
     record = _check_arguments(target, threads, provider, gpu)
-    choice = choose(directory, manifest, record, strategy, dtype)
+    choice = choose(directory, manifest, record, strategy, dtype, provider)
     return _open_encoder(
         directory,
         manifest,

@@ -25,12 +25,18 @@ struct Needed {
   std::set<std::string> mapped;  // weights
 };
 
+// The file of a form that ONNX Runtime runs on a CPU.
+std::string on_cpu(const Graph& graph, const std::string& path) {
+  const auto sliced = graph.sliced.find(path);
+  return sliced == graph.sliced.end() ? path : sliced->second;
+}
+
 Needed needed_by(const Graph& graph, const Manifest& manifest) {
-  Needed needed{{graph.prompted.value_or(graph.path)}, {}};
+  Needed needed{{on_cpu(graph, graph.prompted.value_or(graph.path))}, {}};
   if (graph.prompted)
     for (const FoldedPrompt& prompt : manifest.folded_prompts) needed.read.insert(prompt.path);
   else if (graph.padding_free)
-    needed.read.insert(graph.padding_free->path);
+    needed.read.insert(on_cpu(graph, graph.padding_free->path));
   if (graph.weights) needed.mapped.insert(*graph.weights);
   return needed;
 }
@@ -81,8 +87,9 @@ std::vector<std::shared_ptr<const PromptStates>> folded_prompts(const std::strin
 // Opens a graph: its prompted form, if it has one; else the form that serves every batch; else two, and each batch runs on
 // the faster one.
 Opened open_graph(const std::string& directory, const Graph& graph, const Options& options, const FileSource& files) {
-  const auto open = [directory, files, threads = options.threads, spinning = options.spinning](const std::string& path) {
-    return open_onnxruntime(directory + "/" + path, threads, spinning, files);
+  const auto open = [directory, files, graph, threads = options.threads,
+                     spinning = options.spinning](const std::string& path) {
+    return open_onnxruntime(directory + "/" + on_cpu(graph, path), threads, spinning, files);
   };
   if (graph.prompted) return {open(*graph.prompted), graph.dtype};
   if (!graph.padding_free) return {open(graph.path), graph.dtype};

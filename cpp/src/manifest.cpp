@@ -120,7 +120,8 @@ void read(const Value& value, Graph& graph) {
                       {"packed", into(graph.packed)},
                       {"passes", strings_by_name},
                       {"status", a_string},
-                      {"prompted", [&](const Value& form) { read_prompted(form, graph.prompted); }, false}});
+                      {"prompted", [&](const Value& form) { read_prompted(form, graph.prompted); }, false},
+                      {"sliced", into(graph.sliced), false}});
 }
 
 void read(const Value& value, FoldedPrompt& prompt) {

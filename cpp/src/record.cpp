@@ -137,4 +137,10 @@ std::function<void(const Value&)> into(std::map<std::string, double>& target) {
   };
 }
 
+std::function<void(const Value&)> into(std::map<std::string, std::string>& target) {
+  return [&target](const Value& value) {
+    each_item(value, [&](const Value& item, const std::string& key) { into(target[key])(item); });
+  };
+}
+
 }  // namespace poolfold

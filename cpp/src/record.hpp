@@ -47,6 +47,7 @@ std::function<void(const Value&)> into(std::optional<std::string>& target);
 std::function<void(const Value&)> into(std::vector<std::string>& target);
 std::function<void(const Value&)> into(std::vector<std::int64_t>& target);
 std::function<void(const Value&)> into(std::map<std::string, double>& target);
+std::function<void(const Value&)> into(std::map<std::string, std::string>& target);
 
 // Field readers that check the type and store nothing.
 void an_int(const Value& value);

@@ -69,6 +69,7 @@ void check_references(const Manifest& manifest, Problems& problems) {
     if (graph.packed) named.insert(*graph.packed);
     if (graph.prompted) named.insert(*graph.prompted);
     if (graph.padding_free) named.insert(graph.padding_free->path);
+    for (const auto& [whole, sliced] : graph.sliced) named.insert({whole, sliced});
   }
   for (const FoldedPrompt& prompt : manifest.folded_prompts) named.insert(prompt.path);
   for (const File& entry : manifest.files) named.erase(entry.path);

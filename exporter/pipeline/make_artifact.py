@@ -104,7 +104,8 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
     packed = [dtype for order in work.orders(files=True) for dtype in order.dtypes]
     folding = folded_prompts(draft, work, dtypes)
     encoder = load_graph(work.captured.encoder)
-    shared = SharedEncoder(encoder, plan.head, largest, include_prompt=plan.spec.text.include_prompt)
+    text = plan.spec.text
+    shared = SharedEncoder(encoder, plan.head, largest, include_prompt=text.include_prompt, longest=text.max_seq_length)
     graphs = write_graphs(
         draft.directory, shared, plan.strategies, dtypes, packed, work.console, prompted=folding.strategies
     )

@@ -12,6 +12,7 @@ from typing import Any
 import onnx_ir as ir
 
 from exporter.spec.model import DType, Form
+from graphs.attention.sliced_attention import SlicedAttentionPass
 from graphs.encoder.cleanup import cleanup
 from graphs.encoder.constant_shapes import ConstantShapesPass
 from graphs.encoder.embedding_sums import EmbeddingSumsPass
@@ -35,6 +36,11 @@ from graphs.unpadding.padding_free import PaddingFreePass
 Notes = Mapping[str, str]
 """What each pass did to a graph, or why it did nothing."""
 
+WHOLE_UP_TO = 512
+"""Tokens of the longest batch whose attention is computed at once: there, slices gain little and cost operators."""
+_SLICE = 256
+"""Queries in a slice."""
+
 
 @dataclass
 class SharedEncoder:
@@ -43,6 +49,7 @@ class SharedEncoder:
     encoder: fp32 graph ending in last_hidden_state, after `prepare_encoder`.
     include_prompt: whether the prompt's tokens are pooled; if not, the mask marks them by a 2.
     measured: the largest magnitude of each tensor on real text; empty where fp16 was not asked for.
+    longest: tokens of the longest text; attention of no text beyond WHOLE_UP_TO is computed at once.
     converted, stored: fp32 tensor -> what `ConvertToFloat16Pass` and `HalfStoragePass` made of it.
     """
 
@@ -52,6 +59,7 @@ class SharedEncoder:
     converted: dict[Any, Any] = field(default_factory=dict)
     stored: dict[Any, Any] = field(default_factory=dict)
     include_prompt: bool = True
+    longest: int = 0
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,11 @@ class StrategyGraph:
 
 @dataclass(frozen=True)
 class TypedGraph:
-    """A graph ready to save, and the nodes that stayed fp32 in it."""
+    """A graph ready to save, the nodes that stayed fp32 in it, and what was done to it."""
 
     model: ir.Model
-    kept: tuple[KeptNode, ...]
+    kept: tuple[KeptNode, ...] = ()
+    notes: Notes = field(default_factory=dict)
 
 
 def prepare_encoder(encoder: ir.Model, pad_token_id: int) -> None:
@@ -148,10 +157,22 @@ def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType) -> TypedGr
     if dtype is DType.FP32:
         # Last: every other pass looks for constants in front of a node, and not for casts of them.
         HalfStoragePass(shared.stored)(graph)
-        return TypedGraph(graph, ())
+        return TypedGraph(graph)
     if dtype is not DType.FP16:
         raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
     # Last: its rules look at each node and its inputs, which no later pass may change.
     convert = ConvertToFloat16Pass(shared.measured, shared.converted)
     convert(graph)
     return TypedGraph(graph, tuple(convert.kept))
+
+
+def slice_attention(shared: SharedEncoder, graph: ir.Model) -> TypedGraph | None:
+    """A form of a strategy in fp32 with the attention of long texts in slices; None where no text is long."""
+    if shared.longest <= WHOLE_UP_TO:
+        return None
+    # Behind all passes that look at attentions, which are in branches from here on.
+    graph, slices = graph.clone(), SlicedAttentionPass(WHOLE_UP_TO, _SLICE)
+    if not slices(graph).modified:
+        return None
+    HalfStoragePass(shared.stored)(graph)
+    return TypedGraph(graph, notes={"sliced-attention": slices.result.describe()})

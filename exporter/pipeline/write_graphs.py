@@ -17,6 +17,7 @@ from exporter.pipeline.recipes import (
     build_graph,
     fold_behind_prompt,
     fold_strategy,
+    slice_attention,
 )
 from exporter.spec.model import DType, Form
 from graphs.files.summary import summarise
@@ -56,15 +57,17 @@ def write_graphs(
             forms = [Form.PLAIN, Form.PADDING_FREE]
             forms += [Form.PACKED] * (dtype in packed) + [Form.PROMPTED] * (dtype is DType.FP32)
             built = {s: _build(shared, graph, dtype, forms) for s, graph in folded.items()}
+            sliced = {s: _slice(shared, graph) if dtype is DType.FP32 else {} for s, graph in folded.items()}
             weights = directory / weights_path(dtype)
             files = {
-                directory / graph_path(s, dtype, form): typed.model
-                for s, typed_forms in built.items()
+                directory / graph_path(s, dtype, form, sliced=part is sliced): typed.model
+                for part in (built, sliced)
+                for s, typed_forms in part.items()
                 for form, typed in typed_forms.items()
             }
             save_graphs(files, weights)
             listed = weights_path(dtype) if weights.exists() else None
-            described += [_describe(s, dtype, typed, folded[s].notes, listed) for s, typed in built.items()]
+            described += [_describe(s, dtype, typed, sliced[s], folded[s].notes, listed) for s, typed in built.items()]
         _narrate(described, stage)
     return tuple(described)
 
@@ -80,7 +83,15 @@ def _build(shared: SharedEncoder, folded: StrategyGraph, dtype: DType, forms: Se
     return {form: build_graph(shared, folded.forms[form], dtype) for form in forms if form in folded.forms}
 
 
-def _describe(strategy: Strategy, dtype: DType, forms: _Forms, notes: Notes, weights: str | None) -> Graph:
+def _slice(shared: SharedEncoder, folded: StrategyGraph) -> _Forms:
+    """The forms that ONNX Runtime runs on a CPU, with attention in slices."""
+    forms = (form for form in folded.forms if form is not Form.PACKED)
+    return {form: typed for form in forms if (typed := slice_attention(shared, folded.forms[form])) is not None}
+
+
+def _describe(
+    strategy: Strategy, dtype: DType, forms: _Forms, sliced: _Forms, notes: Notes, weights: str | None
+) -> Graph:
     typed, free = forms[Form.PLAIN], forms.get(Form.PADDING_FREE)
     summary = summarise(typed.model)
     nodes = Counter(node.rule for node in typed.kept)
@@ -105,13 +116,14 @@ def _describe(strategy: Strategy, dtype: DType, forms: _Forms, notes: Notes, wei
             faster_below={},  # `padding_benefit` measures it
         ),
         packed=graph_path(strategy, dtype, Form.PACKED) if Form.PACKED in forms else None,
-        passes=dict(notes),
+        passes=dict(notes) | {name: note for typed in sliced.values() for name, note in typed.notes.items()},
         status="built",
         prompted=None
         if Form.PROMPTED not in forms
         else Prompted(
             path=graph_path(strategy, dtype, Form.PROMPTED), nodes=summarise(forms[Form.PROMPTED].model).nodes
         ),
+        sliced={graph_path(strategy, dtype, form): graph_path(strategy, dtype, form, sliced=True) for form in sliced},
     )
 
 

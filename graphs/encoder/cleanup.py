@@ -10,7 +10,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 from onnxscript import optimizer
 
-from graphs.ir.stage import STAGE_KEY
+from graphs.ir.stage import FORM_KEY, STAGE_KEY
 
 _FOLD_LIMIT = 1024
 """Elements. Shape arithmetic and scalars are folded; a table of position vectors is kept as a table.
@@ -69,7 +69,7 @@ class _FoldConstantsPass(ir.passes.InPlacePass):
 
 
 class _StripMetadataPass(ir.passes.InPlacePass):
-    """Remove all metadata but the stage: exporters write stack traces, with file paths of the build machine."""
+    """Remove all metadata but poolfold's own: exporters write stack traces, with file paths of the build machine."""
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
@@ -77,7 +77,7 @@ class _StripMetadataPass(ir.passes.InPlacePass):
         noted: list[ir.Model | ir.Graph | ir.Node | ir.Value] = [model, model.graph, *nodes, *values]
         modified = False
         for item in noted:
-            kept = {key: note for key, note in item.metadata_props.items() if key == STAGE_KEY}
+            kept = {key: note for key, note in item.metadata_props.items() if key in (STAGE_KEY, FORM_KEY)}
             modified |= item.doc_string is not None or kept != item.metadata_props
             item.doc_string = None
             item.metadata_props.clear()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import onnx_ir as ir
@@ -51,7 +51,7 @@ def summarise(model: ir.Model) -> Summary:
     """Count what `model` consists of, subgraphs included."""
     nodes = list(ir.traversal.RecursiveGraphIterator(model.graph))
     ops = Counter(f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in nodes)
-    attention_ops = sum(node.op_type in ("Attention", "MultiHeadAttention") for node in nodes)
+    attention_ops = sum(node.op_type in ("Attention", "MultiHeadAttention") for node in _once(model.graph))
     decomposed = sum(node.op_type == "Softmax" and _between_matmuls(node) for node in nodes)
     sizes: Counter[str] = Counter()
     for value in model.graph.initializers.values():
@@ -69,6 +69,15 @@ def summarise(model: ir.Model) -> Summary:
         initializer_bytes=dict(sorted(sizes.items())),
         node_output_dtypes=dict(sorted(dtypes.items())),
     )
+
+
+def _once(graph: ir.Graph) -> Iterator[ir.Node]:
+    """The nodes of a graph and of what it chooses between: of an If, the branch that is taken otherwise."""
+    for node in graph:
+        yield node
+        for name, attribute in node.attributes.items():
+            if attribute.type == ir.AttributeType.GRAPH and name != "then_branch":
+                yield from _once(attribute.as_graph())
 
 
 def _info(value: ir.Value) -> TensorInfo:

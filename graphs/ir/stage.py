@@ -14,6 +14,8 @@ import onnx_ir as ir
 
 STAGE_KEY = "poolfold.stage"
 """Key of `metadata_props` under which a node carries its stage."""
+FORM_KEY = "poolfold.mask_form"
+"""Key under which the node that writes an attention mask carries the mask's form."""
 
 
 def stage_of(node: ir.Node) -> str | None:
@@ -24,9 +26,19 @@ def stage_of(node: ir.Node) -> str | None:
 class Stage:
     """Appends nodes of one stage at the end of a graph; names are numbered, so that equal input gives equal bytes."""
 
-    def __init__(self, graph: ir.Graph, name: str) -> None:
+    def __init__(self, graph: ir.Graph, name: str, *, mark: str = "", outer: Stage | None = None) -> None:
+        """Begin a stage.
+
+        Args:
+            graph: what nodes are appended to.
+            name: what their names begin with.
+            mark: the stage that they carry; empty for `name`.
+            outer: of the graph that has this one as a branch or a body; it keeps the constants.
+        """
         self.graph = graph
         self.name = name
+        self._mark = mark or name
+        self._outer = outer
         self._count = 0
         self._constants: dict[str, ir.Value] = {}
 
@@ -47,13 +59,15 @@ class Stage:
             attributes={key: int(v) if isinstance(v, ir.DataType) else v for key, v in attributes.items()},
             outputs=[ir.Value(name=name, type=ir.TensorType(dtype), shape=shape)],
             name=name,
-            metadata_props={STAGE_KEY: self.name},
+            metadata_props={STAGE_KEY: self._mark},
         )
         self.graph.append(node)
         return node.outputs[0]
 
     def constant(self, name: str, value: npt.ArrayLike, dtype: npt.DTypeLike = np.float32) -> ir.Value:
         """The initializer `<stage>.<name>`, made on the first call with this name."""
+        if self._outer is not None:
+            return self._outer.constant(name, value, dtype)
         if name not in self._constants:
             tensor = ir.tensor(np.asarray(value, dtype), name=f"{self.name}.{name}")
             constant = ir.Value(

@@ -10,6 +10,7 @@ import onnx_ir as ir
 from graphs.ir.dims import BATCH, SEQ, Dims, aligned, dims_of
 from graphs.ir.row_rules import BROADCASTING
 from graphs.ir.stage import Stage
+from graphs.mask.written_mask import mask_of_row, read_mask
 
 
 def one_row(dims: Dims, axis: int) -> Dims:
@@ -46,6 +47,7 @@ class RowPicker:
     def __init__(self, stage: Stage, index: ir.Value) -> None:
         self._stage = stage
         self._index = index
+        self._masks = Stage(stage.graph, f"{stage.name}_mask", mark="mask")
         self._picked: dict[tuple[ir.Value, Dims, int], ir.Value] = {}
 
     def pick(self, value: ir.Value, dims: Dims, axis: int) -> ir.Value:
@@ -53,7 +55,14 @@ class RowPicker:
         key = value, dims, axis
         if key not in self._picked:
             repeated = repeated_row(value, axis - len(dims) + len(dims_of(value) or ()))
-            self._picked[key] = self._pick(self._with_rank(value, dims), dims, axis) if repeated is None else repeated
+            mask = read_mask(value) if axis == len(dims) - 2 else None
+            if repeated is not None:
+                self._picked[key] = repeated
+            elif mask is not None:
+                # The masks of all rows grow with the square of the length.
+                self._picked[key] = mask_of_row(self._masks, mask, self._index)
+            else:
+                self._picked[key] = self._pick(self._with_rank(value, dims), dims, axis)
         return self._picked[key]
 
     def _with_rank(self, value: ir.Value, dims: Dims) -> ir.Value:

@@ -17,6 +17,7 @@ from graphs.ir.stage import Stage, stage_of
 from graphs.mask.mask_form import MaskForm, find_form
 from graphs.mask.mask_program import MaskProgram
 from graphs.mask.mask_readers import MaskUse, mask_uses, mask_values
+from graphs.mask.written_mask import additive, bands
 
 _STAGE = "mask"
 
@@ -135,11 +136,7 @@ class _Writer:
             if form.query_too:
                 query = op("Unsqueeze", token, axes(1, 3), dtype=ir.DataType.BOOL, shape=ir.Shape([BATCH, 1, SEQ, 1]))
                 allowed = op("And", query, allowed, dtype=ir.DataType.BOOL, shape=_WHOLE)
-            zero = self._stage.constant("zero", 0.0)
-            # Half the lowest number, for two reasons. The sum of two masks stays finite. And the constant differs from
-            # the one of max pooling: cleanup would merge equal constants, and the fp16 rules clamp only this one.
-            hidden = self._stage.constant("hidden", np.finfo(np.float32).min / 2)
-            self._additive[form] = op("Where", allowed, zero, hidden, shape=allowed.shape)
+            self._additive[form] = additive(self._stage, form, allowed)
         return self._additive[form]
 
     def whole(self, form: MaskForm) -> ir.Value:
@@ -161,22 +158,12 @@ class _Writer:
         if not form.by_position:
             return []
         op, axes, constant = self._stage.op, self._stage.axes, self._stage.constant
-        shape = ir.Shape([SEQ, SEQ])
         seq = op("Shape", self._mask, start=1, end=2, dtype=ir.DataType.INT64, shape=ir.Shape([1]))
         end = op("Squeeze", seq, axes(0), dtype=ir.DataType.INT64, shape=ir.Shape([]))
         ends = constant("start", 0, np.int64), end, constant("step", 1, np.int64)
         positions = op("Range", *ends, dtype=ir.DataType.INT64, shape=ir.Shape([SEQ]))
         query = op("Unsqueeze", positions, axes(1), dtype=ir.DataType.INT64, shape=ir.Shape([SEQ, 1]))
-        bands = []
-        if form.behind is not None:
-            limit = constant(f"behind_{form.behind}", form.behind, np.int64)
-            distance = op("Sub", query, positions, dtype=ir.DataType.INT64, shape=shape)
-            bands.append(op("LessOrEqual", distance, limit, dtype=ir.DataType.BOOL, shape=shape))
-        if form.ahead is not None:
-            limit = constant(f"ahead_{form.ahead}", form.ahead, np.int64)
-            distance = op("Sub", positions, query, dtype=ir.DataType.INT64, shape=shape)
-            bands.append(op("LessOrEqual", distance, limit, dtype=ir.DataType.BOOL, shape=shape))
-        return bands
+        return bands(self._stage, form, query, positions, ir.Shape([SEQ, SEQ]))
 
 
 _WHOLE = ir.Shape([BATCH, 1, SEQ, SEQ])

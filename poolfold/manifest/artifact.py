@@ -48,7 +48,7 @@ class Manifest(Record, frozen=True):
 
     def graph_at(self, path: str) -> Graph | None:
         """The graph one of whose forms is a file."""
-        return next((graph for graph in self.graphs if path in graph.forms.values()), None)
+        return next((graph for graph in self.graphs if path in graph.files), None)
 
     @property
     def unproven_from(self) -> int | None:

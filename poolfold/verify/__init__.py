@@ -188,9 +188,7 @@ def _check_references(manifest: Manifest) -> Iterator[_Problem]:
     listed = {entry.path for entry in manifest.files}
     named = {path for engine in manifest.engines for path in (engine.path, engine.graph)}
     for graph in manifest.graphs:
-        free = None if graph.padding_free is None else graph.padding_free.path
-        behind = None if graph.prompted is None else graph.prompted.path
-        named |= {path for path in (graph.path, graph.weights, graph.packed, free, behind) if path is not None}
+        named |= {*graph.files, *graph.sliced} | ({graph.weights} if graph.weights is not None else set())
     named |= {prompt.path for prompt in manifest.folded_prompts}
     for path in sorted(named - listed):
         yield _Problem(f"{path!r}: named by a graph or an engine, and not listed among the files")

@@ -55,6 +55,7 @@ struct Graph {
   std::optional<PaddingFree> padding_free;
   std::optional<std::string> packed;
   std::optional<std::string> prompted;  // its path
+  std::map<std::string, std::string> sliced;  // path of a form -> what ONNX Runtime runs on a CPU instead
 };
 
 // A prompt whose keys and values are the file `path`: float32 [2 * attentions, heads, tokens, head], for the prompted
