@@ -144,8 +144,8 @@ class Graph(Record, frozen=True):
     `packed` and `prompted` are further forms of it, None where it has none. `packed` is a graph for engines, with the
     places of the tokens as a further input, `token_positions` int64 [1, tokens]. `prompted` starts behind a folded
     prompt: its further input is `prompt_states`, of a `FoldedPrompt` or without any token. `passes` says what each
-    optimisation did, or why it did nothing. `sliced`: path of a form -> that of the same form with the attention of long
-    texts in slices of queries, which ONNX Runtime runs on a CPU instead.
+    optimisation did, or why it did nothing. `sliced`: path of a form -> that of the same form with the attention of
+    long texts in slices of queries, which ONNX Runtime runs on a CPU instead.
     """
 
     path: str
