@@ -24,6 +24,8 @@ pooling/         from token vectors to one vector per text
 last_layer/      compute only the row that cls or lasttoken reads
   push_down_row    pass: select that row as early as possible; row_picker appends the selection
   row_attention    pass: write an Attention of one query as operators that engines fuse
+attention/       attention over long texts
+  sliced_attention pass: compute it in slices of queries beyond a length; sliced_queries appends the slices
 unpadding/       compute real tokens only
   padding_free     pass: pack the real tokens before the operators that treat each token separately
   token_rules      which operators treat each token separately; token_mixing checks that the others mask padding
@@ -43,6 +45,7 @@ files/           graphs on disk
 ir/              what every folder above imports
   names            names of inputs and outputs
   dims             dimensions by name
+  masks            the form of an attention mask, written and read again
   constants        make and read constants; magnitude measures them
   row_rules        which rows of its inputs an operator needs for one row of its output
   movement         operators that move values and compute none

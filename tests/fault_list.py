@@ -39,6 +39,7 @@ _MEASURE = "tests/exporter/measure/test_interleave.py"
 _IDS = "tests/exporter/model/checkpoint/test_published_tokenizer.py"
 _PROMPT = "tests/graphs/prompt/test_behind_prompt.py::test_what_may_not_differ_shows"
 _FOLDED = "tests/poolfold/sessions/test_behind_prompt.py"
+_SLICES = "tests/graphs/attention/test_sliced_attention.py"
 _RESAMPLING = "tests/exporter/comparison/test_resampling.py"
 
 FAULTS = (
@@ -678,5 +679,84 @@ FAULTS = (
         "len(row) > count and tuple(row[:count]) == self.ids",
         "len(row) > count",
         _FOLDED,
+    ),
+    # Attention in slices.
+    Fault(
+        "a slice sees one key less behind it",
+        "graphs/attention/sliced_queries.py",
+        "axes(form.behind)",
+        "axes(form.behind - 1)",
+        _SLICES,
+    ),
+    Fault(
+        "a slice sees one key less ahead",
+        "graphs/attention/sliced_queries.py",
+        'reach = op("Add", end, axes(form.ahead)',
+        'reach = op("Add", end, axes(form.ahead - 1)',
+        _SLICES,
+    ),
+    Fault(
+        "the last slice ends one query early",
+        "graphs/attention/sliced_queries.py",
+        "stage.axes(size - 1)",
+        "stage.axes(size - 2)",
+        _SLICES,
+    ),
+    Fault(
+        "padding inside a slice is seen",
+        "graphs/attention/sliced_queries.py",
+        "allowed = self._cut(body, self._tokens, first, last, 3)",
+        "allowed = self._cut(body, self._tokens, first, last, 3)\n"
+        '        allowed = op("Or", allowed, op("Not", allowed, dtype=_BOOL), dtype=_BOOL, shape=allowed.shape)',
+        _SLICES,
+    ),
+    Fault(
+        "a slice's queries count from the slice's beginning",
+        "graphs/attention/sliced_queries.py",
+        "queries = self._cut(body, self._positions, start, end, 0, ir.Shape([None]))",
+        'queries = self._cut(body, self._positions, axes(0), op("Sub", end, start, dtype=_INT64), 0, ir.Shape([None]))',
+        _SLICES,
+    ),
+    Fault(
+        "behind a prompt a slice forgets the prompt",
+        "graphs/attention/sliced_queries.py",
+        'start, end = (op("Add", x, self._first',
+        'start, end = (op("Sub", x, axes(0)',
+        _SLICES,
+    ),
+    Fault(
+        "a slice has the scale of another attention",
+        "graphs/attention/sliced_queries.py",
+        "producer.attributes.update(node.attributes)",
+        "producer.attributes.update({})",
+        _SLICES,
+    ),
+    Fault(
+        "long texts hold the mask of all pairs",
+        "graphs/attention/sliced_attention.py",
+        'dense[value] = _only_if_short(stage, long, value, f"{_STAGE}.mask_{len(dense)}")',
+        "dense[value] = value",
+        f"{_SLICES}::test_no_value_has_two_axes_of_the_length",
+    ),
+    Fault(
+        "short texts take the slices",
+        "graphs/attention/sliced_attention.py",
+        'stage.op("Greater", seq,',
+        'stage.op("LessOrEqual", seq,',
+        f"{_SLICES}::test_no_value_has_two_axes_of_the_length",
+    ),
+    Fault(
+        "a row's band is one wide",
+        "graphs/ir/masks.py",
+        'constant(f"behind_{form.behind}", form.behind, np.int64)',
+        'constant(f"behind_{form.behind}", form.behind + 1, np.int64)',
+        _MASK,
+    ),
+    Fault(
+        "OpenVINO runs the graph with slices",
+        "poolfold/choice.py",
+        "if record.runs is Runs.GRAPH and provider == CPU",
+        "if provider == CPU",
+        "tests/poolfold/test_choice.py",
     ),
 )

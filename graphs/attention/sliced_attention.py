@@ -14,10 +14,9 @@ from onnx_ir.passes import common
 
 from graphs.attention.sliced_queries import SlicedQueries, like, subgraph
 from graphs.ir.dims import BATCH, SEQ, dims_of
+from graphs.ir.masks import MaskForm, WrittenMask, read_mask
 from graphs.ir.names import INPUT_IDS
 from graphs.ir.stage import Stage
-from graphs.mask.mask_form import MaskForm
-from graphs.mask.written_mask import WrittenMask, read_mask
 
 _STAGE = "slices"
 _INT64, _BOOL = ir.DataType.INT64, ir.DataType.BOOL

@@ -6,8 +6,8 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.ir.dims import dims_of
+from graphs.ir.masks import WrittenMask, additive, bands, key_positions, key_tokens
 from graphs.ir.stage import Stage
-from graphs.mask.written_mask import WrittenMask, additive, bands, key_positions, key_tokens
 
 _INT64, _BOOL = ir.DataType.INT64, ir.DataType.BOOL
 _END = np.iinfo(np.int64).max

@@ -8,9 +8,9 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from graphs.ir.dims import BATCH, SEQ, Dims, aligned, dims_of
+from graphs.ir.masks import mask_of_row, read_mask
 from graphs.ir.row_rules import BROADCASTING
 from graphs.ir.stage import Stage
-from graphs.mask.written_mask import mask_of_row, read_mask
 
 
 def one_row(dims: Dims, axis: int) -> Dims:

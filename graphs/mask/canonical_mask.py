@@ -12,12 +12,12 @@ import numpy as np
 import onnx_ir as ir
 
 from graphs.ir.dims import BATCH, SEQ, dims_of
+from graphs.ir.masks import MaskForm, additive, bands
 from graphs.ir.names import ATTENTION_MASK
 from graphs.ir.stage import Stage, stage_of
-from graphs.mask.mask_form import MaskForm, find_form
+from graphs.mask.mask_form import find_form
 from graphs.mask.mask_program import MaskProgram
 from graphs.mask.mask_readers import MaskUse, mask_uses, mask_values
-from graphs.mask.written_mask import additive, bands
 
 _STAGE = "mask"
 

@@ -8,11 +8,11 @@ Independent of how the form is written to the graph.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from graphs.ir.masks import MaskForm
 from graphs.mask.mask_program import Bools, CannotRunError, MaskProgram
 
 _EXHAUSTIVE = (1, 2, 3, 4, 5)
@@ -26,34 +26,6 @@ _LONGEST = 8300
 
 _ELEMENTS = 2**20
 """The most elements of a mask [batch, seq, seq] that is evaluated."""
-
-
-@dataclass(frozen=True)
-class MaskForm:
-    """Query i may attend to key j where key j is a token and `-ahead <= i - j <= behind`.
-
-    behind, ahead: in positions; None means no limit, and ahead = 0 is causal.
-    query_too: query i must be a token as well.
-    """
-
-    behind: int | None
-    ahead: int | None
-    query_too: bool
-
-    @property
-    def by_position(self) -> bool:
-        """Whether the form depends on positions, and not only on which keys are tokens."""
-        return self.behind is not None or self.ahead is not None
-
-    def allowed(self, mask: npt.NDArray[np.int64]) -> Bools:
-        """The form applied to attention_mask [batch, seq]: bool [batch, seq, seq]."""
-        tokens, length = mask > 0, mask.shape[1]
-        allowed = np.broadcast_to(tokens[:, None, :], (*mask.shape, length)).copy()
-        if self.behind is not None:
-            allowed &= ~np.tri(length, k=-self.behind - 1, dtype=np.bool_)
-        if self.ahead is not None:
-            allowed &= np.tri(length, k=self.ahead, dtype=np.bool_)
-        return allowed & tokens[:, :, None] if self.query_too else allowed
 
 
 def find_form(program: MaskProgram) -> MaskForm | None:

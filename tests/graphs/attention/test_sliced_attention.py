@@ -92,6 +92,20 @@ def test_behind_a_prompt_the_keys_are_the_prompts_and_the_texts(behind, strategy
         assert_same_vectors(run_on(got, batch)[0], run_on(model, batch)[0])
 
 
+@pytest.mark.parametrize("attributes", [{"scale": 0.1}, {"softcap": 2.0}, {"scale": 1.0, "softcap": 0.5}], ids=str)
+def test_scale_and_soft_cap_are_kept(attributes):
+    whole = folded(Style(behind=4, ahead=4), "mean", packed=False)
+    as_it_was = run_on(whole, batch_of(np.tri(7)))[0]
+    for node in whole.graph:
+        if node.op_type == "Attention":
+            for name, number in attributes.items():
+                node.attributes.add(ir.AttrFloat32(name, number))
+    got, _ = sliced(whole)
+    expected = run_on(whole, batch_of(np.tri(7)))[0]
+    assert not np.allclose(expected, as_it_was, atol=1e-3)
+    assert_same_vectors(run_on(got, batch_of(np.tri(7)))[0], expected)
+
+
 def test_no_value_has_two_axes_of_the_length():
     """A row of 6000 tokens, whose scores alone would take 550 MiB, in a process that has run a short one."""
     whole = folded(Style(behind=None, ahead=0), "lasttoken", packed=False)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 
 from graphs.encoder.cleanup import cleanup
+from graphs.ir.masks import MaskForm
 from graphs.ir.stage import stage_of
 from graphs.mask.canonical_mask import CanonicalMaskPass
-from graphs.mask.mask_form import MaskForm
 from tests.graphs.build import FLOAT, INT64, GraphBuilder, ops, session, to_bytes
 from tests.graphs.encoders import (
     EDGES,

@@ -5,7 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from graphs.mask.mask_form import MaskForm, find_form
+from graphs.ir.masks import MaskForm
+from graphs.mask.mask_form import find_form
 from tests.graphs.build import FLOAT, INT64
 from tests.graphs.encoders import masks
 from tests.graphs.mask.mask_programs import BOOL, LOWEST, MaskBuilder, program

@@ -1,4 +1,4 @@
-"""Write an additive mask of queries and keys by their positions, and read one again.
+"""What an attention mask says: its form, written as an additive mask of positions, and read again.
 
 The node that writes a mask carries its form, since other passes move and cut masks. Independent of who writes one.
 """
@@ -9,14 +9,42 @@ import json
 from dataclasses import astuple, dataclass
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from graphs.ir.dims import dims_of
 from graphs.ir.names import INPUT_IDS
 from graphs.ir.stage import FORM_KEY, Stage, stage_of
-from graphs.mask.mask_form import MaskForm
 
 _INT64, _BOOL = ir.DataType.INT64, ir.DataType.BOOL
+
+
+@dataclass(frozen=True)
+class MaskForm:
+    """Query i may attend to key j where key j is a token and `-ahead <= i - j <= behind`.
+
+    behind, ahead: in positions; None means no limit, and ahead = 0 is causal.
+    query_too: query i must be a token as well.
+    """
+
+    behind: int | None
+    ahead: int | None
+    query_too: bool
+
+    @property
+    def by_position(self) -> bool:
+        """Whether the form depends on positions, and not only on which keys are tokens."""
+        return self.behind is not None or self.ahead is not None
+
+    def allowed(self, mask: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """The form applied to attention_mask [batch, seq]: bool [batch, seq, seq]."""
+        tokens, length = mask > 0, mask.shape[1]
+        allowed = np.broadcast_to(tokens[:, None, :], (*mask.shape, length)).copy()
+        if self.behind is not None:
+            allowed &= ~np.tri(length, k=-self.behind - 1, dtype=np.bool_)
+        if self.ahead is not None:
+            allowed &= np.tri(length, k=self.ahead, dtype=np.bool_)
+        return allowed & tokens[:, :, None] if self.query_too else allowed
 
 
 def bands(stage: Stage, form: MaskForm, query: ir.Value, keys: ir.Value, shape: ir.Shape) -> list[ir.Value]:
