@@ -1,4 +1,4 @@
-"""Memory that this process may still take, in bytes, and how runtimes say that there was too little.
+"""Memory that this process may still take, in bytes, and what to do where a run finds too little.
 
 In a container the kernel tells the host's memory, and ends what goes beyond the container's.
 """
@@ -6,13 +6,17 @@ In a container the kernel tells the host's memory, and ends what goes beyond the
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from poolfold.errors import InputError, OutOfMemory
+
+RunRows = Callable[[int, int], npt.NDArray[np.float32]]
+"""The first row and the one behind the last -> float32 [rows, dim]."""
 
 _ROOT = Path("/")
 _ELSEWHERE = 2**32
@@ -20,8 +24,8 @@ _ELSEWHERE = 2**32
 _SHARE = 2
 """One run may take one part in so many of what is there; the rest is for other threads' runs, and for estimates that
 are too low."""
-_SIGNS = re.compile(r"bad.?alloc|failed to allocate|can(not|'t) allocate|could not allocate|out.of.memory", re.IGNORECASE)
-_ASKED = re.compile(r"buffer of size:? (\d+)")
+_SIGNS = re.compile(r"bad.?alloc|(failed to|cannot|can't|could not) allocate|out.of.memory", re.IGNORECASE)
+_ASKED = re.compile(r"(?:buffer of size|failed to allocate) (\d+)", re.IGNORECASE)
 
 
 def default_memory() -> int:
@@ -42,20 +46,43 @@ def require_memory(memory: object) -> None:
         )
 
 
-def out_of_memory(error: BaseException, what: str) -> OutOfMemory | None:
-    """The error for one that a runtime raised for want of memory; None for any other.
+def in_halves(run: RunRows, start: int, stop: int) -> npt.NDArray[np.float32]:
+    """Run rows together, or where memory is out in halves, so that none fails in company that would not alone.
+
+    Raises:
+        OutOfMemory: memory is out for one row.
+    """
+    try:
+        return run(start, stop)
+    except OutOfMemory:
+        if stop - start == 1:
+            raise
+    # Not in the handler, which would keep the arrays of the run that failed.
+    middle = (start + stop) // 2
+    return np.concatenate([in_halves(run, start, middle), in_halves(run, middle, stop)])
+
+
+def tell_out_of_memory(error: BaseException, what: str) -> None:
+    """Raise the error for one that a runtime raised for want of memory; nothing for any other.
 
     Args:
         error: of the runtime or of numpy.
         what: was run, for the message.
+
+    Raises:
+        OutOfMemory: it was for want of memory.
     """
-    if not isinstance(error, MemoryError) and not _SIGNS.search(str(error)):
-        return None
-    asked = _ASKED.search(str(error))
+    if isinstance(error, MemoryError) or _SIGNS.search(str(error)):
+        asked = _ASKED.search(str(error))
+        raise no_memory(what, int(asked.group(1)) if asked else None) from error
+
+
+def no_memory(what: str, asked: int | None = None) -> OutOfMemory:
+    """The error for a run, or a graph that is loaded; asked: bytes at once."""
     return OutOfMemory(
         f"{what} takes more memory than this process may have. Free some or raise the limit, or use smaller batches "
         "and shorter texts.",
-        int(asked.group(1)) if asked else None,
+        asked,
     )
 
 
