@@ -325,8 +325,8 @@ FAULTS = (
     Fault(
         "rows left in order of length",
         "poolfold/encoder.py",
-        "vectors[batch] = self._run(",
-        "vectors[start : start + len(batch)] = self._run(",
+        "vectors[[first + index for index in batch]] =",
+        "vectors[done : done + len(batch)] =",
         _ENCODER,
     ),
     Fault(
@@ -668,8 +668,8 @@ FAULTS = (
     Fault(
         "padding between prompt and text",
         "poolfold/encoder.py",
-        '"right", folded.run)',
-        "padding_side, folded.run)",
+        '"right", count, folded.run)',
+        "padding_side, count, folded.run)",
         _FOLDED,
     ),
     Fault(
