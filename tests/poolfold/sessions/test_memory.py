@@ -95,8 +95,8 @@ def test_without_a_limit_it_is_the_machines(tmp_path: Path, files: dict[str, str
     assert 0 < of_any_system.available_bytes(root) <= psutil.virtual_memory().total
 
 
-def test_here_it_is_what_psutil_says() -> None:
-    assert available_bytes() == pytest.approx(psutil.virtual_memory().available, rel=0.2)
+def test_here_it_is_no_more_than_psutil_says() -> None:
+    assert 0 < available_bytes() <= 1.2 * psutil.virtual_memory().available
 
 
 @pytest.mark.parametrize("memory", [0, -1, 2.0**30, "1GiB", True, np.float32(8)])
@@ -152,11 +152,20 @@ def test_another_error_is_not_about_memory() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
-def test_a_batch_that_does_not_fit_runs_in_parts_and_a_row_that_does_not_is_named(tmp_path: Path, target: str) -> None:
+@pytest.mark.parametrize(("target", "threads"), [("onnxruntime", 1), ("openvino", 1), ("openvino", 2)])
+def test_a_batch_that_does_not_fit_runs_in_parts_and_a_row_that_does_not_is_named(
+    tmp_path: Path, target: str, threads: int
+) -> None:
     """For real: the process may take 300 MiB more; 8 rows of 4096 tokens take 512, one of 12,000 takes 549."""
     write_artifact(tmp_path / "DIR")
-    command = [sys.executable, "-m", "tests.poolfold.sessions.little_memory", str(tmp_path / "DIR"), target]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.poolfold.sessions.little_memory",
+        str(tmp_path / "DIR"),
+        target,
+        str(threads),
+    ]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     told = json.loads(done.stdout)
     assert told["ran"][0] == 8 and max(told["rows"]) < 8 and sum(told["rows"]) == 8
@@ -164,7 +173,8 @@ def test_a_batch_that_does_not_fit_runs_in_parts_and_a_row_that_does_not_is_name
     assert told["budgeted"] == [1] * 8
     assert "text 1 ('w1 w1" in told["error"] and "of 12000 tokens takes more memory" in told["error"]
     assert "--max-seq-length" in told["error"] and "pgrade" not in told["error"]
-    if target == "onnxruntime":
-        assert "(onnxruntime asked for 549 MiB at once)" in told["error"]
+    # OpenVINO does not say on one thread.
+    if (target, threads) != ("openvino", 1):
+        assert f"({target} asked for 549 MiB at once)" in told["error"]
     assert told["after"] == told["expected"][0]
     assert done.stderr == ""
