@@ -330,6 +330,27 @@ FAULTS = (
         _ENCODER,
     ),
     Fault(
+        "a batch beyond the memory",
+        "poolfold/tokenise/batches.py",
+        " or rows == self.rows(seq, behind)",
+        "",
+        "tests/poolfold/test_batches.py",
+    ),
+    Fault(
+        "rows that fit alone fail in company",
+        "poolfold/sessions/memory.py",
+        "if stop - start == 1:",
+        "if stop:",
+        "tests/poolfold/sessions/test_memory.py",
+    ),
+    Fault(
+        "what a run left unwritten taken for vectors",
+        "poolfold/sessions/openvino.py",
+        "if unwritten.any():",
+        "if unwritten is None:",
+        "tests/poolfold/sessions/test_memory.py",
+    ),
+    Fault(
         "NaN returned",
         "poolfold/sessions/outputs.py",
         "lambda rows: _any(np.isnan(rows))",

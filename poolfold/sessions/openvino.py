@@ -41,6 +41,9 @@ _TELEMETRY = "openvino_telemetry"
 _UNWRITTEN = np.uint32(0x7FC0DEAD).view(np.float32)
 """A NaN that no computation gives. On one thread, a run that finds no memory ends without an error, and leaves in place
 what was there: the vectors of an earlier run."""
+_PREPARED = 256
+"""How many operators' preparations for a shape are kept, some hundred shapes': a session of many shapes otherwise grows
+by 0.2 to 0.3 MiB with each."""
 _ONE_IMPORT = threading.Lock()
 
 
@@ -121,6 +124,8 @@ def compile_graph(
         "INFERENCE_NUM_THREADS": threads or default_threads(),
     }
     core = openvino.Core()
+    with suppress(RuntimeError):  # no public property; a release may lack it
+        core.set_property(DEVICE, {"CPU_RUNTIME_CACHE_CAPACITY": str(_PREPARED)})
     try:
         model = core.read_model(path if content is None else content)
         compiled = core.compile_model(model, DEVICE, asked)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from poolfold import Encoder, InputError
+from poolfold import Encoder, InputError, load
 from poolfold.manifest import RunMemory
 from poolfold.tokenise import Budget, batches, pieces
 from poolfold.tokenise.batches import ENOUGH, TOKENS
@@ -143,3 +144,21 @@ def test_a_bad_text_at_the_end_is_named_and_nothing_is_returned(
         encoder.encode(texts if listed else iter(texts), progress=done.append)  # type: ignore[arg-type]
     # What can be read twice is checked for its types before anything is computed.
     assert not done or not (listed and bad is None)
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_long_and_short_texts_have_the_vectors_that_they_have_alone(openvino_artifact: Path, target: str) -> None:
+    rng = np.random.default_rng(3)
+    lengths = [*rng.integers(1, 6, 40), *rng.integers(6, 60, 8), 200, 200]
+    texts = [" ".join(rng.choice(["red", "green", "a", "house"], length)) for length in lengths]
+    with load(openvino_artifact, target=target, threads=1) as encoder:
+        assert encoder.run_memory is not None and encoder.run_memory.token_bytes > 0
+        recorded = Recorded(encoder.session)
+        encoder = replace(encoder, session=recorded)
+        alone = np.concatenate([encoder.encode([text]) for text in texts])
+        shapes = []
+        for memory in (None, 2**20, 1):
+            recorded.shapes.clear()
+            assert np.abs(encoder.encode(texts, memory=memory) - alone).max() <= 1e-6
+            shapes.append(len(recorded.shapes))
+    assert shapes[0] < shapes[1] < shapes[2] == len(texts)
