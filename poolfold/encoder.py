@@ -117,7 +117,7 @@ class Encoder:
             rows = self._rows(piece, put_before, left_out, first)
             longest = max(map(len, rows))
             self._warn_beyond(longest)
-            budget = self._budget(memory, min(batch_size, len(rows)), longest)
+            budget = self._budget(memory, min(batch_size, len(rows)), longest, 0 if folded is None else len(folded.ids))
             if len(vectors) < first + len(rows):
                 vectors.resize((first + len(rows) + first // 8, self.dim), refcheck=False)
             for part in _parts(rows, left_out, self.model.text.padding_side, folded):
@@ -170,14 +170,14 @@ class Encoder:
                 )
         return rows
 
-    def _budget(self, memory: int | None, rows: int, seq: int) -> Budget | None:
-        """What a run may take, where up to `rows` of up to `seq` tokens are to run."""
+    def _budget(self, memory: int | None, rows: int, seq: int, behind: int = 0) -> Budget | None:
+        """What a run may take, where at most `rows` of `seq` tokens run at once, behind a folded prompt or not."""
         if self.run_memory is None:
             return None
         memory = memory or self.memory
         if memory is None:
-            needed = self.run_memory.bytes_of(rows, seq)
-            memory = needed if needed <= _LITTLE else default_memory()
+            needed = self.run_memory.bytes_of(rows, seq, behind)
+            memory = _LITTLE if needed <= _LITTLE else default_memory()
         return Budget(memory, self.run_memory)
 
     def _run_rows(
