@@ -332,8 +332,8 @@ FAULTS = (
     Fault(
         "a batch beyond the memory",
         "poolfold/tokenise/batches.py",
-        " or rows == self.rows(seq, behind)",
-        "",
+        "min(budget.rows(seq, behind), max(1, TOKENS // seq))",
+        "max(1, TOKENS // seq)",
         "tests/poolfold/test_batches.py",
     ),
     Fault(

@@ -28,13 +28,8 @@ class Budget(NamedTuple):
     run: RunMemory
 
     def rows(self, seq: int, behind: int = 0) -> int:
-        """Rows of a length that fit into the memory; at least 1, as a row that is too large by itself still runs."""
+        """Rows of so many tokens that fit; at least 1, as a row that is too large by itself still runs."""
         return max(1, self.memory // max(1, self.run.bytes_of(1, seq, behind)))
-
-    def ends(self, rows: int, seq: int, length: int, behind: int) -> bool:
-        """Whether a batch of rows of up to `seq` tokens ends before a row of another length, which is no longer."""
-        unlike = rows * seq >= ENOUGH and 2 * length < seq
-        return unlike or (rows + 1) * seq > TOKENS or rows == self.rows(seq, behind)
 
 
 def batches(
@@ -48,17 +43,17 @@ def batches(
         budget: beyond which a row runs alone; None on a GPU, where full batches are the faster ones whatever they take.
         behind: tokens of a folded prompt before each row.
     """
-    batch: list[int] = []
-    for row in sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True):
-        if batch and (
-            len(batch) == batch_size
-            or (budget is not None and budget.ends(len(batch), lengths[batch[0]], lengths[row], behind))
-        ):
-            yield batch
-            batch = []
-        batch.append(row)
-    if batch:
+    longest_first = sorted(range(len(lengths)), key=lengths.__getitem__, reverse=True)
+    start = 0
+    while start < len(longest_first):
+        seq = lengths[longest_first[start]]
+        batch = longest_first[start : start + batch_size]
+        if budget is not None:
+            del batch[min(budget.rows(seq, behind), max(1, TOKENS // seq)) :]
+            while len(batch) > 1 and (len(batch) - 1) * seq >= ENOUGH and 2 * lengths[batch[-1]] < seq:
+                batch.pop()
         yield batch
+        start += len(batch)
 
 
 def pieces(texts: Iterable[str], most_texts: int, most_characters: int) -> Iterator[list[str]]:
