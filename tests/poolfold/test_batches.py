@@ -58,13 +58,13 @@ def test_without_a_budget_only_the_rows_count(lengths: list[int], batch_size: in
 
 
 def test_a_mixed_corpus() -> None:
-    """Exact: a long row alone, two like each other together, 32 of 128 tokens as ever."""
+    """Exact: long rows alone, two like each other together, and no short one with them."""
     run = RunMemory(token_bytes=2**16, score_bytes=48, mask_bytes=8)
-    lengths = [128] * 32 + [6000, 1900, 2000, 1500]
-    planned = batches(lengths, 32, Budget(2**30, run))
-    assert list(planned) == [[32], [34, 33], [35], list(range(32))]
-    # 2000 and 1900 tokens take 677 MiB together.
-    assert list(batches(lengths, 32, Budget(2**29, run))) == [[32], [34], [33], [35], list(range(32))]
+    lengths = [128] * 32 + [6000, 900, 1000, 700]
+    long, short = [[32], [34, 33], [35]], [list(range(16)), list(range(16, 32))]
+    assert list(batches(lengths, 32, Budget(2**30, run))) == [*long, *short]
+    # 1000 and 900 tokens take 232 MiB together.
+    assert list(batches(lengths, 32, Budget(200 * 2**20, run))) == [[32], [34], [33], [35], *short]
     # Short rows keep company whatever their lengths, until there is enough to do.
     assert list(batches([40, 19, 9, 3], 32, Budget(2**30, run))) == [[0, 1, 2, 3]]
     assert list(batches([200, 3, 190, 4, 180, 5], 32, Budget(2**30, run))) == [[0, 2, 4], [5, 3, 1]]
