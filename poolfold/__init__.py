@@ -28,6 +28,7 @@ from poolfold.errors import (
     CheckFailed,
     CheckpointError,
     InputError,
+    OutOfMemory,
     PoolfoldError,
     TargetUnavailable,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "CheckpointError",
     "Encoder",
     "InputError",
+    "OutOfMemory",
     "PoolfoldError",
     "TargetUnavailable",
     "__version__",

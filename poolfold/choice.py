@@ -9,8 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+import msgspec
+
 from poolfold.errors import ArtifactError, InputError
-from poolfold.manifest import Manifest
+from poolfold.manifest import Manifest, RunMemory
 from poolfold.sessions import targets
 from poolfold.sessions.by_padding import FASTER_BELOW
 from poolfold.sessions.ort_providers import CPU
@@ -109,6 +111,17 @@ def only_form(manifest: Manifest, target: Target, path: str) -> str | None:
         return "prompted"
     serves = graph.padding_free is not None and target.name in graph.padding_free.serves_all
     return target.tokens_only_form if serves else None
+
+
+def run_memory(manifest: Manifest, target: Target, path: str) -> RunMemory | None:
+    """What a run of a graph takes on the target's CPU; `path` is any form. None for engines, which run on a GPU."""
+    if target.has_engine_files:
+        return None
+    known, graph = manifest.run_memory(path), manifest.graph_at(path)
+    tiled = target.tiles_attention and graph is not None and graph.attention_ops == graph.attention_layers
+    if target.runs is not Runs.GRAPH:
+        known = msgspec.structs.replace(known, slice=0)  # it runs the forms without slices
+    return msgspec.structs.replace(known, score_bytes=0) if tiled else known
 
 
 def _choose_name(directory: Path, what: str, asked: str | None, has: list[str], preferred: str | None) -> str:

@@ -6,8 +6,9 @@ Independent of runtimes and files; of the manifest it reads only `Model`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Event
 from types import MappingProxyType
 from typing import NamedTuple, Self
@@ -15,15 +16,20 @@ from typing import NamedTuple, Self
 import numpy as np
 import numpy.typing as npt
 
-from poolfold.errors import ArtifactError, CheckFailed, InputError
+from poolfold.errors import ArtifactError, CheckFailed, InputError, OutOfMemory
 from poolfold.inputs import check_batch, check_texts
-from poolfold.manifest import EMBEDDING, Model, Output
+from poolfold.manifest import EMBEDDING, Model, Output, RunMemory
 from poolfold.sessions import Session
 from poolfold.sessions.behind_prompt import Folded, Run
+from poolfold.sessions.memory import default_memory, in_halves, require_memory
 from poolfold.sessions.outputs import refusals
-from poolfold.tokenise import Tokenizer, pad, shorten
+from poolfold.tokenise import Budget, Tokenizer, batches, pad, pieces, shorten
 
 _SHOWN = 5
+_TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 4096, 2**21
+"""What is read, tokenised and sorted by length together."""
+_LITTLE = 2**26
+"""A run of so many bytes is run without a look at what is free, which takes a tenth of a millisecond and more."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,6 +44,8 @@ class Encoder:
     output: what the graph gives, and which rows are refused.
     folded: prompts that need not be computed, by their text.
     again: loads it again; None for one that was not made by `load`, which cannot be pickled.
+    run_memory: what a run takes on a CPU; None on a GPU, and where it is not known.
+    memory: bytes that a run may take by this; None for half of what this process may take when it is called.
     validated_up_to: tokens of the longest text that was checked against the model, as the manifest says. The first
         longer one warns.
     """
@@ -51,6 +59,8 @@ class Encoder:
     model: Model = field(kw_only=True, repr=False)
     output: Output = field(default=EMBEDDING, kw_only=True, repr=False)
     folded: Mapping[str, Folded] = field(default_factory=dict, kw_only=True, repr=False)
+    run_memory: RunMemory | None = field(default=None, kw_only=True, repr=False)
+    memory: int | None = field(default=None, kw_only=True, repr=False)
     again: Callable[[], Encoder] | None = field(default=None, kw_only=True, repr=False)
     validated_up_to: int | None = field(default=None, kw_only=True, repr=False)
     _told: Event = field(default_factory=Event, init=False, repr=False)
@@ -73,17 +83,21 @@ class Encoder:
         prompt: str | None = None,
         prompt_name: str | None = None,
         progress: Callable[[int], None] | None = None,
+        memory: int | None = None,
     ) -> npt.NDArray[np.float32]:
         """Embed texts.
 
-        Texts of similar length share a batch, so that little padding is computed. The rows are in input order.
+        Texts of similar length share a batch, so that little padding is computed. The rows are in input order. Texts
+        are read as they are needed: of many, a call holds a few thousand and the vectors.
 
         Args:
             texts: any number of texts; longer ones are truncated to `max_seq_length`.
-            batch_size: the most texts in one run.
+            batch_size: the most texts in one run; fewer where they are long, as more would not be faster on a CPU.
             prompt: text to put before each text; None for the prompt `prompt_name`.
             prompt_name: a name in `prompts`; None for the checkpoint's default prompt, if it has one.
             progress: called after each batch with the number of texts done so far.
+            memory: bytes that one run may take on a CPU, by estimate; None for what `load` was given. A text that takes
+                more runs alone.
 
         Returns:
             float32 [len(texts), dim].
@@ -91,31 +105,32 @@ class Encoder:
         Raises:
             InputError: an argument is invalid, or a text gives no token.
             CheckFailed: a vector is not finite, or is zero.
+            OutOfMemory: one text takes more memory than this process may have.
         """
-        listed = check_texts(texts, batch_size)
+        read, count = check_texts(texts, batch_size)
+        require_memory(memory)
         put_before = self.tokenizer.resolve_prompt(prompt, prompt_name)
-        rows, left_out = self.tokenizer.ids(listed, put_before), self.tokenizer.left_out(put_before)
-        for index, row in enumerate(rows):
-            if len(row) <= left_out:
-                besides = " besides the prompt" if left_out else ""
-                raise InputError(
-                    f"text {index} ({shorten(listed[index])}) gives no token{besides}, and the embedding of nothing is "
-                    "undefined. Leave it out."
-                )
-        self._warn_beyond(max(map(len, rows), default=0))
-        vectors = np.empty((len(rows), self.dim), dtype=np.float32)
-        text, done = self.model.text, 0
-        for part in _parts(rows, left_out, text.padding_side, self.folded.get(put_before)):
-            longest_first = sorted(part.rows, key=lambda index: len(part.rows[index]), reverse=True)
-            for start in range(0, len(longest_first), batch_size):
-                batch = longest_first[start : start + batch_size]
-                names = [f"text {index} ({shorten(listed[index])})" for index in batch]
-                ids = [part.rows[i] for i in batch]
-                padded = pad(ids, part.padding_side, text.pad_token_id, left_out=[part.left_out] * len(ids))
-                vectors[batch] = self._run(*padded, names, part.run or self.session.run)
-                done += len(batch)
-                if progress is not None:
-                    progress(done)
+        left_out, folded = self.tokenizer.left_out(put_before), self.folded.get(put_before)
+        vectors = np.empty((count, self.dim), dtype=np.float32)
+        first = done = 0
+        for piece in pieces(read, _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE):
+            rows = self._rows(piece, put_before, left_out, first)
+            longest = max(map(len, rows))
+            self._warn_beyond(longest)
+            budget = self._budget(memory, min(batch_size, len(rows)), longest, 0 if folded is None else len(folded.ids))
+            if len(vectors) < first + len(rows):
+                vectors.resize((first + len(rows) + first // 8, self.dim), refcheck=False)
+            for part in _parts(rows, left_out, self.model.text.padding_side, folded):
+                for batch in part.batches(batch_size, budget):
+                    names = [f"text {first + index} ({shorten(piece[index])})" for index in batch]
+                    run = partial(self._run_rows, part, batch, names)
+                    vectors[[first + index for index in batch]] = in_halves(run, 0, len(batch))
+                    done += len(batch)
+                    if progress is not None:
+                        progress(done)
+            first += len(rows)
+        if len(vectors) > done:
+            vectors.resize((done, self.dim), refcheck=False)
         return vectors
 
     def embed(self, input_ids: npt.ArrayLike, attention_mask: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -137,13 +152,66 @@ class Encoder:
         if not len(ids):
             return np.empty((0, self.dim), dtype=np.float32)
         self._warn_beyond(int((mask > 0).sum(axis=1).max()))
-        return self._run(ids, mask, [f"row {index}" for index in range(len(ids))], self.session.run)
+        budget = self._budget(None, *ids.shape)
+        step = len(ids) if budget is None else budget.rows(ids.shape[1])
+        run = partial(self._run_ids, ids, mask)
+        parts = [in_halves(run, start, min(start + step, len(ids))) for start in range(0, len(ids), step)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+    def _rows(self, texts: Sequence[str], prompt: str, left_out: int, first: int) -> list[list[int]]:
+        """Ids of texts, the first of which is the caller's text `first`."""
+        rows = self.tokenizer.ids(texts, prompt, first=first)
+        for index, row in enumerate(rows):
+            if len(row) <= left_out:
+                besides = " besides the prompt" if left_out else ""
+                raise InputError(
+                    f"text {first + index} ({shorten(texts[index])}) gives no token{besides}, and the embedding of "
+                    "nothing is undefined. Leave it out."
+                )
+        return rows
+
+    def _budget(self, memory: int | None, rows: int, seq: int, behind: int = 0) -> Budget | None:
+        """What a run may take, where at most `rows` of `seq` tokens run at once, behind a folded prompt or not."""
+        if self.run_memory is None:
+            return None
+        memory = memory or self.memory
+        if memory is None:
+            needed = self.run_memory.bytes_of(rows, seq, behind)
+            memory = _LITTLE if needed <= _LITTLE else default_memory()
+        return Budget(memory, self.run_memory)
+
+    def _run_rows(
+        self, part: _Part, batch: Sequence[int], names: Sequence[str], start: int, stop: int
+    ) -> npt.NDArray[np.float32]:
+        """Run rows `start` to `stop` of a batch, padded to the longest among them."""
+        rows = [part.rows[index] for index in batch[start:stop]]
+        text = self.model.text
+        padded = pad(rows, part.padding_side, text.pad_token_id, left_out=[part.left_out] * len(rows))
+        return self._run(*padded, names[start:stop], part.run or self.session.run)
+
+    def _run_ids(
+        self, ids: npt.NDArray[np.int64], mask: npt.NDArray[np.int64], start: int, stop: int
+    ) -> npt.NDArray[np.float32]:
+        """Run rows `start` to `stop` of ids and their mask, as they are."""
+        names = [f"row {index}" for index in range(start, stop)]
+        return self._run(ids[start:stop], mask[start:stop], names, self.session.run)
 
     def _run(
-        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], names: list[str], run: Run
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64], names: Sequence[str], run: Run
     ) -> npt.NDArray[np.float32]:
         """Run a batch and check every row; `names` has a name of each row for messages."""
-        vectors = run(input_ids, attention_mask)
+        try:
+            vectors = run(input_ids, attention_mask)
+        except OutOfMemory as error:
+            if len(names) > 1:
+                raise
+            asked = "" if error.asked is None else f" ({self.target} asked for {error.asked / 2**20:,.0f} MiB at once)"
+            raise OutOfMemory(
+                f"{names[0]} of {np.count_nonzero(attention_mask)} tokens takes more memory than this process may "
+                f"have{asked}. Free some, raise the limit, run fewer calls at once, or shorten the text: "
+                "`poolfold export --max-seq-length` does for all.",
+                error.asked,
+            ) from error
         expected = (len(names), self.dim)
         if vectors.dtype != self.output.dtype or vectors.shape != expected:
             raise ArtifactError(
@@ -193,26 +261,35 @@ class _Part(NamedTuple):
 
     rows: index of a text -> its ids, or those behind a folded prompt.
     left_out: tokens at the beginning of each that the pooling leaves out.
+    behind: tokens of the folded prompt.
     run: computes a batch; None for the whole run.
     """
 
     rows: Mapping[int, Sequence[int]]
     left_out: int
     padding_side: str
+    behind: int
     run: Run | None
+
+    def batches(self, batch_size: int, budget: Budget | None) -> Iterator[list[int]]:
+        """The indices of texts that run together."""
+        indices = list(self.rows)
+        for batch in batches([len(row) for row in self.rows.values()], batch_size, budget, self.behind):
+            yield [indices[place] for place in batch]
 
 
 def _parts(rows: Sequence[Sequence[int]], left_out: int, padding_side: str, folded: Folded | None) -> tuple[_Part, ...]:
     """The rows behind a folded prompt, and all others."""
     behind = {} if folded is None else folded.behind(rows)
-    others = _Part({i: row for i, row in enumerate(rows) if i not in behind}, left_out, padding_side, None)
+    others = _Part({i: row for i, row in enumerate(rows) if i not in behind}, left_out, padding_side, 0, None)
     if folded is None:
         return (others,)
     # Padding on the left would lie between the prompt and the text.
-    return _Part(behind, max(0, left_out - len(folded.ids)), "right", folded.run), others
+    count = len(folded.ids)
+    return _Part(behind, max(0, left_out - count), "right", count, folded.run), others
 
 
-def _refused(rows: npt.NDArray[np.intp], reason: str, names: list[str]) -> CheckFailed:
+def _refused(rows: npt.NDArray[np.intp], reason: str, names: Sequence[str]) -> CheckFailed:
     """The error for rows that are not returned."""
     shown = ", ".join(names[row] for row in rows[:_SHOWN])
     more = f" and {rows.size - _SHOWN} more" if rows.size > _SHOWN else ""

@@ -7,6 +7,7 @@
     │   └── ArtifactError          2  an artifact that cannot be used
     │       └── ArtifactDiffers    2  an artifact that is not what its manifest says; `verify` ends with 1
     └── TargetUnavailable          3  the target, or a library it needs, is not here
+        └── OutOfMemory            3  a run takes more memory than this process may have
 
 A message says what was got, what was expected and what to do. Any other exception is a bug: exit code 70.
 """
@@ -61,6 +62,18 @@ class TargetUnavailable(PoolfoldError):
     """A target, or a library that it needs, is not available on this machine."""
 
     exit_code = 3
+
+
+class OutOfMemory(TargetUnavailable):
+    """A run takes more memory than this process may have.
+
+    asked: bytes that the runtime asked for at once, where it says so.
+    """
+
+    def __init__(self, message: str, asked: int | None = None) -> None:
+        """Keep the size beside the message."""
+        super().__init__(message)
+        self.asked = asked
 
 
 def is_failure(error: BaseException) -> bool:

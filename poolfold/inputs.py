@@ -5,7 +5,7 @@ Independent of tokenisers and sessions.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterable, KeysView, Mapping, Sequence
+from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
 
 import numpy as np
@@ -15,8 +15,10 @@ from poolfold.errors import InputError
 from poolfold.manifest import Model
 
 
-def check_texts(texts: Iterable[str], batch_size: int) -> list[str]:
-    """The texts as a list.
+def check_texts(texts: Iterable[str], batch_size: int) -> tuple[Iterator[str], int]:
+    """The texts one by one, and how many there are; 0 where that shows only in the end, as of a generator.
+
+    What can be read twice is checked whole before the first text is given, the rest as it is read.
 
     Raises:
         InputError: one str instead of several; what is no list of texts although it can be iterated, such as a mapping,
@@ -29,15 +31,24 @@ def check_texts(texts: Iterable[str], batch_size: int) -> list[str]:
     if not isinstance(texts, Iterable):
         raise InputError(f"texts is of type {type(texts).__name__}; expected a list of str.")
     try:
-        listed = list(texts)
+        read = _checked(iter(texts))
     except TypeError as error:  # an array of no dimension is an Iterable, and cannot be iterated
         raise InputError(f"texts is a {type(texts).__name__} that is no list: {error}. Pass a list of str.") from None
-    for index, text in enumerate(listed):
-        if not isinstance(text, str):
-            raise InputError(f"text {index} is {_describe(text)}; expected str. {_remedy(text)}")
+    count = 0
+    if isinstance(texts, Sized) and not isinstance(texts, Iterator):
+        count = sum(1 for _ in read)
+        read = _checked(iter(texts))
     if not isinstance(batch_size, int | np.integer) or batch_size < 1:
         raise InputError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more.")
-    return listed
+    return read, count
+
+
+def _checked(texts: Iterator[object]) -> Iterator[str]:
+    """The texts; raises InputError at the first that is none."""
+    for index, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise InputError(f"text {index} is {_describe(text)}; expected str. {_remedy(text)}")
+        yield text
 
 
 def _instead(texts: object) -> str | None:

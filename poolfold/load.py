@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, cast
 
 import msgspec
 
-from poolfold.choice import Choice, choose, faster_below, only_form
+from poolfold.choice import Choice, choose, faster_below, only_form, run_memory
 from poolfold.encoder import Encoder
 from poolfold.errors import ArtifactError, InputError, is_failure
 from poolfold.hub import find_artifact
@@ -18,6 +18,7 @@ from poolfold.manifest import MANIFEST_NAME, Manifest, Text
 from poolfold.sessions import Opening, Session
 from poolfold.sessions.behind_prompt import BehindPrompt, StatesSession, folded_prompts, no_states
 from poolfold.sessions.by_padding import ByPadding
+from poolfold.sessions.memory import require_memory
 from poolfold.sessions.ort_providers import CPU, PROVIDERS
 from poolfold.sessions.targets import Target, find_target
 from poolfold.sessions.threads import MOST_THREADS, default_threads
@@ -41,6 +42,7 @@ def load(
     mmap: bool = True,
     verify: bool = True,
     revision: str | None = None,
+    memory: int | None = None,
 ) -> Encoder:
     """Load an artifact, after a check of every file in it.
 
@@ -60,15 +62,17 @@ def load(
             ArtifactError. False reads the checked bytes into this process's memory.
         verify: False for an artifact that was checked already: no file is hashed.
         revision: branch, tag or commit of a hub id.
+        memory: bytes that one run of the encoder may take on a CPU besides the weights, by estimate; None for half of
+            what this process may take when it runs.
 
     Raises:
-        InputError: a strategy, dtype, target or provider that is not there, or fewer threads than one.
+        InputError: a strategy, dtype, target or provider that is not there, fewer threads than one, or no memory.
         ArtifactError: the directory differs from its manifest, or has nothing for the target.
         TargetUnavailable: the target cannot run here.
     """
-    return _load(
-        _Asked(directory, strategy, target, dtype, threads, spinning, provider, gpu, mmap, verify, revision), None
-    )
+    require_memory(memory)
+    asked = _Asked(directory, strategy, target, dtype, threads, spinning, provider, gpu, mmap, verify, revision, memory)
+    return _load(asked, None)
 
 
 class _Asked(NamedTuple):
@@ -85,6 +89,7 @@ class _Asked(NamedTuple):
     mmap: bool
     verify: bool
     revision: str | None
+    memory: int | None = None  # pickles of 0.5 have none
 
 
 def _load(asked: _Asked, identity: str | None) -> Encoder:
@@ -131,7 +136,7 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
         else asked._replace(directory=str(directory.resolve()))
     )
     again_here = partial(_load_again, tuple(again), content)
-    return replace(encoder, again=again_here, validated_up_to=manifest.validated_up_to)
+    return replace(encoder, again=again_here, validated_up_to=manifest.validated_up_to, memory=asked.memory)
 
 
 def _load_again(asked: tuple[Any, ...], identity: str) -> Encoder:
@@ -212,6 +217,7 @@ def _open_encoder(
         target=record.name,
         dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
         model=manifest.model,
+        run_memory=run_memory(manifest, record, next(iter(forms.values()))) if provider == CPU else None,
         folded=folded_prompts(directory, manifest, session, open_file) if isinstance(session, BehindPrompt) else {},
     )
 

@@ -326,9 +326,30 @@ FAULTS = (
     Fault(
         "rows left in order of length",
         "poolfold/encoder.py",
-        "vectors[batch] = self._run(",
-        "vectors[start : start + len(batch)] = self._run(",
+        "vectors[[first + index for index in batch]] =",
+        "vectors[done : done + len(batch)] =",
         _ENCODER,
+    ),
+    Fault(
+        "a batch beyond the memory",
+        "poolfold/tokenise/batches.py",
+        "min(budget.rows(seq, behind), max(1, TOKENS // seq))",
+        "max(1, TOKENS // seq)",
+        "tests/poolfold/test_batches.py",
+    ),
+    Fault(
+        "rows that fit alone fail in company",
+        "poolfold/sessions/memory.py",
+        "if stop - start == 1:",
+        "if stop:",
+        "tests/poolfold/sessions/test_memory.py",
+    ),
+    Fault(
+        "what a run left unwritten taken for vectors",
+        "poolfold/sessions/openvino.py",
+        "if unwritten.any():",
+        "if unwritten is None:",
+        "tests/poolfold/sessions/test_memory.py",
     ),
     Fault(
         "NaN returned",
@@ -669,8 +690,8 @@ FAULTS = (
     Fault(
         "padding between prompt and text",
         "poolfold/encoder.py",
-        '"right", folded.run)',
-        "padding_side, folded.run)",
+        '"right", count, folded.run)',
+        "padding_side, count, folded.run)",
         _FOLDED,
     ),
     Fault(

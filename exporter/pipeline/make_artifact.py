@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
+
 from exporter.artifact.draft import Draft
 from exporter.artifact.layout import write_model_files, write_report
 from exporter.artifact.publish import Staging
@@ -28,6 +30,7 @@ from exporter.pipeline.measurements import measure
 from exporter.pipeline.plan import Capture
 from exporter.pipeline.ranges import measure_ranges
 from exporter.pipeline.recipes import SharedEncoder
+from exporter.pipeline.run_memory import run_memory
 from exporter.pipeline.write_graphs import write_graphs
 from exporter.spec.choices import target_dtypes
 from exporter.spec.description import describe_model, describe_strategies
@@ -109,6 +112,7 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
     graphs = write_graphs(
         draft.directory, shared, plan.strategies, dtypes, packed, work.console, prompted=folding.strategies
     )
+    graphs = tuple(msgspec.structs.replace(graph, run_memory=run_memory(plan.spec, encoder, graph)) for graph in graphs)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
     del encoder, shared
     gc.collect()

@@ -38,7 +38,7 @@ Notes = Mapping[str, str]
 
 WHOLE_UP_TO = 512
 """Tokens of the longest batch whose attention is computed at once: there, slices gain little and cost operators."""
-_SLICE = 256
+SLICE = 256
 """Queries in a slice."""
 
 
@@ -171,7 +171,7 @@ def slice_attention(shared: SharedEncoder, graph: ir.Model) -> TypedGraph | None
     if shared.longest <= WHOLE_UP_TO:
         return None
     # Behind all passes that look at attentions, which are in branches from here on.
-    graph, slices = graph.clone(), SlicedAttentionPass(WHOLE_UP_TO, _SLICE)
+    graph, slices = graph.clone(), SlicedAttentionPass(WHOLE_UP_TO, SLICE)
     if not slices(graph).modified:
         return None
     HalfStoragePass(shared.stored)(graph)

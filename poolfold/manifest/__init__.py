@@ -16,6 +16,7 @@ from __future__ import annotations
 from poolfold.manifest.artifact import Manifest
 from poolfold.manifest.contents import (
     EMBEDDING,
+    USUAL_RUN_MEMORY,
     Contents,
     Engine,
     File,
@@ -28,6 +29,7 @@ from poolfold.manifest.contents import (
     Profile,
     Prompted,
     Range,
+    RunMemory,
     Strategy,
     Text,
     TokenizerExample,
@@ -41,6 +43,7 @@ __all__ = [
     "EMBEDDING",
     "MANIFEST_NAME",
     "SCHEMA_VERSION",
+    "USUAL_RUN_MEMORY",
     "Contents",
     "Engine",
     "Executor",
@@ -58,6 +61,7 @@ __all__ = [
     "Profile",
     "Prompted",
     "Range",
+    "RunMemory",
     "Strategy",
     "Text",
     "TokenizerExample",

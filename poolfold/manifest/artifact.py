@@ -8,7 +8,17 @@ from typing import Any
 
 import msgspec
 
-from poolfold.manifest.contents import Engine, File, FoldedPrompt, Graph, Model, Strategy, Text
+from poolfold.manifest.contents import (
+    USUAL_RUN_MEMORY,
+    Engine,
+    File,
+    FoldedPrompt,
+    Graph,
+    Model,
+    RunMemory,
+    Strategy,
+    Text,
+)
 from poolfold.manifest.record import Record
 from poolfold.manifest.reports import Latency, Parity
 
@@ -49,6 +59,11 @@ class Manifest(Record, frozen=True):
     def graph_at(self, path: str) -> Graph | None:
         """The graph one of whose forms is a file."""
         return next((graph for graph in self.graphs if path in graph.files), None)
+
+    def run_memory(self, path: str) -> RunMemory:
+        """What a run of the graph one of whose forms is a file takes."""
+        graph = self.graph_at(path)
+        return (graph and graph.run_memory) or USUAL_RUN_MEMORY
 
     @property
     def unproven_from(self) -> int | None:

@@ -113,6 +113,31 @@ class Prompted(Record, frozen=True):
     status: str = "built"
 
 
+class RunMemory(Record, frozen=True):
+    """What a run of a graph takes besides the weights, in bytes: of each token, and of each pair of a query and a key.
+
+    `score_bytes`: the scores of a layer, all heads together, where a runtime holds them at once, as ONNX Runtime does.
+    `mask_bytes`: masks with a value for each pair. Of texts beyond `whole_up_to` tokens, `slice` queries are computed at
+    once; 0: all of them, whatever their number.
+    """
+
+    token_bytes: int
+    score_bytes: int
+    mask_bytes: int
+    whole_up_to: int = 0
+    slice: int = 0
+
+    def bytes_of(self, rows: int, seq: int, behind: int = 0) -> int:
+        """What a run of [rows, seq] takes, padding included; behind: tokens of a folded prompt."""
+        queries = min(seq, self.slice) if self.slice and seq > self.whole_up_to else seq
+        pairs = queries * (seq + behind)
+        return rows * (seq * self.token_bytes + pairs * (self.score_bytes + self.mask_bytes))
+
+
+USUAL_RUN_MEMORY = RunMemory(token_bytes=2**17, score_bytes=2**7, mask_bytes=2**4)
+"""Of artifacts before 0.6, which do not tell: more than a model with 1024 hidden values and 16 heads takes."""
+
+
 class Output(Record, frozen=True):
     """What a graph gives, and how its values are compared.
 
@@ -145,7 +170,8 @@ class Graph(Record, frozen=True):
     places of the tokens as a further input, `token_positions` int64 [1, tokens]. `prompted` starts behind a folded
     prompt: its further input is `prompt_states`, of a `FoldedPrompt` or without any token. `passes` says what each
     optimisation did, or why it did nothing. `sliced`: path of a form -> that of the same form with the attention of
-    long texts in slices of queries, which ONNX Runtime runs on a CPU instead.
+    long texts in slices of queries, which ONNX Runtime runs on a CPU instead. `run_memory`: of any form on a CPU; None
+    before 0.6.
     """
 
     path: str
@@ -164,6 +190,7 @@ class Graph(Record, frozen=True):
     passes: dict[str, str]
     status: str
     prompted: Prompted | None = None
+    run_memory: RunMemory | None = None
     sliced: dict[str, str] = msgspec.field(default_factory=dict)
 
     @property

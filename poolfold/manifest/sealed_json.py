@@ -16,6 +16,7 @@ import msgspec
 
 from poolfold.errors import ArtifactDiffers, ArtifactError
 from poolfold.manifest.artifact import Manifest
+from poolfold.manifest.contents import USUAL_RUN_MEMORY
 from poolfold.manifest.no_artifact import MANIFEST_NAME, no_artifact
 from poolfold.manifest.reports import Executor
 
@@ -100,6 +101,9 @@ def _check_sizes(where: str, manifest: Manifest) -> None:
         ("model.text.pad_token_id", text.pad_token_id, 0, vocab_size - 1),
         *((f"strategies[{i}].dim", strategy.dim, 1, _MOST_DIM) for i, strategy in enumerate(manifest.strategies)),
     ]
+    for i, graph in enumerate(manifest.graphs):
+        for name, size in msgspec.structs.asdict(graph.run_memory or USUAL_RUN_MEMORY).items():
+            sizes.append((f"graphs[{i}].run_memory.{name}", size, 0, _MOST))
     for i, engine in enumerate(manifest.engines):
         for j, profile in enumerate(engine.profiles):
             for name, span in (("batch", profile.batch), ("seq_len", profile.seq_len)):

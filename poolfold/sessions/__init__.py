@@ -10,6 +10,7 @@ profiles        splits a batch into shapes that an engine accepts
 external_data   the tensors of a graph that lie in another file
 graph_inputs    names of inputs and output; the inputs for a batch
 packing         positions of the real tokens in a batch
+memory          what a run may take, and what to do where there is too little
 targets         one record a target, and the list of them
 threads         how many threads a run takes where the caller does not say
 user_cache      files kept between processes

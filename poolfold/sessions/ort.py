@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
+from poolfold.manifest import USUAL_RUN_MEMORY, RunMemory
 from poolfold.sessions import CLOSED, Opening
 from poolfold.sessions.external_data import ExternalTensor, external_tensors, open_weights
 from poolfold.sessions.graph_inputs import (
@@ -22,6 +23,7 @@ from poolfold.sessions.graph_inputs import (
     make_inputs,
     require_names,
 )
+from poolfold.sessions.memory import tell_out_of_memory
 from poolfold.sessions.ort_providers import CPU, Provider, add_provider, choose_profile, require_used
 from poolfold.sessions.profiles import cut, split_batch
 from poolfold.sessions.threads import default_threads
@@ -29,6 +31,8 @@ from poolfold.sessions.user_cache import cache_path
 from poolfold.verify.files import OpenFile, open_file
 
 _LOG_ERRORS_ONLY = 3
+_LOG_NO_ERRORS = 4
+"""Of a run: they are raised."""
 _DTYPES = {
     1: "float32",
     2: "uint8",
@@ -50,6 +54,9 @@ _SLOWER_FUSIONS = ("BiasGeluFusion", "MatmulTransposeFusion", "SkipLayerNormFusi
 """Fusions of ONNX Runtime whose CPU kernels take longer than the operators that they replace: by 5 to 11 % of a full
 batch of MiniLM (bench/session_options.py). They are disabled; a model without these operators is not affected."""
 
+_LARGE = 2**28
+"""A run that takes so many bytes gives them back."""
+
 
 class OnnxRuntimeSession:
     """An ONNX graph with its weights in memory. Safe to share between threads, as ONNX Runtime's sessions are."""
@@ -61,6 +68,7 @@ class OnnxRuntimeSession:
         threads: int | None = None,
         spinning: bool = True,
         provider: Provider | None = None,
+        run_memory: RunMemory = USUAL_RUN_MEMORY,
         open_file: Callable[[Path], OpenFile] = open_file,
     ) -> None:
         """Load a graph.
@@ -70,11 +78,13 @@ class OnnxRuntimeSession:
             threads: threads of one run; None for `default_threads`.
             spinning: whether threads busy-wait between the operators of a run: faster, but takes CPU time from others.
             provider: the execution provider; None for the CPU.
+            run_memory: what a run of the graph takes.
             open_file: opens the graph and the files with its weights, or gives those that were opened and checked.
 
         Raises:
             ArtifactError: ONNX Runtime cannot load the graph, or its inputs or output have other names.
-            TargetUnavailable: ONNX Runtime is not installed, or does not compute the graph with the provider.
+            TargetUnavailable: ONNX Runtime is not installed, does not compute the graph with the provider, or finds too
+                little memory.
         """
         try:
             import onnxruntime
@@ -119,7 +129,8 @@ class OnnxRuntimeSession:
         try:
             # With enable_fallback, a batch on which the provider fails would run again on the CPU.
             session = onnxruntime.InferenceSession(source, options, providers=providers, enable_fallback=0)
-        except errors as error:
+        except (*errors, MemoryError) as error:
+            tell_out_of_memory(error, str(path))
             if provider is not None:
                 raise TargetUnavailable(
                     f"{path} cannot be computed by onnxruntime {onnxruntime.__version__} with provider "
@@ -137,7 +148,13 @@ class OnnxRuntimeSession:
         self._inputs = {value.name for value in session.get_inputs()}
         outputs = {value.name for value in session.get_outputs()}
         require_names(path, self._inputs, outputs, optional=(TOKEN_TYPE_IDS, TOKEN_POSITIONS, PROMPT_STATES))
-        self._path, self._errors = path, errors
+        self._path, self._errors = path, (*errors, MemoryError)
+        self._run_memory = run_memory
+        self._keep, self._give_back = onnxruntime.RunOptions(), onnxruntime.RunOptions()
+        for run_options in (self._keep, self._give_back):
+            run_options.log_severity_level = _LOG_NO_ERRORS
+        # ONNX Runtime otherwise keeps what a run took for the next one, which may not fit into it.
+        self._give_back.add_run_config_entry("memory.enable_memory_arena_shrinkage", "cpu:0")
         # TensorRT would build again, for minutes, for a shape outside its profile.
         self._profiles = () if provider is None or provider.name == "cuda" else (provider.profile,)
         self._on_gpu = provider is not None
@@ -159,7 +176,8 @@ class OnnxRuntimeSession:
             InputError: the session is closed, or a row is longer than TensorRT's profile allows.
             ArtifactError: ONNX Runtime loaded the graph and cannot compute it, or the file with its weights was
                 written to.
-            TargetUnavailable: the provider's GPU fails, or has too little memory.
+            TargetUnavailable: the provider's GPU fails.
+            OutOfMemory: the batch takes more than this process, or the GPU, has.
         """
         # A local reference, so that `close` in another thread frees nothing that is in use.
         held = self._open
@@ -179,12 +197,15 @@ class OnnxRuntimeSession:
         attention_mask: npt.NDArray[np.int64],
         prompt_states: npt.NDArray[np.float32] | None = None,
     ) -> npt.NDArray[np.float32]:
-        feeds = behind(make_inputs(self._inputs, input_ids, attention_mask), prompt_states)
+        large = not self._on_gpu and self._run_memory.bytes_of(*input_ids.shape) >= _LARGE
         # Before: reading behind the end of a file that was cut kills the process. After: no vector of other weights.
         self._require_unchanged()
         try:
-            vectors: npt.NDArray[np.float32] = session.run([SENTENCE_EMBEDDING], feeds)[0]
+            feeds = behind(make_inputs(self._inputs, input_ids, attention_mask), prompt_states)
+            options = self._give_back if large else self._keep
+            vectors: npt.NDArray[np.float32] = session.run([SENTENCE_EMBEDDING], feeds, options)[0]
         except self._errors as error:
+            tell_out_of_memory(error, f"{self._path} on input_ids {list(input_ids.shape)}")
             if self._on_gpu:
                 raise TargetUnavailable(
                     f"{self._path} failed on input_ids {list(input_ids.shape)}: {first_line(error)}. "
@@ -249,7 +270,12 @@ def open_graph(opening: Opening) -> OnnxRuntimeSession:
     path = opening.directory / opening.path
     provider = None if opening.provider == CPU else _provider(opening)
     return OnnxRuntimeSession(
-        path, threads=opening.threads, spinning=opening.spinning, provider=provider, open_file=opening.open_file
+        path,
+        threads=opening.threads,
+        spinning=opening.spinning,
+        provider=provider,
+        run_memory=opening.manifest.run_memory(opening.path),
+        open_file=opening.open_file,
     )
 
 

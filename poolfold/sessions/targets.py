@@ -39,6 +39,7 @@ class Target:
     runs: what it runs.
     open: opens a session of a graph or an engine.
     prepare: imports the libraries that `open` needs, so that what they take in memory can be told from the model.
+    tiles_attention: whether it computes attention without all scores of a layer in memory.
     runs_here: whether an engine's library and GPU are here; asked of engine files only.
     providers: what ONNX Runtime may compute with; `cpu` alone for other runtimes.
     libraries: modules that `open` imports.
@@ -55,6 +56,7 @@ class Target:
     libraries: tuple[str, ...]
     distributions: tuple[str, ...]
     extra: str | None
+    tiles_attention: bool = False
     runs_here: Callable[[Engine], bool] = lambda _: True
     providers: tuple[str, ...] = (CPU,)
 
@@ -103,6 +105,7 @@ TARGETS = (
         libraries=("openvino",),
         distributions=("openvino",),
         extra="openvino",
+        tiles_attention=True,
     ),
     Target(
         name="tensorrt",

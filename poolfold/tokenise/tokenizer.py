@@ -12,12 +12,13 @@ import numpy.typing as npt
 
 from poolfold.errors import InputError, is_failure
 from poolfold.manifest import Text
+from poolfold.tokenise.batches import pieces
 from poolfold.tokenise.beginning import beginning, may_cut
 
 # Characters a token, of which a text is first given: few texts have more, and for those it is done again.
 _CHARACTERS = 16
 # A tokeniser's result takes far more memory than the ids, so texts are tokenised in pieces.
-_TEXTS_AT_ONCE = 1024
+_TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 1024, 2**20
 
 
 class Tokenizer:
@@ -64,22 +65,28 @@ class Tokenizer:
         self._tokenizer.enable_truncation(text.max_seq_length, direction=text.truncation_side)
         self._may_cut = text.truncation_side == "right" and may_cut(tokenizer_json)
 
-    def ids(self, texts: Sequence[str], prompt: str = "") -> list[list[int]]:
+    def ids(self, texts: Sequence[str], prompt: str = "", *, first: int = 0) -> list[list[int]]:
         """Token ids of each text, `prompt` put before it; lists of different lengths, `max_seq_length` at most.
+
+        Args:
+            texts: any number of them.
+            prompt: may be empty.
+            first: the number of the first text, for messages.
 
         Raises:
             InputError: a text that the tokeniser refuses, or an id outside the embedding table; names the text.
         """
         rows: list[list[int]] = []
-        for start in range(0, len(texts), _TEXTS_AT_ONCE):
-            piece = [prompt + text for text in texts[start : start + _TEXTS_AT_ONCE]]
+        for piece in pieces((prompt + text for text in texts), _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE):
+            start = first + len(rows)
             rows.extend(self._of_beginnings(piece, start) if self._may_cut else self._encode(piece, start))
         for index, row in enumerate(rows):
-            if row and max(row) >= self.vocab_size:
-                token = self._tokenizer.id_to_token(max(row))
+            if row and (highest := max(row)) >= self.vocab_size:
+                token = self._tokenizer.id_to_token(highest)
                 raise InputError(
-                    f"text {index} ({shorten(texts[index])}) holds the token {token!r}, whose id {max(row)} has no row "
-                    f"in the model's embedding table of {self.vocab_size} rows. Leave that token out of the text."
+                    f"text {first + index} ({shorten(texts[index])}) holds the token {token!r}, whose id {highest} has "
+                    f"no row in the model's embedding table of {self.vocab_size} rows. Leave that token out of the "
+                    "text."
                 )
         return rows
 

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from poolfold.errors import ArtifactError
 from poolfold.manifest import (
     SCHEMA_VERSION,
+    USUAL_RUN_MEMORY,
     Executor,
     Manifest,
+    RunMemory,
     TokenizerExample,
     TokenizerReading,
     dumps,
@@ -49,6 +51,21 @@ def test_what_it_tells_of_the_tokenizer_is_optional_and_checked(manifest: Manife
     example["file"] = [1, "2"]
     with pytest.raises(ArtifactError, match=r"got `str` - at `\$\.model\.tokenizer\.example\.file\[1\]`"):
         loads(seal(values))
+
+
+def test_what_a_run_takes_is_optional_and_checked(manifest: Manifest):
+    values, path = fields(manifest), manifest.graphs[0].path
+    del values["graphs"][0]["run_memory"]
+    old = loads(seal(values))
+    assert old.graphs[0].run_memory is None
+    assert old.run_memory(path) == old.run_memory("no/graph") == USUAL_RUN_MEMORY
+    values["graphs"][0]["run_memory"] = {"token_bytes": 40000, "score_bytes": 48, "mask_bytes": 0}
+    told = RunMemory(token_bytes=40000, score_bytes=48, mask_bytes=0)
+    assert loads(seal(values)).run_memory(path) == told
+    for size in (-1, 2**31):
+        values["graphs"][0]["run_memory"]["score_bytes"] = size
+        with pytest.raises(ArtifactError, match=rf"graphs\[0\]\.run_memory\.score_bytes is {size}; expected 0 to 2147"):
+            loads(seal(values))
 
 
 def test_another_writer_can_seal(manifest: Manifest):

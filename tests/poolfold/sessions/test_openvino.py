@@ -20,6 +20,7 @@ from poolfold.sessions.openvino import PRECISIONS, OpenVinoSession, compile_grap
 from poolfold.sessions.ort import OnnxRuntimeSession
 from tests.artifacts import table, write_artifact
 from tests.exporter.targets.attention_graphs import VOCAB, write_graph
+from tests.graphs.build import FLOAT, INT64, GraphBuilder
 from tests.openvino_here import CAPABILITIES, EACH_DTYPE, HAS_BF16, needs_bf16
 
 ROOT = Path(__file__).parents[3]
@@ -55,6 +56,19 @@ def test_it_gives_the_graphs_vectors(tmp_path: Path, token_type_ids: bool, threa
     vectors = session.run(IDS, MASK)
     assert vectors.dtype == np.float32
     np.testing.assert_allclose(vectors, [table()[[2, 8, 3]].mean(axis=0), table()[[2, 3]].mean(axis=0)], rtol=1e-6)
+
+
+def test_a_graph_that_cannot_be_computed_is_an_artifact_error(tmp_path: Path) -> None:
+    build = GraphBuilder()
+    ids, _ = (build.input(name, INT64, "batch", "seq") for name in ("input_ids", "attention_mask"))
+    sevens = build.op("Reshape", build.op("Cast", ids, to=FLOAT), build.constant("shape", [-1, 7], np.int64))
+    sevens.name = "sentence_embedding"
+    ir.save(build.model(sevens), tmp_path / "sevens.onnx")
+    session = OpenVinoSession(tmp_path / "sevens.onnx", threads=2)
+    with pytest.raises(
+        ArtifactError, match=r"sevens\.onnx on input_ids \[2, 3\] cannot be run by openvino: .*reshape.*\. Use target"
+    ):
+        session.run(IDS, MASK)
 
 
 def test_fp32_is_fp32_where_openvino_itself_would_take_another(attention: Path) -> None:
