@@ -72,3 +72,15 @@ def test_scores_are_there_once_where_attention_is_one_operator_and_three_times_w
 )
 def test_a_mask_counts_where_it_has_a_value_for_each_pair(mask: tuple[int | str, ...] | None, taken: int) -> None:
     assert of(encoder(mask=mask)).mask_bytes == taken
+
+
+def test_of_slices_a_run_holds_one() -> None:
+    sliced = msgspec.structs.replace(cast("Graph", _GRAPH), sliced={_GRAPH.path: "onnx/mean_fp32_sliced.onnx"})
+    memory = run_memory(cast("ModelSpec", Sizes()), encoder(), sliced)
+    assert (memory.whole_up_to, memory.slice) == (512, 256)
+    pair, token = memory.score_bytes + memory.mask_bytes, memory.token_bytes
+    assert memory.bytes_of(2, 512) == 2 * 512 * (token + 512 * pair)
+    assert memory.bytes_of(2, 513) == 2 * (513 * token + 256 * 513 * pair)
+    assert memory.bytes_of(2, 8192, behind=8) == 2 * (8192 * token + 256 * 8200 * pair)
+    decomposed = msgspec.structs.replace(sliced, attention_layers=2)
+    assert run_memory(cast("ModelSpec", Sizes()), encoder(), decomposed).slice == 0
