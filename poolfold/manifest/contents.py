@@ -117,8 +117,8 @@ class RunMemory(Record, frozen=True):
     """What a run of a graph takes besides the weights, in bytes: of each token, and of each pair of a query and a key.
 
     `score_bytes`: the scores of a layer, all heads together, where a runtime holds them at once, as ONNX Runtime does.
-    `mask_bytes`: masks with a value for each pair. Beyond `whole_up_to` tokens, `slice` queries are computed at once; 0:
-    all of them, whatever their number.
+    `mask_bytes`: masks with a value for each pair. Beyond `whole_up_to` tokens, `slice` queries are computed at once;
+    where it is 0, all of them are, whatever their number.
     """
 
     token_bytes: int
