@@ -101,4 +101,6 @@ def pooled(forward: Callable[[Ids, Ids], Floats]) -> Pooled:
 def feeds(names: Collection[str], input_ids: Ids, attention_mask: Ids) -> dict[str, Ids]:
     """What a graph with these inputs is fed."""
     more = {"token_type_ids": np.zeros_like(input_ids)} if "token_type_ids" in names else {}
+    if "position_ids" in names:
+        more["position_ids"] = np.maximum(attention_mask.cumsum(axis=1) - 1, 0)
     return {"input_ids": input_ids, "attention_mask": attention_mask, **more}

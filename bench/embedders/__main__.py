@@ -45,27 +45,21 @@ def main(arguments: list[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     kept: dict[str, Any] = json.loads(_RESULTS.read_text()) if _RESULTS.is_file() else {}
     for name in () if given.render else given.model or EMBEDDERS:
-        kept[name] = _measure(name, given)
+        before = kept.get(name) if given.kept else None
+        kept[name] = _measure(name, given, before)
         _RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
     markdown.between(_PAGE, BEGIN, END, tables(kept))
     print(tables(kept))
     return 0
 
 
-def _measure(name: str, given: argparse.Namespace) -> dict[str, Any]:
+def _measure(name: str, given: argparse.Namespace, before: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Export and time a model; `before`: what was found of the export that lies there, to be timed again."""
     embedder, build, busy = EMBEDDERS[name], given.build / name, busy_share()
     build.mkdir(parents=True, exist_ok=True)
     checkpoint, artifact = make(embedder, build / "checkpoint"), build / "artifact"
-    found: dict[str, Any] = {"busy_before": busy, "environment": environment(), "as_published": None}
-    if embedder.as_published:
-        found["as_published"] = _export(name, checkpoint, build / "as-published", [])
-        shutil.rmtree(build / "as-published")
-    # The latency stage is left out, the choice of a form is not.
-    options = ["--max-seq-length", "512", "--bench-seconds", "1"]
-    for target, dtype in OURS:
-        options += ["--target", target, "--dtype", dtype]
-    found["export"] = _export(name, checkpoint, artifact, options)
-    peer, found["peer_missing"] = _peer(name, checkpoint, build, given.peer_venv)
+    found = dict(before) if before else _exports(name, embedder, checkpoint, artifact)
+    peer, missing = _peer(name, checkpoint, build, given.peer_venv)
     manifest = read_manifest(artifact)
     threads = given.threads or default_threads()
     plain, times, memory = list(_workloads(manifest)), {}, {}
@@ -76,6 +70,9 @@ def _measure(name: str, given: argparse.Namespace) -> dict[str, Any]:
         memory |= {system.name: weigh(system, plain[-1:], threads)[0] for system in systems}
     return {
         **found,
+        "busy_before": busy,
+        "environment": environment(),
+        "peer_missing": missing,
         "sizes": {"checkpoint": _bytes(checkpoint, "*.safetensors"), "artifact": _bytes(artifact, "*")},
         "limit": manifest.model.text.max_seq_length,
         "cosine": {f"{p.executor} {p.dtype}": p.checks["cosine"].value for p in manifest.parity},
@@ -85,6 +82,20 @@ def _measure(name: str, given: argparse.Namespace) -> dict[str, Any]:
         "held": {f"{t} {d}": _held(embedder, artifact, t, d, threads, plain[-1].batches) for t, d in OURS},
         "instruction": _instruction(embedder, manifest, artifact, threads, given.seconds),
     }
+
+
+def _exports(name: str, embedder: Embedder, checkpoint: Path, artifact: Path) -> dict[str, Any]:
+    """With default arguments where the model is to be, and as it is timed, which stays."""
+    published = None
+    if embedder.as_published:
+        folder = artifact.with_name("as-published")
+        published = _export(name, checkpoint, folder, [])
+        shutil.rmtree(folder)
+    # The latency stage is left out, the choice of a form is not.
+    options = ["--max-seq-length", "512", "--bench-seconds", "1"]
+    for target, dtype in OURS:
+        options += ["--target", target, "--dtype", dtype]
+    return {"as_published": published, "export": _export(name, checkpoint, artifact, options)}
 
 
 def _export(name: str, checkpoint: Path, artifact: Path, options: Sequence[str]) -> dict[str, Any]:
@@ -201,7 +212,7 @@ def tables(kept: Mapping[str, Any]) -> str:
     exports = [
         [
             name,
-            " ".join(export["command"][4:6]) if export is m["export"] else "defaults",
+            "512 tokens" if export is m["export"] else "as published",
             f"{export['validated_up_to']}",
             f"{export['wall_s']:.0f}",
             markdown.mib(export["peak_tree_bytes"]),
@@ -260,6 +271,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, help="of every system (default: the cores)")
     parser.add_argument("--peer-venv", type=Path, default=Path("build/peer-venv"), help="default: %(default)s")
     parser.add_argument("--build", type=Path, default=Path("build/bench/embedders"), help="default: %(default)s")
+    parser.add_argument("--kept", action="store_true", help="export nothing that was exported before, time it again")
     parser.add_argument("--render", action="store_true", help="measure nothing, make the tables again")
     return parser
 
