@@ -42,8 +42,8 @@ _UNWRITTEN = np.uint32(0x7FC0DEAD).view(np.float32)
 """A NaN that no computation gives. On one thread, a run that finds no memory ends without an error, and leaves in place
 what was there: the vectors of an earlier run."""
 _PREPARED = 64
-"""How many operators' preparations for a shape OpenVINO keeps, of 5000 by default. Of MiniLM's sizes each new shape then
-takes 0.14 MiB instead of 0.24, and no call more time; the rest is oneDNN's own cache, which ends at 1024 of them."""
+"""How many operators' preparations for a shape OpenVINO keeps, of 5000 by default. At MiniLM's sizes each new shape
+then takes 0.14 MiB instead of 0.24, and no call more time; the rest is oneDNN's own cache, which ends at 1024."""
 _ONE_IMPORT = threading.Lock()
 
 
