@@ -24,7 +24,7 @@ _ELSEWHERE = 2**32
 _SHARE = 2
 """One run may take one part in so many of what is there; the rest is for other threads' runs, and for estimates that
 are too low."""
-_SIGNS = re.compile(r"bad.?alloc|(failed to|cannot|can't|could not) allocate|out.of.memory", re.IGNORECASE)
+_SIGNS = re.compile(r"bad.?alloc|(failed to|cannot|can't|could not) alloc|out.of.memory", re.IGNORECASE)
 _ASKED = re.compile(r"(?:buffer of size|failed to allocate) (\d+)", re.IGNORECASE)
 
 
@@ -74,16 +74,11 @@ def tell_out_of_memory(error: BaseException, what: str) -> None:
     """
     if isinstance(error, MemoryError) or _SIGNS.search(str(error)):
         asked = _ASKED.search(str(error))
-        raise no_memory(what, int(asked.group(1)) if asked else None) from error
-
-
-def no_memory(what: str, asked: int | None = None) -> OutOfMemory:
-    """The error for a run, or a graph that is loaded; asked: bytes at once."""
-    return OutOfMemory(
-        f"{what} takes more memory than this process may have. Free some or raise the limit, or use smaller batches "
-        "and shorter texts.",
-        asked,
-    )
+        raise OutOfMemory(
+            f"{what} takes more memory than this process may have. Free some or raise the limit, or use smaller "
+            "batches and shorter texts.",
+            int(asked.group(1)) if asked else None,
+        ) from error
 
 
 def available_bytes(root: Path = _ROOT) -> int:

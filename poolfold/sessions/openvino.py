@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from poolfold.errors import ArtifactError, InputError, TargetUnavailable, how_to_install
+from poolfold.errors import ArtifactError, InputError, OutOfMemory, TargetUnavailable, how_to_install
 from poolfold.sessions import CLOSED, Opening
 from poolfold.sessions.external_data import external_tensors, open_weights, with_addresses
 from poolfold.sessions.graph_inputs import (
@@ -29,7 +29,7 @@ from poolfold.sessions.graph_inputs import (
     make_inputs,
     require_names,
 )
-from poolfold.sessions.memory import no_memory, tell_out_of_memory
+from poolfold.sessions.memory import tell_out_of_memory
 from poolfold.sessions.threads import default_threads
 from poolfold.verify.files import OpenFile, open_file
 
@@ -42,7 +42,7 @@ _UNWRITTEN = np.uint32(0x7FC0DEAD).view(np.float32)
 """A NaN that no computation gives. On one thread, a run that finds no memory ends without an error, and leaves in place
 what was there: the vectors of an earlier run."""
 _PREPARED = 64
-"""How many operators' preparations for a shape OpenVINO keeps, of 5000 by default. Of MiniLM's sizes each new shape
+"""How many operators' preparations for a shape OpenVINO keeps, of 5000 by default. At MiniLM's sizes each new shape
 then takes 0.14 MiB instead of 0.24, and no call more time; the rest is oneDNN's own cache, which ends at 1024."""
 _ONE_IMPORT = threading.Lock()
 
@@ -193,6 +193,7 @@ class OpenVinoSession:
         require_names(path, self._inputs, outputs, optional=(TOKEN_TYPE_IDS, PROMPT_STATES))
         self._tensor = load_library().Tensor
         self._dim = compiled.output(SENTENCE_EMBEDDING).partial_shape[1].get_length()
+        self._starved, self._went_well = False, (0, 0)  # whether a run found no memory; the last shape that ran
         # The compiled graph and its idle requests.
         self._open: tuple[Any, list[Any]] | None = (compiled, [])
 
@@ -222,21 +223,28 @@ class OpenVinoSession:
         except IndexError:
             request = compiled.create_infer_request()
         try:
-            vectors = self._infer(request, input_ids, attention_mask, prompt_states)
+            try:
+                vectors = self._infer(request, input_ids, attention_mask, prompt_states)
+            except (RuntimeError, MemoryError):
+                if not (self._starved and any(a == b for a, b in zip(input_ids.shape, self._went_well, strict=True))):
+                    raise
+                self._start_anew(request, prompt_states)
+                vectors = self._infer(request, input_ids, attention_mask, prompt_states)
         except (RuntimeError, MemoryError) as error:
-            self._start_anew(request, prompt_states)
-            idle.append(request)
-            tell_out_of_memory(error, what)
+            try:
+                tell_out_of_memory(error, what)
+                if self._starved:  # what memory that is out has left half done fails for other reasons later
+                    tell_out_of_memory(MemoryError(), what)
+            except OutOfMemory:
+                self._starved = True
+                raise
             raise ArtifactError(
                 f"{what} cannot be run by openvino: {_reason(error)}. "
                 "Use target onnxruntime for this model, or export the model again."
             ) from error
-        unwritten = vectors.view(np.uint32) == _UNWRITTEN.view(np.uint32)
-        if unwritten.any():
-            self._start_anew(request, prompt_states)
-            idle.append(request)
-            raise no_memory(what)
-        idle.append(request)
+        finally:
+            idle.append(request)  # also one that failed: the compiled graph still refers to it
+        self._went_well = input_ids.shape
         self._require_unchanged()
         return vectors
 
@@ -247,18 +255,25 @@ class OpenVinoSession:
         attention_mask: npt.NDArray[np.int64],
         prompt_states: npt.NDArray[np.float32] | None,
     ) -> npt.NDArray[np.float32]:
-        """Run a request, which writes the vectors where they are returned."""
+        """Run a request, which writes the vectors where they are returned.
+
+        Raises:
+            MemoryError: it wrote none, and said nothing.
+            RuntimeError: any other failure.
+        """
         feeds = behind(make_inputs(self._inputs, input_ids, attention_mask), prompt_states)
         vectors = np.full((len(input_ids), self._dim), _UNWRITTEN)
         request.set_output_tensor(self._tensor(vectors, shared_memory=True))
         request.infer(feeds, share_outputs=True)
+        if (vectors.view(np.uint32) == _UNWRITTEN.view(np.uint32)).any():
+            raise MemoryError
         return vectors
 
     def _start_anew(self, request: Any, prompt_states: npt.NDArray[np.float32] | None) -> None:
-        """Run two small shapes after a run that failed, so that the next one is prepared whatever its shape.
+        """Run two small shapes.
 
-        OpenVINO prepares what has not the shapes of the last run that went well; after one that failed, these are
-        partly forgotten. And a request that failed must live on: the compiled graph still refers to it.
+        OpenVINO prepares what has another shape than in the last run that went well. A run that failed has changed a
+        part of that, so that one of the same rows or length then fails, or gives nothing.
         """
         for seq in (1, 2):
             ids = np.zeros((1, seq), np.int64)
