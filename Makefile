@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test cpp cpp-soak cpp-bench newcomer lint fix bench bench-text bench-export size clean
+.PHONY: help install demo check test cpp cpp-soak cpp-bench newcomer lint fix bench bench-text bench-models bench-long bench-export size clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -68,6 +68,9 @@ bench-text: $(STAMP)  ## texts to vectors beside sentence-transformers and faste
 
 bench-models: $(STAMP)  ## embedders of today at real size beside PyTorch, about an hour; writes bench/results and docs/models.md
 	$(BIN)/python -m bench.embedders
+
+bench-long: $(STAMP)  ## texts of up to 8192 tokens beside PyTorch and sentence-transformers, hours; writes bench/results and docs/models.md
+	$(BIN)/python -m bench.long
 
 bench-export: $(STAMP)  ## what an export costs beside a peer's; writes bench/results
 	$(BIN)/python -m bench.export_cost

@@ -5,12 +5,10 @@ Each system has a process of its own, and all of a model in a precision take tur
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +16,13 @@ import numpy as np
 
 from bench import markdown
 from bench.embedders.checkpoints import EMBEDDERS, Embedder, make
-from bench.export_cost import run
+from bench.embedders.systems import OURS, ours, pytorch, run_export, size_of, times_of
 from bench.exports import export_optimum
 from bench.turns import to_stderr
 from exporter.host.child_process import OwnProcess
 from exporter.host.environment import busy_share, environment
 from exporter.measure.interleave import measure
 from exporter.measure.process import weigh
-from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
 from exporter.measure.workloads import Batch, Workload, filled, ragged_lengths
 from poolfold.manifest import Manifest, Text, read_manifest
@@ -33,7 +30,6 @@ from poolfold.sessions.threads import default_threads
 
 _RESULTS, _PAGE = Path("bench/results/embedders.json"), Path("docs/models.md")
 BEGIN, END = "<!-- what `make bench-models` measured: begin -->", "<!-- what `make bench-models` measured: end -->"
-OURS = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 ALONE, RAGGED = (16, 128, 512), "8x512 ragged"
 PEER = "optimum's export"
 QUERIES, ROWS = (8, 16, 32), (1, 16)
@@ -66,14 +62,14 @@ def _measure(name: str, given: argparse.Namespace, before: Mapping[str, Any] | N
     for dtype in ("fp32", "bf16"):
         systems = list(_systems(embedder, dtype, checkpoint, artifact, peer))
         report = measure(systems, plain, threads=threads, budget_s=given.seconds, progress=to_stderr, leave_out=False)
-        times |= _times(report)
+        times |= times_of(report)
         memory |= {system.name: weigh(system, plain[-1:], threads)[0] for system in systems}
     return {
         **found,
         "busy_before": busy,
         "environment": environment(),
         "peer_missing": missing,
-        "sizes": {"checkpoint": _bytes(checkpoint, "*.safetensors"), "artifact": _bytes(artifact, "*")},
+        "sizes": {"checkpoint": size_of(checkpoint, "*.safetensors"), "artifact": size_of(artifact, "*")},
         "limit": manifest.model.text.max_seq_length,
         "cosine": {f"{p.executor} {p.dtype}": p.checks["cosine"].value for p in manifest.parity},
         "forms": {graph.strategy: sorted(graph.forms) for graph in manifest.graphs},
@@ -89,23 +85,13 @@ def _exports(name: str, embedder: Embedder, checkpoint: Path, artifact: Path) ->
     published = None
     if embedder.as_published:
         folder = artifact.with_name("as-published")
-        published = _export(name, checkpoint, folder, [])
+        published = run_export(name, checkpoint, folder, [])
         shutil.rmtree(folder)
     # The latency stage is left out, the choice of a form is not.
     options = ["--max-seq-length", "512", "--bench-seconds", "1"]
     for target, dtype in OURS:
         options += ["--target", target, "--dtype", dtype]
-    return {"as_published": published, "export": _export(name, checkpoint, artifact, options)}
-
-
-def _export(name: str, checkpoint: Path, artifact: Path, options: Sequence[str]) -> dict[str, Any]:
-    """An export as a user runs it: what it cost, and how long texts it proved."""
-    command = ["export", str(checkpoint), "-o", str(artifact), "--force", *options]
-    print(f"{name}: poolfold {' '.join(command)}", file=sys.stderr, flush=True)
-    log = artifact.with_suffix(".log")
-    cost = run([sys.executable, "-m", "poolfold", *command], {**os.environ, "HF_HUB_OFFLINE": "1"}, log)
-    told = ["poolfold", *(Path(word).name for word in command)]
-    return {**asdict(cost), "command": told, "validated_up_to": read_manifest(artifact).validated_up_to}
+    return {"as_published": published, "export": run_export(name, checkpoint, artifact, options)}
 
 
 def _peer(name: str, checkpoint: Path, build: Path, venv: Path | None) -> tuple[Path | None, str]:
@@ -130,30 +116,17 @@ def _held(
 
 def _systems(embedder: Embedder, dtype: str, checkpoint: Path, artifact: Path, peer: Path | None) -> Iterator[System]:
     """All that computes in a precision: PyTorch, which the others are compared with, the artifact, and the peer."""
-    torch_dtype = {"fp32": "float32", "bf16": "bfloat16"}[dtype]
-    base = f"PyTorch {dtype}"
-    arguments: dict[str, object] = {"folder": str(checkpoint), "pooling": embedder.pooling, "dtype": torch_dtype}
-    yield System(base, embedder.pooling, dtype, "pytorch", "bench.embedders.load:pytorch", arguments, base)
+    base = pytorch(embedder, checkpoint, dtype)
+    yield base
     for target in (target for target, of in OURS if of == dtype):
-        name = f"poolfold {target} {dtype}"
-        yield _ours(embedder, artifact, target, dtype, "exporter.measure.load_artifact:load", name, base)
+        yield ours(embedder, artifact, target, dtype)
         if peer is not None:
             settings = {"precision": {"fp32": "f32", "bf16": "bf16"}[dtype]} if target == "openvino" else {}
             yield System(
                 *(f"{PEER}, {target} {dtype}", embedder.pooling, dtype, target, f"bench.load_{target}:load"),
                 {"path": str(peer), **settings},
-                base,
+                base.name,
             )
-
-
-def _ours(embedder: Embedder, artifact: Path, target: str, dtype: str, load: str, name: str, baseline: str) -> System:
-    arguments: dict[str, object] = {
-        "directory": str(artifact),
-        "strategy": embedder.pooling,
-        "dtype": dtype,
-        "target": target,
-    }
-    return System(name, embedder.pooling, dtype, target, load, arguments, baseline)
 
 
 def _workloads(manifest: Manifest) -> Iterator[Workload]:
@@ -176,7 +149,7 @@ def _instruction(
     ids, rng = manifest.folded_prompts[0].ids, np.random.default_rng(_SEED)
     loads = {"whole": "exporter.measure.load_artifact:load", "folded": "bench.embedders.load:folded"}
     systems = [
-        _ours(embedder, artifact, target, dtype, load, f"{target} {dtype} {kind}", f"{target} {dtype} whole")
+        ours(embedder, artifact, target, dtype, load, f"{target} {dtype} {kind}", f"{target} {dtype} whole")
         for target, dtype in OURS
         for kind, load in loads.items()
     ]
@@ -187,24 +160,7 @@ def _instruction(
             whole = np.concatenate([np.tile(np.array(ids, np.int64), (rows, 1)), tails], axis=1)
             made.append(Workload(f"{rows}x{query}", (Batch(whole, np.ones_like(whole)),)))
     report = measure(systems, made, threads=threads, budget_s=seconds, progress=to_stderr, leave_out=False)
-    return {"tokens": len(ids), "times": _times(report)}
-
-
-def _times(report: LatencyReport) -> dict[str, dict[str, Any]]:
-    """System -> workload -> milliseconds and ratio to its baseline, quartiles of the rounds."""
-    found: dict[str, dict[str, Any]] = {}
-    for timing in report.timings:
-        found.setdefault(timing.system, {})[timing.workload] = {
-            "ms": asdict(timing.latency_ms),
-            "faster": asdict(timing.speedup),
-            "disturbed": timing.disturbed,
-            "windows_ms": [round(ms, 3) for ms in timing.windows_ms],
-        }
-    return found
-
-
-def _bytes(folder: Path, pattern: str) -> int:
-    return sum(path.stat().st_size for path in folder.rglob(pattern) if path.is_file())
+    return {"tokens": len(ids), "times": times_of(report)}
 
 
 def tables(kept: Mapping[str, Any]) -> str:

@@ -1,0 +1,188 @@
+"""The parts of a run. Each is a value of plain numbers, ready for JSON."""
+
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.embedders.checkpoints import Embedder
+from bench.embedders.systems import OURS, ours, pytorch, times_of
+from bench.goals import smallest_cosine
+from bench.long.once import FAILURES, Once, once
+from bench.turns import to_stderr
+from exporter.measure.interleave import measure
+from exporter.measure.systems import System
+from exporter.measure.workloads import Batch, Workload, filled
+from poolfold.errors import first_line
+from poolfold.manifest import Text, read_manifest
+
+LIMIT_BYTES, MOST_BYTES = 4 << 30, 20 << 30
+"""Of private memory: in the part `limit`, and of any system with the corpus."""
+BATCH = 32
+"""poolfold's and sentence-transformers' default."""
+OURS_OF_TEXTS, PEER = "poolfold onnxruntime fp32", "sentence-transformers"
+_SEED = 0
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is measured, and the folder that has its checkpoint and its artifact."""
+
+    name: str
+    embedder: Embedder
+    folder: Path
+
+    @property
+    def checkpoint(self) -> Path:
+        """As the hub has it, with random weights."""
+        return self.folder / "checkpoint"
+
+    @property
+    def artifact(self) -> Path:
+        """Its export."""
+        return self.folder / "artifact"
+
+    @property
+    def text(self) -> Text:
+        """What the artifact says of texts."""
+        return read_manifest(self.artifact).model.text
+
+
+def rows(model: Model, lengths: Sequence[int], threads: int, seconds: float) -> Iterator[dict[str, Any]]:
+    """One row of each length, in turns; then each system with each length in a fresh process.
+
+    Yields:
+        After each precision all that was found so far: by system, its baseline and of each length the times,
+        what memory the model and what the call added, the ratio of the former to the baseline's, and the cosine with
+        PyTorch's fp32 vector.
+    """
+    loads = [Workload(f"1x{n}", (_row(model, n),)) for n in lengths]
+    found: dict[str, Any] = {}
+    wanted: dict[str, Once] = {}
+    for dtype in dict.fromkeys(dtype for _, dtype in OURS):
+        systems = [pytorch(model.embedder, model.checkpoint, dtype)]
+        systems += [ours(model.embedder, model.artifact, target, of) for target, of in OURS if of == dtype]
+        report = measure(systems, loads, threads=threads, budget_s=seconds, progress=to_stderr, leave_out=False)
+        times = times_of(report)
+        base: dict[str, Once] = {}
+        for system in systems:
+            of_length = {}
+            for load in loads:
+                _say(f"{system.name}, {load.name}, in a fresh process")
+                alone = once(system, load.batches[0], threads)
+                wanted.setdefault(load.name, alone)
+                base.setdefault(load.name, alone)
+                of_length[load.name] = {
+                    **times[system.name][load.name],
+                    **alone.numbers(),
+                    "memory_ratio": _ratio(alone, base[load.name]),
+                    "cosine": smallest_cosine([alone.vectors], [wanted[load.name].vectors]),
+                }
+            found[system.name] = {"dtype": dtype, "baseline": systems[0].name, "lengths": of_length}
+        yield dict(found)
+
+
+def limit(model: Model, tokens: int, threads: int) -> dict[str, Any]:
+    """Whether a process that may have `LIMIT_BYTES` of private memory embeds one row, or why not."""
+    system = ours(model.embedder, model.artifact, "onnxruntime", "fp32")
+    found, told = _tried(system, _row(model, tokens), threads, limit_bytes=LIMIT_BYTES)
+    return {"tokens": tokens, "limit_bytes": LIMIT_BYTES, "told": told} | (found.numbers() if found else {})
+
+
+def corpus(model: Model, texts: Sequence[str], threads: int, peer_s: float) -> dict[str, Any]:
+    """`encode` with default arguments, ours and sentence-transformers'; and each text alone.
+
+    sentence-transformers gets `peer_s` seconds; where they or the memory do not suffice, it takes a text at a time.
+    """
+    mine, peer = _our_texts(model, texts), _their_texts(model, texts)
+    ones = _ones(len(texts))
+    alone = once(_by(mine, 1), ones, threads)
+    kept = [_embedded(_by(mine, 1), alone, "", alone)]
+    for system, limit_s in ((mine, None), (peer, peer_s)):
+        found, told = _tried(system, ones, threads, limit_bytes=MOST_BYTES, limit_s=limit_s)
+        kept.append(_embedded(system, found, told, alone))
+        if found is None and system is peer:
+            found, told = _tried(_by(peer, 1), ones, threads, limit_bytes=MOST_BYTES)
+            kept.append(_embedded(_by(peer, 1), found, told, alone))
+    return {"texts": len(texts), "limit_bytes": MOST_BYTES, "peer_s": peer_s, "systems": kept}
+
+
+def many(model: Model, groups: Sequence[Sequence[str]], threads: int) -> list[dict[str, Any]]:
+    """`encode` of very many short texts with default arguments: what the call takes besides its vectors."""
+    kept = []
+    for texts in groups:
+        systems = _their_texts(model, texts), _our_texts(model, texts)
+        peer, mine = (once(system, _ones(len(texts)), threads) for system in systems)
+        kept += [_embedded(system, found, "", peer) for system, found in zip(systems, (peer, mine), strict=True)]
+    return kept
+
+
+def _our_texts(model: Model, texts: Sequence[str]) -> System:
+    """Our `encode` with its default arguments."""
+    own = _texts_of(model, texts) | {"directory": str(model.artifact), "target": "onnxruntime", "dtype": "fp32"}
+    return System(OURS_OF_TEXTS, model.embedder.pooling, "fp32", "onnxruntime", "bench.load_texts:load_ours", own, PEER)
+
+
+def _their_texts(model: Model, texts: Sequence[str]) -> System:
+    """sentence-transformers' `encode` with its default arguments."""
+    own, load = _texts_of(model, texts) | {"folder": str(model.checkpoint)}, "load_sentence_transformers"
+    return System(PEER, model.embedder.pooling, "fp32", "pytorch", f"bench.load_texts:{load}", own, PEER)
+
+
+def _texts_of(model: Model, texts: Sequence[str]) -> dict[str, object]:
+    return {"texts": list(texts), "batch_size": BATCH, "strategy": model.embedder.pooling}
+
+
+def _by(system: System, batch_size: int) -> System:
+    return replace(system, arguments={**system.arguments, "batch_size": batch_size})
+
+
+def _tried(
+    system: System, batch: Batch, threads: int, *, limit_bytes: int, limit_s: float | None = None
+) -> tuple[Once | None, str]:
+    """What the call gave, or the first line of the error."""
+    _say(f"{system.name} with at most {limit_bytes / (1 << 30):.0f} GiB")
+    try:
+        return once(system, batch, threads, limit_bytes=limit_bytes, limit_s=limit_s), ""
+    except FAILURES as error:
+        return None, first_line(error)
+
+
+def _embedded(system: System, found: Once | None, told: str, wanted: Once) -> dict[str, Any]:
+    """A system with texts; `told` is why there are no vectors, which else are held against the wanted ones."""
+    texts, size = system.arguments["texts"], system.arguments["batch_size"]
+    assert isinstance(texts, list)
+    kept = {"system": system.name, "batch_size": size, "texts": len(texts), "told": told}
+    if found is None:
+        return kept
+    return kept | {
+        **found.numbers(),
+        "peak_bytes": found.peak_bytes,
+        "vectors_bytes": found.vectors.nbytes,
+        "texts_per_s": len(texts) / found.seconds,
+        "cosine": smallest_cosine([found.vectors], [wanted.vectors]),
+    }
+
+
+def _row(model: Model, tokens: int) -> Batch:
+    """One row of random letters, int64 [1, tokens] each."""
+    letters = np.arange(2, 258, dtype=np.int64)
+    return filled([tokens], letters, model.text, np.random.default_rng(_SEED))
+
+
+def _ones(rows: int) -> Batch:
+    """What a system that brings its texts is called with."""
+    ones = np.ones((rows, 1), np.int64)
+    return Batch(ones, ones)
+
+
+def _ratio(one: Once, other: Once) -> float | None:
+    mine, theirs = (x.numbers()["increase_bytes"] for x in (one, other))
+    return mine / theirs if mine is not None and theirs else None
+
+
+def _say(what: str) -> None:
+    print(what, file=sys.stderr, flush=True)
