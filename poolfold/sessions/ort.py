@@ -55,7 +55,8 @@ _SLOWER_FUSIONS = ("BiasGeluFusion", "MatmulTransposeFusion", "SkipLayerNormFusi
 batch of MiniLM (bench/session_options.py). They are disabled; a model without these operators is not affected."""
 
 _LARGE = 2**28
-"""A run that takes so many bytes gives them back."""
+"""A run that takes so many bytes gives them back. At MiniLM's sizes that costs 1 to 8 % of full batches, and 12 % of
+one row of 2048 tokens; without an arena, these took 20 and 57 % more."""
 
 
 class OnnxRuntimeSession:

@@ -14,8 +14,11 @@ import pytest
 
 from exporter.host import memory as of_any_system
 from poolfold import Encoder, InputError, OutOfMemory, load
+from poolfold.manifest import RunMemory
 from poolfold.sessions.memory import available_bytes, in_halves, tell_out_of_memory
+from poolfold.sessions.ort import OnnxRuntimeSession
 from tests.artifacts import write_artifact
+from tests.poolfold.sessions.little_memory import write_pairs
 
 GIB = 2**30
 ROOT = Path(__file__).parents[3]
@@ -179,3 +182,19 @@ def test_a_batch_that_does_not_fit_runs_in_parts_and_a_row_that_does_not_is_name
         assert f"({target} asked for 549 MiB at once)" in told["error"]
     assert told["after"] == told["expected"][0]
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize(("pair_bytes", "kept"), [(4, False), (0, True)])
+def test_onnxruntime_gives_back_what_a_large_run_took(tmp_path: Path, pair_bytes: int, kept: bool) -> None:
+    """Of 309 MiB; a run that is taken for a small one keeps them for the next."""
+    write_pairs(tmp_path / "pairs.onnx")
+    session = OnnxRuntimeSession(
+        tmp_path / "pairs.onnx",
+        threads=1,
+        run_memory=RunMemory(token_bytes=0, score_bytes=pair_bytes, mask_bytes=0),
+    )
+    ids = np.full((1, 9000), 3)
+    session.run(ids[:, :8], ids[:, :8])
+    before = psutil.Process().memory_info().rss
+    assert session.run(ids, np.ones_like(ids))[0, 0] == 3 * 3 * 9000
+    assert (psutil.Process().memory_info().rss - before > 2**28) is kept
