@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "inputs.hpp"
 #include "poolfold/errors.hpp"
 #include "quote.hpp"
 #include "threads.hpp"
@@ -20,6 +21,7 @@ void add(std::vector<std::string>& items, const std::string& item) {
 }  // namespace
 
 void check_options(const Options& options) {
+  check_memory(options.memory);
   if (!holds(kTargets, options.target))
     throw InputError("unknown target " + quote(options.target) + "; expected one of " + join(kTargets) + ".");
   if (!options.threads) default_threads();  // refuses a malformed POOLFOLD_THREADS

@@ -68,4 +68,10 @@ void check_batch_size(std::size_t batch_size) {
   if (batch_size < 1) throw InputError("batch_size is 0; expected a whole number, 1 or more.");
 }
 
+void check_memory(std::optional<std::size_t> memory) {
+  if (memory && *memory < 1)
+    throw InputError("memory is 0; expected bytes, a whole number of 1 or more, or std::nullopt for half of what this "
+                     "process may take.");
+}
+
 }  // namespace poolfold

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "poolfold/manifest.hpp"
@@ -19,5 +20,8 @@ void check_rows(const std::vector<std::vector<std::int64_t>>& rows, const Model&
 
 // Throws InputError: a batch size of 0.
 void check_batch_size(std::size_t batch_size);
+
+// Throws InputError: 0 bytes of memory.
+void check_memory(std::optional<std::size_t> memory);
 
 }  // namespace poolfold

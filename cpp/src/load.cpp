@@ -87,9 +87,9 @@ std::vector<std::shared_ptr<const PromptStates>> folded_prompts(const std::strin
 // Opens a graph: its prompted form, if it has one; else the form that serves every batch; else two, and each batch runs on
 // the faster one.
 Opened open_graph(const std::string& directory, const Graph& graph, const Options& options, const FileSource& files) {
-  const auto open = [directory, files, graph, threads = options.threads,
-                     spinning = options.spinning](const std::string& path) {
-    return open_onnxruntime(directory + "/" + on_cpu(graph, path), threads, spinning, files);
+  const auto open = [directory, files, graph, threads = options.threads, spinning = options.spinning,
+                     run_memory = graph.run_memory.value_or(kUsualRunMemory)](const std::string& path) {
+    return open_onnxruntime(directory + "/" + on_cpu(graph, path), threads, spinning, files, run_memory);
   };
   if (graph.prompted) return {open(*graph.prompted), graph.dtype};
   if (!graph.padding_free) return {open(graph.path), graph.dtype};
@@ -149,10 +149,13 @@ Encoder load(const std::filesystem::path& given, const Options& options) {
   Opened opened = graph != nullptr ? open_graph(directory, *graph, options, files)
                                    : open_engines(directory, manifest, engines, options.gpu, files);
   const bool prompted = graph != nullptr && graph->prompted;
+  const std::optional<RunMemory> run_memory =
+      graph == nullptr ? std::nullopt : std::optional(graph->run_memory.value_or(kUsualRunMemory));
   return Encoder(std::move(opened.first), manifest.model, strategy.name, opened.second, options.target,
                  static_cast<std::size_t>(strategy.dim),
                  prompted ? folded_prompts(directory, manifest, files)
-                          : std::vector<std::shared_ptr<const PromptStates>>{});
+                          : std::vector<std::shared_ptr<const PromptStates>>{},
+                 run_memory, options.memory);
 }
 
 }  // namespace poolfold

@@ -94,6 +94,19 @@ void read_prompted(const Value& value, std::optional<std::string>& target) {
   read_object(value, {{"path", into(target)}, {"nodes", an_int}, {"status", a_string, false}}, true);
 }
 
+void read_run_memory(const Value& value, std::optional<RunMemory>& target) {
+  if (value.json.is_null()) return;
+  RunMemory memory;
+  read_object(value,
+              {{"token_bytes", into(memory.token_bytes)},
+               {"score_bytes", into(memory.score_bytes)},
+               {"mask_bytes", into(memory.mask_bytes)},
+               {"whole_up_to", into(memory.whole_up_to), false},
+               {"slice", into(memory.slice), false}},
+              true);
+  target = memory;
+}
+
 void read_precision(const Value& value) {
   read_object(value, {{"rule", a_string}, {"nodes", an_int}, {"why", a_string}});
 }
@@ -121,7 +134,8 @@ void read(const Value& value, Graph& graph) {
                       {"passes", strings_by_name},
                       {"status", a_string},
                       {"prompted", [&](const Value& form) { read_prompted(form, graph.prompted); }, false},
-                      {"sliced", into(graph.sliced), false}});
+                      {"sliced", into(graph.sliced), false},
+                      {"run_memory", record<std::optional<RunMemory>>(graph.run_memory, read_run_memory), false}});
 }
 
 void read(const Value& value, FoldedPrompt& prompt) {
@@ -264,6 +278,15 @@ void check_sizes(const std::string& where, const Manifest& manifest) {
   require("model.text.pad_token_id", manifest.model.text.pad_token_id, 0, manifest.model.vocab_size - 1);
   for (std::size_t i = 0; i < manifest.strategies.size(); ++i)
     require("strategies[" + std::to_string(i) + "].dim", manifest.strategies[i].dim, 1, kMostDim);
+  for (std::size_t i = 0; i < manifest.graphs.size(); ++i) {
+    const RunMemory memory = manifest.graphs[i].run_memory.value_or(kUsualRunMemory);
+    const std::string at = "graphs[" + std::to_string(i) + "].run_memory.";
+    require(at + "token_bytes", memory.token_bytes, 0, kMost);
+    require(at + "score_bytes", memory.score_bytes, 0, kMost);
+    require(at + "mask_bytes", memory.mask_bytes, 0, kMost);
+    require(at + "whole_up_to", memory.whole_up_to, 0, kMost);
+    require(at + "slice", memory.slice, 0, kMost);
+  }
   for (std::size_t i = 0; i < manifest.engines.size(); ++i)
     for (std::size_t j = 0; j < manifest.engines[i].profiles.size(); ++j) {
       const Profile& profile = manifest.engines[i].profiles[j];

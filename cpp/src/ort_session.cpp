@@ -8,10 +8,13 @@
 #include <cstdlib>
 #include <filesystem>
 #include <map>
+#include <new>
 #include <set>
 #include <vector>
 
+#include "batches.hpp"
 #include "external_data.hpp"
+#include "memory.hpp"
 #include "ort_options.hpp"
 #include "packing.hpp"
 #include "poolfold/errors.hpp"
@@ -23,6 +26,10 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr const char* kOutput = "sentence_embedding";
+// Of a run: they are thrown.
+constexpr int kLogNoErrors = ORT_LOGGING_LEVEL_FATAL;
+// A run that takes so many bytes gives them back.
+constexpr double kLarge = 1 << 28;
 
 // ONNX Runtime's environment: one for the process. Throws TargetUnavailable.
 Ort::Env& environment() {
@@ -51,6 +58,8 @@ std::string words(const Ort::Exception& error) {
          " : " + error.what();
 }
 
+std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
+
 // The names as Python's sorted list of str.
 std::string listed(const std::set<std::string>& names) {
   std::vector<std::string> quoted;
@@ -60,9 +69,15 @@ std::string listed(const std::set<std::string>& names) {
 
 class GraphSession : public Session {
  public:
-  GraphSession(const std::string& path, std::optional<int> threads, bool spinning, const FileSource& files)
-      : path_(path), memory_(nullptr), session_(nullptr) {
+  GraphSession(const std::string& path, std::optional<int> threads, bool spinning, const FileSource& files,
+               const RunMemory& run_memory)
+      : path_(path), run_memory_(run_memory), memory_(nullptr), session_(nullptr), keep_(nullptr), give_back_(nullptr) {
     Ort::Env& env = environment();
+    keep_ = Ort::RunOptions();
+    give_back_ = Ort::RunOptions();
+    for (Ort::RunOptions* options : {&keep_, &give_back_}) options->SetRunLogSeverityLevel(kLogNoErrors);
+    // ONNX Runtime otherwise keeps what a run took for the next one, which may not fit into it.
+    give_back_.AddConfigEntry("memory.enable_memory_arena_shrinkage", "cpu:0");
     const auto graph = files(path);
     const auto tensors = external_tensors(graph->data());
     const std::string folder = path.substr(0, path.rfind('/') + 1);
@@ -77,6 +92,7 @@ class GraphSession : public Session {
       const std::string_view content = graph->data();
       session_ = Ort::Session(env, content.data(), content.size(), options);
     } catch (const Ort::Exception& error) {
+      if (const auto memory = out_of_memory(error.what(), path)) throw *memory;
       throw ArtifactError(path + " cannot be loaded by onnxruntime " + Ort::GetVersionString() + ": " + words(error) +
                           ". Upgrade onnxruntime, or export the model again.");
     }
@@ -89,10 +105,21 @@ class GraphSession : public Session {
   ::OrtSession* handle() const { return const_cast<Ort::Session&>(session_); }
 
   Vectors run(const Batch& batch) const override {
+    try {
+      return run_once(batch, bytes_of(run_memory_, batch.batch, batch.seq) >= kLarge);
+    } catch (const OutOfMemory&) {
+      release_arena();
+      throw;
+    }
+  }
+
+ private:
+  Vectors run_once(const Batch& batch, bool give_back) const {
     const std::array<std::int64_t, 2> dims{static_cast<std::int64_t>(batch.batch),
                                            static_cast<std::int64_t>(batch.seq)};
     std::vector<const char*> names{"input_ids", "attention_mask"};
     std::vector<std::int64_t> types, positions;
+    const auto what = [&] { return path_ + " on input_ids " + shape({dims[0], dims[1]}); };
     // Before: reading behind the end of a file that was cut kills the process. After: no vector of other weights.
     require_unchanged();
     try {
@@ -114,10 +141,13 @@ class GraphSession : public Session {
         names.push_back("prompt_states");
         values.push_back(states(batch.prompt));
       }
-      const auto given = session_run(names, values);
+      const auto given = session_run(names, values, give_back);
       require_unchanged();
       return copied(given.front());
+    } catch (const std::bad_alloc& error) {
+      throw *out_of_memory(error.what(), what());
     } catch (const Ort::Exception& error) {
+      if (const auto memory = out_of_memory(error.what(), what())) throw *memory;
       throw ArtifactError(
           path_ + " cannot be run by onnxruntime on input_ids " + shape({dims[0], dims[1]}) + ": " +
           first_line(words(error)) +
@@ -125,7 +155,16 @@ class GraphSession : public Session {
     }
   }
 
- private:
+  // What a failed run took, ONNX Runtime's arena keeps in pieces, which the next run may be too large for. It gives them
+  // back when a run ends that says so: here, of one token.
+  void release_arena() const {
+    const std::int64_t id = 0, mask = 1;
+    try {
+      run_once({&id, &mask, 1, 1}, true);
+    } catch (const std::exception&) {  // the error that is on its way says more
+    }
+  }
+
   // Gives the session its external weights where they lie in memory.
   void add_weights(Ort::SessionOptions& options, const std::vector<ExternalTensor>& tensors) {
     std::vector<std::string> names;
@@ -166,12 +205,11 @@ class GraphSession : public Session {
   }
 
   // Run does not change the session, though the C++ API does not declare it const.
-  std::vector<Ort::Value> session_run(const std::vector<const char*>& names, const std::vector<Ort::Value>& values) const {
+  std::vector<Ort::Value> session_run(const std::vector<const char*>& names, const std::vector<Ort::Value>& values,
+                                      bool give_back) const {
     auto& session = const_cast<Ort::Session&>(session_);
-    return session.Run(Ort::RunOptions{nullptr}, names.data(), values.data(), values.size(), &kOutput, 1);
+    return session.Run(give_back ? give_back_ : keep_, names.data(), values.data(), values.size(), &kOutput, 1);
   }
-
-  static std::string first_line(const std::string& text) { return text.substr(0, text.find('\n')); }
 
   Vectors copied(const Ort::Value& value) const {
     const auto info = value.GetTensorTypeAndShapeInfo();
@@ -207,11 +245,13 @@ class GraphSession : public Session {
   }
 
   std::string path_;
+  RunMemory run_memory_;
   // Destroyed in reverse order: the session uses the weights, which lie in the files.
   std::map<std::string, std::shared_ptr<OpenFile>> files_;  // by location
   Ort::MemoryInfo memory_;
   std::vector<Ort::Value> weights_;
   Ort::Session session_;
+  Ort::RunOptions keep_, give_back_;
   bool takes_token_types_ = false;
   bool takes_positions_ = false;
   bool takes_states_ = false;
@@ -221,8 +261,8 @@ class GraphSession : public Session {
 }  // namespace
 
 std::unique_ptr<const Session> open_onnxruntime(const std::string& path, std::optional<int> threads, bool spinning,
-                                                const FileSource& files) {
-  return std::make_unique<GraphSession>(path, threads, spinning, files);
+                                                const FileSource& files, const RunMemory& run_memory) {
+  return std::make_unique<GraphSession>(path, threads, spinning, files, run_memory);
 }
 
 ::OrtSession* handle_of(const Session& session) { return dynamic_cast<const GraphSession&>(session).handle(); }

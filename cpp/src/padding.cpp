@@ -1,6 +1,7 @@
 #include "padding.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace poolfold {
 
@@ -19,6 +20,23 @@ Padded pad(const std::vector<std::vector<std::int64_t>>& rows, const std::vector
     std::fill_n(padded.attention_mask.begin() + start, tokens, 1);
   }
   return padded;
+}
+
+Padded cut(const Batch& batch, std::size_t start, std::size_t stop) {
+  std::size_t first = batch.seq, end = 0;
+  for (std::size_t row = start; row < stop; ++row)
+    for (std::size_t column = 0; column < batch.seq; ++column)
+      if (batch.attention_mask[row * batch.seq + column] != 0) {
+        first = std::min(first, column);
+        end = std::max(end, column + 1);
+      }
+  Padded rows;
+  rows.seq = end - first;
+  for (std::size_t row = start; row < stop; ++row)
+    for (const auto& [from, to] : {std::pair{batch.input_ids, &rows.input_ids},
+                                   std::pair{batch.attention_mask, &rows.attention_mask}})
+      to->insert(to->end(), from + row * batch.seq + first, from + row * batch.seq + end);
+  return rows;
 }
 
 }  // namespace poolfold

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "poolfold/manifest.hpp"
+#include "session.hpp"
 
 namespace poolfold {
 
@@ -19,5 +20,8 @@ struct Padded {
 // id of the model's tokeniser.
 Padded pad(const std::vector<std::vector<std::int64_t>>& rows, const std::vector<std::size_t>& chosen,
            const Text& text, std::size_t skipped = 0);
+
+// The rows [start, stop) of a batch, without the columns that are padding in all of them.
+Padded cut(const Batch& batch, std::size_t start, std::size_t stop);
 
 }  // namespace poolfold

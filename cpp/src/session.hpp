@@ -39,6 +39,7 @@ class Session {
   virtual ~Session() = default;
 
   // Embeds a batch: float32 [batch, dim]. The encoder checks the result.
+  // Throws OutOfMemory: it takes more memory than this process may have.
   virtual Vectors run(const Batch& batch) const = 0;
 };
 

@@ -5,6 +5,8 @@
 #include <optional>
 #include <poolfold/poolfold.hpp>
 
+#include "batches.hpp"
+#include "memory.hpp"
 #include "quote.hpp"
 #include "threads.hpp"
 
@@ -28,8 +30,11 @@ class Driver {
     }
     if (what == "cores") return {{"cores", poolfold::usable_cores(question.at("root").get<std::string>())}};
     if (what == "threads") return {{"threads", poolfold::default_threads()}};
+    if (what == "memory") return {{"bytes", poolfold::available_bytes(question.at("root").get<std::string>())}};
+    if (what == "batches") return batches(question);
     if (what == "load") return load(question);
-    if (what == "rows") return vectors(encoder_->embed(question.at("ids").get<Rows>(), question.at("batch_size")));
+    if (what == "rows")
+      return vectors(encoder_->embed(question.at("ids").get<Rows>(), question.at("batch_size"), memory(question)));
     return batch(question);
   }
 
@@ -40,6 +45,7 @@ class Driver {
     if (question.contains("dtype")) options.dtype = question["dtype"].get<std::string>();
     if (question.contains("target")) options.target = question["target"].get<std::string>();
     if (question.contains("threads")) options.threads = question["threads"].get<int>();
+    options.memory = memory(question);
     options.mmap = question.value("mmap", true);
     options.verify = question.value("verify", true);
     encoder_.emplace(poolfold::load(question.at("directory").get<std::string>(), options));
@@ -52,6 +58,17 @@ class Driver {
     for (const auto& row : ids) flat_ids.insert(flat_ids.end(), row.begin(), row.end());
     for (const auto& row : mask) flat_mask.insert(flat_mask.end(), row.begin(), row.end());
     return vectors(encoder_->embed(flat_ids.data(), flat_mask.data(), ids.size(), ids.empty() ? 0 : ids[0].size()));
+  }
+
+  static json batches(const json& question) {
+    const std::vector<std::int64_t> run = question.at("run");
+    const poolfold::Budget budget{question.at("memory"), {run.at(0), run.at(1), run.at(2)}};
+    return {{"batches", poolfold::batches(question.at("lengths"), question.at("batch_size"), budget,
+                                          question.at("behind"))}};
+  }
+
+  static std::optional<std::size_t> memory(const json& question) {
+    return question.contains("memory") ? std::optional<std::size_t>(question["memory"]) : std::nullopt;
   }
 
   static json vectors(const poolfold::Vectors& given) {

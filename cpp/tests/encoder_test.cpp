@@ -3,6 +3,8 @@
 #include <doctest/doctest.h>
 
 #include <limits>
+#include <memory>
+#include <optional>
 
 #include "poolfold/errors.hpp"
 #include "sealed.hpp"
@@ -36,6 +38,27 @@ class Telling : public poolfold::Session {
  private:
   std::size_t dim_;
 };
+
+// Has memory for so many places, and keeps the shapes that it was asked for.
+class Narrow : public Telling {
+ public:
+  explicit Narrow(std::size_t places) : places_(places) {}
+  poolfold::Vectors run(const poolfold::Batch& batch) const override {
+    shapes.push_back({batch.batch, batch.seq});
+    if (batch.size() > places_) throw poolfold::OutOfMemory("too little", std::int64_t{1235} << 20);
+    return Telling::run(batch);
+  }
+  mutable std::vector<std::vector<std::size_t>> shapes;
+
+ private:
+  std::size_t places_;
+};
+
+Encoder encoder_of(std::shared_ptr<const poolfold::Session> session,
+                   std::optional<poolfold::RunMemory> run_memory = std::nullopt) {
+  return Encoder(std::move(session), poolfold::parse_manifest(seal(small_manifest())).model, "mean", "fp32",
+                 "onnxruntime", 2, {}, run_memory);
+}
 
 Encoder encoder(std::size_t dim = 2) {
   return Encoder(std::make_shared<Telling>(dim), poolfold::parse_manifest(seal(small_manifest())).model, "mean", "fp32",
@@ -75,6 +98,48 @@ TEST_CASE("a model of another width than its manifest says is refused") {
         "again.");
 }
 
-TEST_CASE("a batch size of nothing is refused") {
+TEST_CASE("a batch size or a memory of nothing is refused") {
   CHECK_THROWS_AS(encoder().embed({{1}}, 0), poolfold::InputError);
+  CHECK_THROWS_AS(encoder().embed({{1}}, 32, 0), poolfold::InputError);
+}
+
+TEST_CASE("a batch takes at most the memory that it may, and a row beyond it runs alone") {
+  const auto session = std::make_shared<Narrow>(1000);
+  const auto encoder = encoder_of(session, poolfold::RunMemory{10, 1, 1});
+  const Rows rows{{1}, {2, 2, 2, 2}, {3, 3}, {4, 4}};
+  const auto shapes = [&](std::optional<std::size_t> memory) {
+    session->shapes.clear();
+    encoder.embed(rows, 32, memory);
+    return session->shapes;
+  };
+  using Shapes = std::vector<std::vector<std::size_t>>;
+  CHECK(shapes(std::nullopt) == Shapes{{4, 4}});
+  CHECK(shapes(4 * 4 * (10 + 4 * 2)) == Shapes{{4, 4}});
+  CHECK(shapes(4 * 4 * (10 + 4 * 2) - 1) == Shapes{{3, 4}, {1, 1}});
+  CHECK(shapes(56) == Shapes{{1, 4}, {2, 2}, {1, 1}});  // two rows of two tokens take 56
+  CHECK(shapes(1) == Shapes{{1, 4}, {1, 2}, {1, 2}, {1, 1}});
+}
+
+TEST_CASE("a batch without enough memory is run in halves, each without the padding that it does not need") {
+  const auto session = std::make_shared<Narrow>(4);
+  const auto vectors = encoder_of(session).embed({{1}, {2, 2, 2, 2}, {3, 3}, {4, 4}});
+  CHECK(session->shapes == std::vector<std::vector<std::size_t>>{{4, 4}, {2, 4}, {1, 4}, {1, 2}, {2, 2}});
+  CHECK(vectors.values == std::vector<float>{1, 2, 2, 4, 3, 2, 4, 2});
+}
+
+TEST_CASE("a row that has too little memory by itself is named") {
+  const auto session = std::make_shared<Narrow>(3);
+  CHECK(message_of<poolfold::OutOfMemory>([&] { encoder_of(session).embed({{1}, {2, 2, 2, 2}}); }) ==
+        "row 1 of 4 tokens takes more memory than this process may have (onnxruntime asked for 1,235 MiB at once). Free "
+        "some, raise the limit, run fewer calls at once, or shorten the text: `poolfold export --max-seq-length` does for "
+        "all.");
+  // Tried again, since its session may have kept memory of earlier runs.
+  CHECK(session->shapes == std::vector<std::vector<std::size_t>>{{2, 4}, {1, 4}, {1, 4}});
+}
+
+TEST_CASE("a batch that the caller padded is run in halves too") {
+  const auto session = std::make_shared<Narrow>(2);
+  const std::vector<std::int64_t> ids{7, 1, 2, 7, 7, 3}, mask{0, 1, 1, 0, 0, 1};
+  CHECK(encoder_of(session).embed(ids.data(), mask.data(), 2, 3).values == std::vector<float>{1, 2, 3, 1});
+  CHECK(session->shapes == std::vector<std::vector<std::size_t>>{{2, 3}, {1, 2}, {1, 1}});
 }

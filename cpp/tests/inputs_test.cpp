@@ -47,6 +47,14 @@ TEST_CASE("padding goes where the model's tokeniser puts it") {
   CHECK(right.attention_mask == std::vector<std::int64_t>{1, 0, 0, 1, 1, 1});
 }
 
+TEST_CASE("rows are cut out of a batch without the columns that none of them needs") {
+  const std::vector<std::int64_t> ids{1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 2, 3}, mask{1, 1, 1, 1, 0, 1, 0, 0, 0, 2, 1, 0};
+  const auto cut = poolfold::cut({ids.data(), mask.data(), 3, 4}, 1, 3);
+  CHECK(cut.seq == 2);
+  CHECK(cut.input_ids == std::vector<std::int64_t>{6, 7, 1, 2});
+  CHECK(cut.attention_mask == std::vector<std::int64_t>{1, 0, 2, 1});
+}
+
 TEST_CASE("a 2 in the mask marks the prompt, where the pooling leaves it out") {
   const std::vector<std::int64_t> ids{1, 2, 3}, mask{2, 1, 0}, prompt_alone{2, 2, 0};
   auto plain = model();

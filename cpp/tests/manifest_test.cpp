@@ -38,6 +38,31 @@ TEST_CASE("what the manifest tells of the tokenizer is optional, and checked") {
         "model again.");
 }
 
+TEST_CASE("what a run takes is optional, and checked") {
+  auto json = small_manifest();
+  CHECK(!parse_manifest(seal(json)).graphs.at(0).run_memory);
+  json["graphs"][0]["run_memory"] = {{"token_bytes", 3}, {"score_bytes", 2}, {"mask_bytes", 0}};
+  const auto memory = parse_manifest(seal(json)).graphs.at(0).run_memory;
+  REQUIRE(memory);
+  CHECK(memory->token_bytes == 3);
+  CHECK(memory->score_bytes == 2);
+  CHECK(memory->mask_bytes == 0);
+  CHECK(memory->slice == 0);
+  json["graphs"][0]["run_memory"]["whole_up_to"] = 512;
+  json["graphs"][0]["run_memory"]["slice"] = 256;
+  json["graphs"][0]["sliced"] = {{"onnx/mean_fp32.onnx", "onnx/mean_fp32_sliced.onnx"}};
+  json["files"].push_back(json["files"][0]);
+  json["files"].back()["path"] = "onnx/mean_fp32_sliced.onnx";
+  const auto graph = parse_manifest(seal(json)).graphs.at(0);
+  CHECK(graph.run_memory->whole_up_to == 512);
+  CHECK(graph.run_memory->slice == 256);
+  CHECK(graph.sliced.at("onnx/mean_fp32.onnx") == "onnx/mean_fp32_sliced.onnx");
+  json["graphs"][0]["run_memory"]["mask_bytes"] = -1;
+  CHECK(refusal(seal(json)) ==
+        "manifest.json is malformed: graphs[0].run_memory.mask_bytes is -1; expected 0 to 2147483647. Export the model "
+        "again.");
+}
+
 TEST_CASE("every single changed byte of a manifest is refused") {
   const std::string sealed = seal(small_manifest());
   for (std::size_t at = 0; at < sealed.size(); ++at) {

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from poolfold.errors import ArtifactError, InputError, TargetUnavailable, first_line
+from poolfold.errors import ArtifactError, InputError, OutOfMemory, PoolfoldError, TargetUnavailable, first_line
 from poolfold.manifest import USUAL_RUN_MEMORY, RunMemory
 from poolfold.sessions import CLOSED, Opening
 from poolfold.sessions.external_data import ExternalTensor, external_tensors, open_weights
@@ -186,6 +187,12 @@ class OnnxRuntimeSession:
             raise InputError(CLOSED)
         session = held[0]
         if not self._profiles:
+            with suppress(OutOfMemory):
+                return self._run(session, input_ids, attention_mask, prompt_states)
+            # What the arena kept of earlier runs may be what this one lacks; a run of one token gives it back.
+            with suppress(PoolfoldError):
+                one = np.ones((1, 1), np.int64)
+                self._run(session, one - 1, one, prompt_states, give_back=True)
             return self._run(session, input_ids, attention_mask, prompt_states)
         pieces = split_batch(self._profiles, *input_ids.shape).pieces
         parts = [self._run(session, *cut(input_ids, attention_mask, p))[: p.stop - p.start] for p in pieces]
@@ -197,8 +204,10 @@ class OnnxRuntimeSession:
         input_ids: npt.NDArray[np.int64],
         attention_mask: npt.NDArray[np.int64],
         prompt_states: npt.NDArray[np.float32] | None = None,
+        *,
+        give_back: bool = False,
     ) -> npt.NDArray[np.float32]:
-        large = not self._on_gpu and self._run_memory.bytes_of(*input_ids.shape) >= _LARGE
+        large = give_back or (not self._on_gpu and self._run_memory.bytes_of(*input_ids.shape) >= _LARGE)
         # Before: reading behind the end of a file that was cut kills the process. After: no vector of other weights.
         self._require_unchanged()
         try:

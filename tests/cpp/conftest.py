@@ -20,6 +20,7 @@ collect_ignore_glob = [] if "POOLFOLD_CPP_BUILD" in os.environ else ["test_*.py"
 
 PYTHON_TO_CPP = {
     ", or None for the cores that this process may use.": ", or std::nullopt for the cores that this process may use.",
+    ", or None for half of what this process may take.": ", or std::nullopt for half of what this process may take.",
     " Truncate it, or pass texts to encode, which truncates them.": " Truncate it.",
 }
 """What only a Python caller can do, in Python's messages -> what a C++ caller can do, in C++'s."""
@@ -40,6 +41,11 @@ class Driver:
         self._process = subprocess.Popen(
             [program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, user=user, group=user
         )
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
 
     def ask(self, what: str, **question: Any) -> dict[str, Any]:
         """The answer: what was asked for, or `error`, the name of the class, and `message`."""

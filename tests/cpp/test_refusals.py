@@ -163,6 +163,7 @@ def test_a_hostile_manifest_is_refused_as_in_python(name: str, tmp_path: Path, d
         {"strategy": "cls", "dtype": "fp64"},
         {"threads": 0},
         {"threads": 2000},
+        {"memory": 0},
     ],
 )
 def test_what_an_artifact_has_not(asked: dict[str, Any], minilm: Path, driver: Driver) -> None:

@@ -55,10 +55,14 @@ def test_padded_batches_on_either_side(driver: Driver, encoder: poolfold.Encoder
         assert largest_difference(driver, batch[:2], expected) <= LIMIT
 
 
-@pytest.mark.parametrize("batch_size", [1, 7, 32, 1000])
-def test_ragged_rows(driver: Driver, encoder: poolfold.Encoder, tokens: Tokens, batch_size: int) -> None:
+@pytest.mark.parametrize(
+    ("batch_size", "asked"), [(1, {}), (7, {}), (32, {}), (1000, {}), (32, {"memory": 2**23}), (32, {"memory": 1})]
+)
+def test_ragged_rows(
+    driver: Driver, encoder: poolfold.Encoder, tokens: Tokens, batch_size: int, asked: dict[str, int]
+) -> None:
     expected = encoder.encode(tokens.texts, batch_size)
-    answer = driver.ask("rows", ids=tokens.rows, batch_size=batch_size)
+    answer = driver.ask("rows", ids=tokens.rows, batch_size=batch_size, **asked)
     assert np.abs(np.array(answer["vectors"], dtype=np.float32) - expected).max() <= LIMIT
 
 

@@ -3,6 +3,8 @@
 // A message says what was got, what was expected and what to do. Any other exception is a bug: exit code 70.
 #pragma once
 
+#include <cstdint>
+#include <optional>
 #include <stdexcept>
 #include <string>
 
@@ -46,6 +48,19 @@ class TargetUnavailable : public Error {
   using Error::Error;
   int exit_code() const noexcept override { return 3; }
   const char* name() const noexcept override { return "TargetUnavailable"; }
+};
+
+// A run takes more memory than this process may have.
+class OutOfMemory : public TargetUnavailable {
+ public:
+  explicit OutOfMemory(const std::string& message, std::optional<std::int64_t> asked = std::nullopt)
+      : TargetUnavailable(message), asked_(asked) {}
+  const char* name() const noexcept override { return "OutOfMemory"; }
+  // Bytes that the runtime asked for at once, where it says so.
+  std::optional<std::int64_t> asked() const noexcept { return asked_; }
+
+ private:
+  std::optional<std::int64_t> asked_;
 };
 
 }  // namespace poolfold

@@ -47,6 +47,20 @@ struct PaddingFree {
   std::vector<std::string> serves_all;
 };
 
+// What a run of a graph takes besides the weights, in bytes: of each token, and of each pair of a query and a key, for the
+// scores of all heads of a layer and for masks. Beyond `whole_up_to` tokens, `slice` queries are computed at once; where
+// it is 0, all of them are.
+struct RunMemory {
+  std::int64_t token_bytes = 0;
+  std::int64_t score_bytes = 0;
+  std::int64_t mask_bytes = 0;
+  std::int64_t whole_up_to = 0;
+  std::int64_t slice = 0;
+};
+
+// Of artifacts before 0.6, which do not tell: more than a model with 1024 hidden values and 16 heads takes.
+inline constexpr RunMemory kUsualRunMemory{1 << 17, 1 << 7, 1 << 4};
+
 struct Graph {
   std::string path;
   std::optional<std::string> weights;
@@ -56,6 +70,7 @@ struct Graph {
   std::optional<std::string> packed;
   std::optional<std::string> prompted;  // its path
   std::map<std::string, std::string> sliced;  // path of a form -> what ONNX Runtime runs on a CPU instead
+  std::optional<RunMemory> run_memory;
 };
 
 // A prompt whose keys and values are the file `path`: float32 [2 * attentions, heads, tokens, head], for the prompted

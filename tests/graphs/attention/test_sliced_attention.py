@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import resource
-
 import numpy as np
 import onnx
 import onnx_ir as ir
@@ -12,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from exporter.host.child_process import OwnProcess
+from exporter.measure import memory
 from graphs.attention.sliced_attention import SlicedAttentionPass
 from graphs.encoder.cleanup import cleanup
 from graphs.encoder.grouped_heads import GroupedHeadsPass
@@ -122,12 +121,13 @@ def _peak_growth(model: ir.Model) -> int:
 def run_and_tell(graph: bytes, tokens: int) -> int:
     """Bytes that a row of so many tokens adds to the peak of this process."""
     opened = session(ir.from_proto(onnx.ModelProto.FromString(graph)))
-    peaks = []
-    for length in (16, tokens):
-        batch = batch_of(np.ones((1, length)))
-        opened.run(None, {name: batch[name] for name in ("input_ids", "attention_mask")})
-        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-    return peaks[1] - peaks[0]
+    before = memory.resident_bytes()
+    assert memory.reset_peak() and before is not None
+    batch = batch_of(np.ones((1, tokens)))
+    opened.run(None, {name: batch[name] for name in ("input_ids", "attention_mask")})
+    peak = memory.peak_bytes()
+    assert peak is not None
+    return peak - before
 
 
 def test_what_stays_whole_says_why():

@@ -40,48 +40,49 @@ def write(root: Path, **files: str) -> Path:
 V1, V2 = "sys__fs__cgroup__memory__job__memory_dot_", "sys__fs__cgroup__job__memory_dot_"
 
 
-@pytest.mark.parametrize(
-    ("files", "left"),
-    [
-        (
-            {"proc__self__cgroup": "0::/job\n", f"{V2}max": f"{GIB}\n", f"{V2}current": f"{GIB // 2}\n"},
-            GIB // 2,
-        ),
-        (
-            {
-                "proc__self__cgroup": "4:memory:/job\n",
-                f"{V1}limit_in_bytes": f"{GIB}\n",
-                f"{V1}usage_in_bytes": f"{GIB // 2}\n",
-                f"{V1}stat": f"cache 1\ntotal_inactive_file {GIB // 4}\n",
-            },
-            3 * GIB // 4,
-        ),
-        (
-            {
-                "proc__self__cgroup": "0::/job/inner\n",
-                f"{V2}max": "1000\n",
-                f"{V2}current": "2000\n",
-                "sys__fs__cgroup__job__inner__memory_dot_max": "max\n",
-            },
-            0,
-        ),
-        (
-            {
-                "proc__self__limits": LIMITS.format(data=GIB, space="unlimited"),
-                "proc__self__status": "VmSize:\t  9000000 kB\nVmData:\t    1024 kB\nThreads:\t1\n",
-            },
-            GIB - 2**20,
-        ),
-        (
-            {
-                "proc__self__limits": LIMITS.format(data="unlimited", space=GIB),
-                "proc__self__status": "VmSize:\t    2048 kB\n",
-            },
-            GIB - 2**21,
-        ),
-        ({"proc__meminfo": "MemTotal: 4096 kB\nMemAvailable:    2048 kB\nHugePages_Total:  0\n"}, 2**21),
-    ],
-)
+KERNELS: list[tuple[dict[str, str], int]] = [
+    (
+        {"proc__self__cgroup": "0::/job\n", f"{V2}max": f"{GIB}\n", f"{V2}current": f"{GIB // 2}\n"},
+        GIB // 2,
+    ),
+    (
+        {
+            "proc__self__cgroup": "4:memory:/job\n",
+            f"{V1}limit_in_bytes": f"{GIB}\n",
+            f"{V1}usage_in_bytes": f"{GIB // 2}\n",
+            f"{V1}stat": f"cache 1\ntotal_inactive_file {GIB // 4}\n",
+        },
+        3 * GIB // 4,
+    ),
+    (
+        {
+            "proc__self__cgroup": "0::/job/inner\n",
+            f"{V2}max": "1000\n",
+            f"{V2}current": "2000\n",
+            "sys__fs__cgroup__job__inner__memory_dot_max": "max\n",
+        },
+        0,
+    ),
+    (
+        {
+            "proc__self__limits": LIMITS.format(data=GIB, space="unlimited"),
+            "proc__self__status": "VmSize:\t  9000000 kB\nVmData:\t    1024 kB\nThreads:\t1\n",
+        },
+        GIB - 2**20,
+    ),
+    (
+        {
+            "proc__self__limits": LIMITS.format(data="unlimited", space=GIB),
+            "proc__self__status": "VmSize:\t    2048 kB\n",
+        },
+        GIB - 2**21,
+    ),
+    ({"proc__meminfo": "MemTotal: 4096 kB\nMemAvailable:    2048 kB\nHugePages_Total:  0\n"}, 2**21),
+]
+"""Files of a kernel below a root -> bytes that they leave to this process."""
+
+
+@pytest.mark.parametrize(("files", "left"), KERNELS)
 def test_a_limit_leaves_what_is_not_used_and_what_can_be_freed(
     tmp_path: Path, files: dict[str, str], left: int
 ) -> None:
