@@ -115,9 +115,10 @@ def test_all_parts_are_measured_kept_and_tabled(tmp_path: Path, monkeypatch: pyt
     assert tables(kept) in shown and shown.count(f"| {bench.CORPUS} |") == 1 + 2 + 2 + 1
     assert (tmp_path / f"{bench.CORPUS}-seconds.png").is_file()
     # A part alone is measured on what was exported before, and leaves the other parts as they were.
-    made = (tmp_path / "build" / "tiny" / "artifact" / "manifest.json").read_bytes()
-    monkeypatch.setattr(bench, "MANY", (7,))
-    assert bench.main([*arguments, "--part", "many", "--kept"]) == 0
+    manifest = tmp_path / "build" / bench.CORPUS / "artifact" / "manifest.json"
+    made = manifest.read_bytes()
+    monkeypatch.setattr(bench, "LENGTHS", (70,))
+    assert bench.main([*arguments, "--part", "limit", "--kept"]) == 0
     again = json.loads(results.read_text())
-    assert (tmp_path / "build" / "tiny" / "artifact" / "manifest.json").read_bytes() == made
-    assert [of["texts"] for of in again["many"]["systems"]] == [7, 7] and again["corpus"] == kept["corpus"]
+    assert manifest.read_bytes() == made and again["limit"][bench.CORPUS]["tokens"] == 70
+    assert {part: again[part] for part in again if part != "limit"} == {p: kept[p] for p in kept if p != "limit"}
