@@ -101,6 +101,8 @@ def main(directory: Path, target: str, threads: int) -> None:
     session.asked.clear()
     replace(encoder, run_memory=PAIRS, memory=MORE // 3).encode(texts)
     told["budgeted"] = session.asked[:]
+    if target == "onnxruntime":  # whose arena keeps what a run took
+        told["grown"] = [first_values(encoder.encode(["w1 " * (count - 2)]))[0] for count in (5000, 8000)]
     try:
         encoder.encode(["w1", "w1 " * 11_998])
     except OutOfMemory as error:
