@@ -65,15 +65,15 @@ def test_a_slow_machine_proves_less_and_the_artifact_says_so_everywhere(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     manifest = read_manifest(slow)
-    assert (manifest.validated_up_to, manifest.model.text.max_seq_length) == (128, LIMIT)
+    assert (manifest.validated_up_to, manifest.model.text.max_seq_length) == (513, LIMIT)
     assert {graph.status for graph in manifest.graphs} == {"validated"}
     assert 32 <= manifest.parity[0].texts < 84
     assert run_command(["inspect", str(slow)]) == 0
-    assert f"validated up to 128 of {LIMIT} tokens" in " ".join(capsys.readouterr().out.split())
+    assert f"validated up to 513 of {LIMIT} tokens" in " ".join(capsys.readouterr().out.split())
     assert run_command(["inspect", str(slow), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["validated_up_to"] == 128
+    assert json.loads(capsys.readouterr().out)["validated_up_to"] == 513
     assert run_command(["report", str(slow), "-o", str(tmp_path / "report")]) == 0
-    assert f"Validated up to 128 of {LIMIT} tokens" in (tmp_path / "report" / "report.html").read_text()
+    assert f"Validated up to 513 of {LIMIT} tokens" in (tmp_path / "report" / "report.html").read_text()
 
 
 def test_validate_says_how_far_its_own_run_went(
@@ -88,8 +88,8 @@ def test_validate_says_how_far_its_own_run_went(
     monkeypatch.setattr(proof, "time", SimpleNamespace(perf_counter=Slow().perf_counter))
     assert run_command([*command, "--validate-seconds", "1"]) == 0
     out, err = capsys.readouterr()
-    assert f"up to 128 of {LIMIT} tokens" in " ".join(out.split())
-    assert f"validated up to 128 of {LIMIT} tokens: 256 would take more than --validate-seconds 1." in err
+    assert f"up to 513 of {LIMIT} tokens" in " ".join(out.split())
+    assert f"validated up to 513 of {LIMIT} tokens: 1000 would take more than --validate-seconds 1." in err
     assert "texts: all of them would take more than --validate-seconds" in err
 
 
@@ -102,7 +102,7 @@ def test_a_length_that_is_insisted_on(model: Path, tmp_path: Path) -> None:
 def test_a_folder_whose_positions_alone_say_a_limit_is_exported_in_seconds(hub_like: Path, tmp_path: Path) -> None:
     manifest: Manifest = export_here(hub_like, tmp_path / "out", validation=Validation(seconds=2))
     assert manifest.model.text.max_seq_length == 32768
-    assert 128 <= (manifest.validated_up_to or 0) < 32768
+    assert 513 <= (manifest.validated_up_to or 0) < 32768
 
 
 def test_a_window_is_crossed_however_slow_the_machine(
@@ -111,11 +111,11 @@ def test_a_window_is_crossed_however_slow_the_machine(
     edit_json(
         hub_like / "config.json",
         use_sliding_window=True,
-        sliding_window=150,
+        sliding_window=600,
         layer_types=["sliding_attention", "full_attention"],
     )
     monkeypatch.setattr(proof, "time", SimpleNamespace(perf_counter=Slow().perf_counter))
-    assert export_here(hub_like, tmp_path / "out", validation=Validation()).validated_up_to == 152
+    assert export_here(hub_like, tmp_path / "out", validation=Validation()).validated_up_to == 602
 
 
 @pytest.mark.parametrize(
