@@ -1,7 +1,8 @@
 #include "memory.hpp"
 
 #include <algorithm>
-#include <regex>
+#include <array>
+#include <cctype>
 #include <sstream>
 #include <utility>
 
@@ -10,8 +11,17 @@
 namespace poolfold {
 namespace {
 
+std::string lower(std::string text) {
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return text;
+}
+
 // Where the kernel does not tell: what is taken to be there.
 constexpr std::int64_t kElsewhere = std::int64_t{1} << 32;
+// What runtimes say where memory is out.
+constexpr std::array kSigns{"bad alloc",    "bad_alloc",  "badalloc",        "failed to alloc", "cannot alloc",
+                            "can't alloc", "could not alloc", "out of memory", "out-of-memory",   "out_of_memory"};
 // One run may take one part in so many of what is there; the rest is for other threads' runs, and for estimates that are
 // too low.
 constexpr std::int64_t kShare = 2;
@@ -63,12 +73,18 @@ std::int64_t available_bytes(const std::string& root) {
 }
 
 std::optional<OutOfMemory> out_of_memory(const std::string& error, const std::string& what) {
-  static const std::regex signs("bad.?alloc|(failed to|cannot|can't|could not) alloc|out.of.memory",
-                                std::regex::icase);
-  static const std::regex sized("(?:buffer of size|failed to allocate) (\\d+)", std::regex::icase);
-  if (!std::regex_search(error, signs)) return std::nullopt;
+  // Not std::regex, whose headers GCC warns of under its sanitisers.
+  const std::string said = lower(error);
+  const auto has = [&said](const char* sign) { return said.find(sign) != std::string::npos; };
+  if (std::none_of(kSigns.begin(), kSigns.end(), has)) return std::nullopt;
   std::optional<std::int64_t> asked;
-  if (std::smatch found; std::regex_search(error, found, sized)) asked = kernel_number(found[1]);
+  for (const std::string before : {"buffer of size ", "failed to allocate "}) {
+    const std::size_t at = said.find(before);
+    if (at == std::string::npos) continue;
+    const std::size_t start = at + before.size(), end = said.find_first_not_of("0123456789", start);
+    if (end != start && start < said.size()) asked = kernel_number(said.substr(start, end - start));
+    if (asked) break;
+  }
   return OutOfMemory(what +
                          " takes more memory than this process may have. Free some or raise the limit, or use smaller "
                          "batches and shorter texts.",
