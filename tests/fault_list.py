@@ -188,14 +188,14 @@ FAULTS = (
     # Masks.
     Fault(
         "mask inverted",
-        "graphs/mask/canonical_mask.py",
+        "graphs/ir/masks.py",
         'op("Where", allowed, zero, hidden',
         'op("Where", allowed, hidden, zero',
         _MASK,
     ),
     Fault(
         "window one position too wide",
-        "graphs/mask/canonical_mask.py",
+        "graphs/ir/masks.py",
         'constant(f"behind_{form.behind}", form.behind, np.int64)',
         'constant(f"behind_{form.behind}", form.behind + 1, np.int64)',
         _MASK,
@@ -765,13 +765,6 @@ FAULTS = (
         'stage.op("Greater", seq,',
         'stage.op("LessOrEqual", seq,',
         f"{_SLICES}::test_no_value_has_two_axes_of_the_length",
-    ),
-    Fault(
-        "a row's band is one wide",
-        "graphs/ir/masks.py",
-        'constant(f"behind_{form.behind}", form.behind, np.int64)',
-        'constant(f"behind_{form.behind}", form.behind + 1, np.int64)',
-        _MASK,
     ),
     Fault(
         "OpenVINO runs the graph with slices",
