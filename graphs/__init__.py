@@ -25,7 +25,9 @@ last_layer/      compute only the row that cls or lasttoken reads
   push_down_row    pass: select that row as early as possible; row_picker appends the selection
   row_attention    pass: write an Attention of one query as operators that engines fuse
 attention/       attention over long texts
+  attentions       finds the attentions that can be taken apart
   sliced_attention pass: compute it in slices of queries beyond a length; sliced_queries appends the slices
+  blocked_windows  pass: compute windows in blocks of queries, without control flow
 unpadding/       compute real tokens only
   padding_free     pass: pack the real tokens before the operators that treat each token separately
   token_rules      which operators treat each token separately; token_mixing checks that the others mask padding

@@ -40,6 +40,7 @@ _IDS = "tests/exporter/model/checkpoint/test_published_tokenizer.py"
 _PROMPT = "tests/graphs/prompt/test_behind_prompt.py::test_what_may_not_differ_shows"
 _FOLDED = "tests/poolfold/sessions/test_behind_prompt.py"
 _SLICES = "tests/graphs/attention/test_sliced_attention.py"
+_BLOCKS = "tests/graphs/attention/test_blocked_windows.py"
 _RESAMPLING = "tests/exporter/comparison/test_resampling.py"
 
 FAULTS = (
@@ -747,7 +748,7 @@ FAULTS = (
     ),
     Fault(
         "a slice has the scale of another attention",
-        "graphs/attention/sliced_queries.py",
+        "graphs/attention/attentions.py",
         "producer.attributes.update(node.attributes)",
         "producer.attributes.update({})",
         _SLICES,
@@ -765,6 +766,49 @@ FAULTS = (
         'stage.op("Greater", seq,',
         'stage.op("LessOrEqual", seq,',
         f"{_SLICES}::test_no_value_has_two_axes_of_the_length",
+    ),
+    # Windows in blocks.
+    Fault(
+        "a block sees one key less behind it",
+        "graphs/attention/blocked_windows.py",
+        "before = self._where(short, first, axes(form.behind))",
+        "before = self._where(short, first, axes(form.behind - 1))",
+        _BLOCKS,
+    ),
+    Fault(
+        "a block sees one key less ahead",
+        "graphs/attention/blocked_windows.py",
+        "self._add(self._length, axes(reach))",
+        "self._add(self._length, axes(reach - 1))",
+        _BLOCKS,
+    ),
+    Fault(
+        "blocks lack the last query",
+        "graphs/attention/blocked_windows.py",
+        'more = op("Sub", self._add(one, by), self._stage.axes(1)',
+        'more = op("Sub", self._add(one, by), self._stage.axes(2)',
+        _BLOCKS,
+    ),
+    Fault(
+        "a block's padding is seen",
+        "graphs/attention/blocked_windows.py",
+        'tokens = op("And", tokens, there,',
+        'tokens = op("Or", tokens, there,',
+        _BLOCKS,
+    ),
+    Fault(
+        "a block sees the first key in place of those before the text",
+        "graphs/attention/blocked_windows.py",
+        'op("GreaterOrEqual", places, axes(0), dtype=_BOOL, shape=_PAIRS)',
+        'op("GreaterOrEqual", places, axes(-1000), dtype=_BOOL, shape=_PAIRS)',
+        _BLOCKS,
+    ),
+    Fault(
+        "behind a prompt blocks start at the prompt",
+        "graphs/attention/blocked_windows.py",
+        'op("Add", starts, first, dtype',
+        'op("Sub", starts, axes(0), dtype',
+        _BLOCKS,
     ),
     Fault(
         "OpenVINO runs the graph with slices",

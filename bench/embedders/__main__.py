@@ -16,7 +16,7 @@ import numpy as np
 
 from bench import markdown
 from bench.embedders.checkpoints import EMBEDDERS, Embedder, make
-from bench.embedders.systems import OURS, ours, pytorch, run_export, size_of, times_of
+from bench.embedders.systems import ours, pytorch, run_export, size_of, targets_here, times_of
 from bench.exports import export_optimum
 from bench.turns import to_stderr
 from exporter.host.child_process import OwnProcess
@@ -59,7 +59,7 @@ def _measure(name: str, given: argparse.Namespace, before: Mapping[str, Any] | N
     manifest = read_manifest(artifact)
     threads = given.threads or default_threads()
     plain, times, memory = list(_workloads(manifest)), {}, {}
-    for dtype in ("fp32", "bf16"):
+    for dtype in dict.fromkeys(dtype for _, dtype in targets_here()):
         systems = list(_systems(embedder, dtype, checkpoint, artifact, peer))
         report = measure(systems, plain, threads=threads, budget_s=given.seconds, progress=to_stderr, leave_out=False)
         times |= times_of(report)
@@ -75,7 +75,7 @@ def _measure(name: str, given: argparse.Namespace, before: Mapping[str, Any] | N
         "forms": {graph.strategy: sorted(graph.forms) for graph in manifest.graphs},
         "times": times,
         "memory": memory,
-        "held": {f"{t} {d}": _held(embedder, artifact, t, d, threads, plain[-1].batches) for t, d in OURS},
+        "held": {f"{t} {d}": _held(embedder, artifact, t, d, threads, plain[-1].batches) for t, d in targets_here()},
         "instruction": _instruction(embedder, manifest, artifact, threads, given.seconds),
     }
 
@@ -89,7 +89,7 @@ def _exports(name: str, embedder: Embedder, checkpoint: Path, artifact: Path) ->
         shutil.rmtree(folder)
     # The latency stage is left out, the choice of a form is not.
     options = ["--max-seq-length", "512", "--bench-seconds", "1"]
-    for target, dtype in OURS:
+    for target, dtype in targets_here():
         options += ["--target", target, "--dtype", dtype]
     return {"as_published": published, "export": run_export(name, checkpoint, artifact, options)}
 
@@ -118,7 +118,7 @@ def _systems(embedder: Embedder, dtype: str, checkpoint: Path, artifact: Path, p
     """All that computes in a precision: PyTorch, which the others are compared with, the artifact, and the peer."""
     base = pytorch(embedder, checkpoint, dtype)
     yield base
-    for target in (target for target, of in OURS if of == dtype):
+    for target in (target for target, of in targets_here() if of == dtype):
         yield ours(embedder, artifact, target, dtype)
         if peer is not None:
             settings = {"precision": {"fp32": "f32", "bf16": "bf16"}[dtype]} if target == "openvino" else {}
@@ -150,7 +150,7 @@ def _instruction(
     loads = {"whole": "exporter.measure.load_artifact:load", "folded": "bench.embedders.load:folded"}
     systems = [
         ours(embedder, artifact, target, dtype, load, f"{target} {dtype} {kind}", f"{target} {dtype} whole")
-        for target, dtype in OURS
+        for target, dtype in targets_here()
         for kind, load in loads.items()
     ]
     made = []

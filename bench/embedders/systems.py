@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,27 @@ from bench.embedders.checkpoints import Embedder
 from bench.export_cost import run
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
+from poolfold.errors import TargetUnavailable
 from poolfold.manifest import read_manifest
+from poolfold.sessions.openvino import require_precision
 
-OURS = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
-"""Targets with their precisions."""
+_OURS = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 _TORCH = {"fp32": "float32", "bf16": "bfloat16"}
+
+
+@cache
+def targets_here() -> tuple[tuple[str, str], ...]:
+    """Targets with their precisions, as far as this CPU executes in them."""
+    return tuple((target, dtype) for target, dtype in _OURS if target != "openvino" or _openvino_has(dtype))
+
+
+def _openvino_has(dtype: str) -> bool:
+    try:
+        require_precision(dtype)
+    except TargetUnavailable as error:
+        print(f"Left out: {error}", file=sys.stderr, flush=True)
+        return False
+    return True
 
 
 def run_export(name: str, checkpoint: Path, artifact: Path, options: Sequence[str]) -> dict[str, Any]:

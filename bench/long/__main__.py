@@ -13,7 +13,7 @@ from typing import Any
 
 from bench import markdown
 from bench.embedders.checkpoints import make
-from bench.embedders.systems import OURS, run_export, size_of
+from bench.embedders.systems import run_export, size_of, targets_here
 from bench.goals import LIMITS
 from bench.long import parts
 from bench.long.models import CORPUS, FURTHER, LENGTHS, MODELS, TINY
@@ -125,7 +125,7 @@ def _export(model: parts.Model) -> dict[str, Any]:
     model.checkpoint.parent.mkdir(parents=True, exist_ok=True)
     make(model.embedder, model.checkpoint)
     options = ["--skip-latency", "--validate-length", str(min(_VALIDATED, model.embedder.limit or _VALIDATED))]
-    for target, dtype in OURS[:1] if model.embedder is TINY else OURS:
+    for target, dtype in targets_here()[:1] if model.embedder is TINY else targets_here():
         options += ["--target", target, "--dtype", dtype]
     cost = run_export(model.name, model.checkpoint, model.artifact, options)
     return {

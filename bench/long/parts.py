@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.embedders.checkpoints import Embedder
-from bench.embedders.systems import OURS, ours, pytorch, times_of
+from bench.embedders.systems import ours, pytorch, targets_here, times_of
 from bench.goals import smallest_cosine
 from bench.long.once import FAILURES, Once, once
 from bench.turns import to_stderr
@@ -62,9 +62,9 @@ def rows(model: Model, lengths: Sequence[int], threads: int, seconds: float) -> 
     loads = [Workload(f"1x{n}", (_row(model, n),)) for n in lengths]
     found: dict[str, Any] = {}
     wanted: dict[str, Once] = {}
-    for dtype in dict.fromkeys(dtype for _, dtype in OURS):
+    for dtype in dict.fromkeys(dtype for _, dtype in targets_here()):
         systems = [pytorch(model.embedder, model.checkpoint, dtype)]
-        systems += [ours(model.embedder, model.artifact, target, of) for target, of in OURS if of == dtype]
+        systems += [ours(model.embedder, model.artifact, target, of) for target, of in targets_here() if of == dtype]
         report = measure(systems, loads, threads=threads, budget_s=seconds, progress=to_stderr, leave_out=False)
         times = times_of(report)
         base: dict[str, Once] = {}

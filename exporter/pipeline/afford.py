@@ -6,7 +6,7 @@ from exporter.host.memory import available_bytes
 from exporter.measure.one_form import LEAST_BYTES
 from exporter.parity.effort import Effort
 from exporter.parity.proof import Allowance
-from exporter.pipeline.recipes import WHOLE_UP_TO
+from exporter.pipeline.recipes import longest_switch
 from exporter.spec.model import ModelSpec
 from exporter.spec.options import Validation
 from poolfold.errors import InputError
@@ -50,8 +50,7 @@ def allowance(spec: ModelSpec, validation: Validation, candidates: float) -> All
         seconds=validation.seconds,
         length=validation.length,
         candidates=candidates,
-        # Two tokens beyond a window, the first one sees no more of the last; attention of longer texts is in slices.
-        switch=max(0 if spec.window is None else spec.window + 2, WHOLE_UP_TO + 1),
+        switch=longest_switch(spec.window),
         pair_bytes=spec.heads * _SCORE_BYTES,
         room=max(0, available_bytes() - _LIBRARIES - _USUAL_COPIES * _WEIGHT_BYTES * spec.parameters),
     )

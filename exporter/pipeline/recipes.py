@@ -12,6 +12,7 @@ from typing import Any
 import onnx_ir as ir
 
 from exporter.spec.model import DType, Form
+from graphs.attention.blocked_windows import BlockedWindowsPass, longest_in_one_block
 from graphs.attention.sliced_attention import SlicedAttentionPass
 from graphs.encoder.cleanup import cleanup
 from graphs.encoder.constant_shapes import ConstantShapesPass
@@ -40,6 +41,8 @@ WHOLE_UP_TO = 512
 """Tokens of the longest batch whose attention is computed at once: there, slices gain little and cost operators."""
 SLICE = 256
 """Queries in a slice."""
+_BLOCK = 128
+"""Least queries in a block of a window."""
 
 
 @dataclass
@@ -151,13 +154,25 @@ def _fold(graph: ir.Model, shared: SharedEncoder, strategy: Strategy) -> None:
     cleanup(graph)
 
 
-def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType) -> TypedGraph:
-    """A form of a strategy in one precision; `graph` stays as it is."""
-    graph = graph.clone()
+def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType, *, blocks: bool = False) -> TypedGraph:
+    """A form of a strategy in one precision; `graph` stays as it is.
+
+    Args:
+        shared: what all graphs share.
+        graph: the form in fp32.
+        dtype: the precision.
+        blocks: compute windows in blocks where texts are long, for runtimes whose kernels hold every score.
+    """
+    graph, notes = graph.clone(), {}
+    if blocks and shared.longest > WHOLE_UP_TO:
+        # Behind all passes that look at attentions.
+        windows = BlockedWindowsPass(_BLOCK, shared.longest)
+        if windows(graph).modified:
+            notes["blocked-windows"] = windows.result.describe()
     if dtype is DType.FP32:
         # Last: every other pass looks for constants in front of a node, and not for casts of them.
         HalfStoragePass(shared.stored)(graph)
-        return TypedGraph(graph)
+        return TypedGraph(graph, notes=notes)
     if dtype is not DType.FP16:
         raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
     # Last: its rules look at each node and its inputs, which no later pass may change.
@@ -176,3 +191,14 @@ def slice_attention(shared: SharedEncoder, graph: ir.Model) -> TypedGraph | None
         return None
     HalfStoragePass(shared.stored)(graph)
     return TypedGraph(graph, notes={"sliced-attention": slices.result.describe()})
+
+
+def longest_switch(window: int | None) -> int:
+    """Tokens of the shortest batch that is computed as every longer one is, where texts are long.
+
+    Args:
+        window: tokens that a layer's attention sees at most; None where no layer has a window.
+    """
+    slices = WHOLE_UP_TO + 1
+    # A window of both sides may count the query twice. Two tokens further, the first one sees no more of the last.
+    return slices if window is None else max(slices, longest_in_one_block(_BLOCK, window + 1) + 2)

@@ -56,7 +56,9 @@ def write_graphs(
         for dtype in dict.fromkeys(dtypes):
             forms = [Form.PLAIN, Form.PADDING_FREE]
             forms += [Form.PACKED] * (dtype in packed) + [Form.PROMPTED] * (dtype is DType.FP32)
-            built = {s: _build(shared, graph, dtype, forms) for s, graph in folded.items()}
+            # Engines compute attention without holding its scores.
+            blocks = dtype is DType.FP32 and dtype not in packed
+            built = {s: _build(shared, graph, dtype, forms, blocks=blocks) for s, graph in folded.items()}
             sliced = {s: _slice(shared, graph) if dtype is DType.FP32 else {} for s, graph in folded.items()}
             weights = directory / weights_path(dtype)
             files = {
@@ -79,8 +81,11 @@ def _fold(shared: SharedEncoder, strategy: Strategy, *, behind_prompt: bool) -> 
     return replace(folded, forms={**folded.forms, Form.PROMPTED: fold_behind_prompt(shared, strategy)})
 
 
-def _build(shared: SharedEncoder, folded: StrategyGraph, dtype: DType, forms: Sequence[Form]) -> _Forms:
-    return {form: build_graph(shared, folded.forms[form], dtype) for form in forms if form in folded.forms}
+def _build(
+    shared: SharedEncoder, folded: StrategyGraph, dtype: DType, forms: Sequence[Form], *, blocks: bool
+) -> _Forms:
+    forms = [form for form in forms if form in folded.forms]
+    return {form: build_graph(shared, folded.forms[form], dtype, blocks=blocks) for form in forms}
 
 
 def _slice(shared: SharedEncoder, folded: StrategyGraph) -> _Forms:
@@ -116,7 +121,7 @@ def _describe(
             faster_below={},  # `padding_benefit` measures it
         ),
         packed=graph_path(strategy, dtype, Form.PACKED) if Form.PACKED in forms else None,
-        passes=dict(notes) | {name: note for typed in sliced.values() for name, note in typed.notes.items()},
+        passes=dict(notes) | {k: note for t in (*forms.values(), *sliced.values()) for k, note in t.notes.items()},
         status="built",
         prompted=None
         if Form.PROMPTED not in forms

@@ -6,15 +6,16 @@ or causality limits the keys. Independent of architectures: the canonical masks 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from graphs.attention.sliced_queries import SlicedQueries, like, subgraph
-from graphs.ir.dims import BATCH, SEQ, dims_of
-from graphs.ir.masks import MaskForm, WrittenMask, read_mask
+from graphs.attention.attentions import attentions, like, replace
+from graphs.attention.sliced_queries import SlicedQueries, subgraph
+from graphs.ir.dims import BATCH, dims_of
+from graphs.ir.masks import MaskForm, WrittenMask
 from graphs.ir.names import INPUT_IDS
 from graphs.ir.stage import Stage
 
@@ -32,7 +33,7 @@ class Sliced:
     def describe(self) -> str:
         """In one line."""
         others = "; ".join(f"{count} whole: {why}" for why, count in self.whole.items())
-        return f"{self.attentions} attentions in slices of queries" + (f"; {others}" if others else "")
+        return f"attentions in slices of queries: {self.attentions}" + (f"; {others}" if others else "")
 
 
 class SlicedAttentionPass(ir.passes.InPlacePass):
@@ -70,16 +71,8 @@ class SlicedAttentionPass(ir.passes.InPlacePass):
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Rewrite every Attention over a canonical mask."""
         graph = model.graph
-        found: list[tuple[ir.Node, WrittenMask]] = []
-        whole: dict[str, int] = {}
-        for node in graph:
-            why = _why_whole(node)
-            if why is None:
-                mask = read_mask(node.inputs[3])
-                assert mask is not None
-                found.append((node, mask))
-            elif why:
-                whole[why] = whole.get(why, 0) + 1
+        all_of = attentions(graph)
+        found, whole = all_of.found, all_of.whole
         if found:
             self._rewrite(graph, found)
             graph.sort()
@@ -87,7 +80,7 @@ class SlicedAttentionPass(ir.passes.InPlacePass):
         self.result = Sliced(len(found), whole)
         return ir.passes.PassResult(model, modified=bool(found))
 
-    def _rewrite(self, graph: ir.Graph, found: list[tuple[ir.Node, WrittenMask]]) -> None:
+    def _rewrite(self, graph: ir.Graph, found: Sequence[tuple[ir.Node, WrittenMask]]) -> None:
         stage = Stage(graph, _STAGE)
         ids = next(value for value in graph.inputs if value.name == INPUT_IDS)
         seq = stage.op("Shape", ids, start=1, end=2, dtype=_INT64, shape=ir.Shape([1]))
@@ -106,33 +99,7 @@ class SlicedAttentionPass(ir.passes.InPlacePass):
             short, sliced = (subgraph(f"{name}.{kind}", stage) for kind in ("whole", "sliced"))
             short.graph.outputs.append(like(short, node, *node.inputs[:3], dense[value], shape=node.outputs[0].shape))
             sliced.graph.outputs.append(slices[key].attend(sliced, node))
-            old = node.outputs[0]
-            made = _choose(stage, long, sliced, short, old.shape)
-            name, old.name = old.name or "", f"{old.name}.replaced"
-            made.name = name
-            old.replace_all_uses_with(made)
-            graph.remove(node, safe=True)
-
-
-def _why_whole(node: ir.Node) -> str | None:
-    """Why an attention stays whole; empty for what is none, and for one of a single query; None where it is sliced."""
-    if node.op_type == "Softmax" and (dims_of(node.outputs[0]) or ())[-2:] == (SEQ, SEQ):
-        return "it is not the operator Attention"
-    if node.op_type != "Attention" or node.domain:
-        return ""
-    query, key, value = (dims_of(v) or () for v in node.inputs[:3])
-    if len(query) == 4 and query[2] == 1:
-        return ""
-    if not len(query) == len(key) == len(value) == 4 or query[2] != SEQ:
-        return f"its query is {list(query)}; expected [batch, heads, seq, head]"
-    if len(node.inputs) > 4 or len(node.outputs) > 1:
-        return "it has further inputs or outputs"
-    causal = node.attributes.get("is_causal")
-    if causal is not None and causal.as_int():
-        return "it is causal beside its mask"
-    if len(node.inputs) < 4 or read_mask(node.inputs[3]) is None:
-        return "its mask is not a canonical one"
-    return None
+            replace(graph, node, _choose(stage, long, sliced, short, node.outputs[0].shape))
 
 
 def _choose(stage: Stage, condition: ir.Value, then: Stage, otherwise: Stage, shape: ir.Shape | None) -> ir.Value:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
+from graphs.attention.attentions import like
 from graphs.ir.dims import dims_of
 from graphs.ir.masks import WrittenMask, additive, bands, key_positions, key_tokens
 from graphs.ir.stage import Stage
@@ -17,15 +18,6 @@ _ONE = ir.Shape([1])
 def subgraph(name: str, outer: Stage) -> Stage:
     """The stage of a branch or a body whose outputs are to be appended; its nodes read the values of `outer`."""
     return Stage(ir.Graph([], [], nodes=[], name=name), name, mark=outer.name, outer=outer)
-
-
-def like(stage: Stage, node: ir.Node, *inputs: ir.Value | None, shape: ir.Shape | None) -> ir.Value:
-    """A node of the operator and with the attributes of another."""
-    made = stage.op(node.op_type, *inputs, shape=shape)
-    producer = made.producer()
-    assert producer is not None
-    producer.attributes.update(node.attributes)
-    return made
 
 
 class SlicedQueries:

@@ -31,12 +31,17 @@ def test_a_model_is_made_exported_timed_weighed_and_tabled(tmp_path: Path, monke
     found = bench._measure("tiny", given)
     assert found["limit"] == 512 == found["export"]["validated_up_to"]
     assert found["as_published"]["validated_up_to"] > 512 and "--max-seq-length" not in found["as_published"]["command"]
-    names = {"PyTorch fp32", "PyTorch bf16", *(f"poolfold {target} {dtype}" for target, dtype in bench.OURS)}
+    here = bench.targets_here()
+    ours, baselines = (
+        (f"poolfold {target} {dtype}" for target, dtype in here),
+        {f"PyTorch {dtype}" for _, dtype in here},
+    )
+    names = {*baselines, *ours}
     assert set(found["times"]) == set(found["memory"]) == names
     assert all(set(of) == {"1x16", "1x128", "1x512", bench.RAGGED} for of in found["times"].values())
     assert found["instruction"]["tokens"] == len(PROMPT) == 25
     tables = bench.tables({"tiny": found})
-    assert tables.count("| tiny |") == 2 + 5 + 3 + 3 and "1x8" in tables
+    assert tables.count("| tiny |") == 2 + len(names) + 2 * len(here) and "1x8" in tables
     for held in found["held"].values():
         assert held["load_s"] > 0 and held["private_after"] >= held["private"] > 0
     embed = load.folded(str(tmp_path / "tiny/artifact"), "lasttoken", "fp32", "onnxruntime", 1)

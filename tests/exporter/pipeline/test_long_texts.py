@@ -36,26 +36,41 @@ FAMILIES = [
     ),
 ]
 """Without a limit, windows both ways, causal, causal windows; a window of more than a slice."""
+BLOCKED = {
+    "bert": "",
+    "modernbert": "attentions in blocks: 1",
+    "qwen3": "",
+    "mistral": "attentions in blocks: 2",
+    "gemma3_text": "attentions in blocks: 2",
+}
+AROUND_SLICES = (512, 513, 1023, 1024, 1025, LIMIT - 1, LIMIT)
+AROUND_BLOCKS = (159, 160, 161, 257, 1025, LIMIT - 1)
+"""With a window of 32 tokens a text of 160 is one block, and with one of 600 one of 900."""
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: f"{family.model_type}-{family.pooling}")
 def test_every_length_around_a_switch_gives_pytorchs_vectors(tmp_path: Path, family: Architecture) -> None:
     folder = tiny_checkpoint(tmp_path / "m", architecture=family, pooling=family.pooling, max_seq_length=LIMIT)
-    export_here(folder, tmp_path / "out", threads=None, validation=Validation(length=600))
+    targets = ("onnxruntime", "openvino")
+    export_here(folder, tmp_path / "out", threads=None, targets=targets, validation=Validation(length=600))
     (graph,) = read_manifest(tmp_path / "out").graphs
     assert set(graph.sliced) == set(graph.forms.values())
     layers = 3 if family.pooling == "mean" else 2  # of the last layer one row is computed
-    assert graph.passes["sliced-attention"] == f"{layers} attentions in slices of queries"
+    assert graph.passes["sliced-attention"] == f"attentions in slices of queries: {layers}"
+    assert graph.passes.get("blocked-windows", "") == BLOCKED[family.model_type]
     model = AutoModel.from_pretrained(folder, local_files_only=True, attn_implementation="sdpa").eval()
     rng = np.random.default_rng(0)
-    with poolfold.load(tmp_path / "out") as encoder:
-        for length in (512, 513, 1023, 1024, 1025, LIMIT - 1, LIMIT):
+    with (
+        poolfold.load(tmp_path / "out", target="onnxruntime") as sliced,
+        poolfold.load(tmp_path / "out", target="openvino") as blocked,
+    ):
+        for length in sorted({*AROUND_SLICES, *AROUND_BLOCKS}):
             ids = rng.integers(4, 100, (1, length))
             with torch.inference_mode():
-                hidden = model(input_ids=torch.from_numpy(ids), attention_mask=torch.ones(1, length)).last_hidden_state[
-                    0
-                ]
+                found = model(input_ids=torch.from_numpy(ids), attention_mask=torch.ones(1, length))
+            hidden = found.last_hidden_state[0]
             row = {"cls": hidden[0], "mean": hidden.mean(0), "lasttoken": hidden[-1]}[family.pooling].numpy()
-            got = encoder.embed(ids, np.ones_like(ids))[0]
             expected = row / np.linalg.norm(row)
-            np.testing.assert_allclose(got / np.linalg.norm(got), expected, rtol=0, atol=2e-5)
+            for encoder in [sliced] * (length in AROUND_SLICES) + [blocked] * (length in AROUND_BLOCKS):
+                got = encoder.embed(ids, np.ones_like(ids))[0]
+                np.testing.assert_allclose(got / np.linalg.norm(got), expected, rtol=0, atol=2e-5)

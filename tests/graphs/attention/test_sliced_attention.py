@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import onnx_ir as ir
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.host.child_process import OwnProcess
-from exporter.measure import memory
 from graphs.attention.sliced_attention import SlicedAttentionPass
-from graphs.encoder.cleanup import cleanup
-from graphs.encoder.grouped_heads import GroupedHeadsPass
 from graphs.files.summary import summarise
 from graphs.ir.names import PROMPT_STATES
-from graphs.last_layer.push_down_row import PushDownRowPass
-from graphs.last_layer.row_attention import RowAttentionPass
-from graphs.prompt.behind_prompt import BehindPromptPass, states_of
-from graphs.unpadding.padding_free import PaddingFreePass
-from tests.graphs.build import session
-from tests.graphs.encoders import Style, assert_same_vectors, batch_of, batches, canonical, encoder, pooled, run_on
+from tests.graphs.attention.long_graphs import behind_prompt, folded, peak_growth
+from tests.graphs.encoders import Style, assert_same_vectors, batch_of, batches, run_on
 
 SIZE = 3
 BANDS = [(None, None), (None, 0), (0, 0), (1, 1), (2, 0), (0, 4), (4, 4), (7, 2), (12, 12)]
@@ -31,19 +22,6 @@ def sliced(model: ir.Model, *, whole_up_to: int = 2, size: int = SIZE) -> tuple[
     model, slices = model.clone(), SlicedAttentionPass(whole_up_to, size)
     assert slices(model).modified == bool(slices.result.attentions)
     return model, slices
-
-
-def folded(style: Style, strategy: str, *, packed: bool) -> ir.Model:
-    """A strategy's graph as the recipe makes it, before it is sliced."""
-    model = pooled(canonical(encoder(style)), strategy)
-    if PushDownRowPass()(model).modified:
-        RowAttentionPass()(model)
-    GroupedHeadsPass()(model)
-    cleanup(model)
-    if packed:
-        assert PaddingFreePass()(model).modified
-        cleanup(model)
-    return model
 
 
 @pytest.mark.parametrize("packed", [False, True], ids=["plain", "padding-free"])
@@ -72,18 +50,7 @@ def test_any_mask_any_slice(band, size, given_batches):
 @pytest.mark.parametrize("behind", [None, 0, 2, 7])
 @pytest.mark.parametrize("strategy", ["mean", "lasttoken"])
 def test_behind_a_prompt_the_keys_are_the_prompts_and_the_texts(behind, strategy):
-    model = canonical(encoder(Style(behind=behind, ahead=0, position="rotary", grouped=True)))
-    GroupedHeadsPass()(model)
-    cleanup(model)
-    states = model.clone()
-    states.graph.outputs[:] = states_of(states)
-    prompt = batch_of(np.ones((1, 5)))
-    prompt_states = np.concatenate(session(states).run(None, {k: prompt[k] for k in ("input_ids", "attention_mask")}))
-    BehindPromptPass()(model)
-    model = pooled(model, strategy)
-    for shorten in (PushDownRowPass(), PaddingFreePass()):
-        shorten(model)
-        cleanup(model)
+    model, prompt_states = behind_prompt(Style(behind=behind, ahead=0, position="rotary", grouped=True), strategy, 5)
     got, slices = sliced(model)
     assert slices.result.attentions
     for n in range(1, 3 * SIZE + 2):
@@ -109,32 +76,14 @@ def test_no_value_has_two_axes_of_the_length():
     """A row of 6000 tokens, whose scores alone would take 550 MiB, in a process that has run a short one."""
     whole = folded(Style(behind=None, ahead=0), "lasttoken", packed=False)
     got, _ = sliced(whole, whole_up_to=512, size=64)
-    assert _peak_growth(got) < 2**28 < 2**29 < _peak_growth(whole)
-
-
-def _peak_growth(model: ir.Model) -> int:
-    with OwnProcess(f"{__name__}:run_and_tell", ir.to_proto(model).SerializeToString(), 6000) as process:
-        grown: int = process.result()
-        return grown
-
-
-def run_and_tell(graph: bytes, tokens: int) -> int:
-    """Bytes that a row of so many tokens adds to the peak of this process."""
-    opened = session(ir.from_proto(onnx.ModelProto.FromString(graph)))
-    before = memory.resident_bytes()
-    assert memory.reset_peak() and before is not None
-    batch = batch_of(np.ones((1, tokens)))
-    opened.run(None, {name: batch[name] for name in ("input_ids", "attention_mask")})
-    peak = memory.peak_bytes()
-    assert peak is not None
-    return peak - before
+    assert peak_growth(got) < 2**28 < 2**29 < peak_growth(whole)
 
 
 def test_what_stays_whole_says_why():
     decomposed = folded(Style(attention="products"), "mean", packed=False)
     got, slices = sliced(decomposed)
     assert slices.result.attentions == 0
-    assert slices.result.describe() == "0 attentions in slices of queries; 2 whole: it is not the operator Attention"
+    assert slices.result.describe() == "attentions in slices of queries: 0; 2 whole: it is not the operator Attention"
     assert summarise(got).nodes == summarise(decomposed).nodes
 
 
