@@ -1,11 +1,14 @@
 """Pieces of Markdown, and numbers as the documents write them."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from exporter.measure.quartiles import Quartiles
 
 _MIB = 1 << 20
+_NAMED = ("poolfold", "torch", "transformers", "onnxruntime", "openvino")
+"""Libraries whose versions stand beside numbers."""
 
 
 def table(heads: Sequence[object], rows: Iterable[Sequence[object]]) -> str:
@@ -37,6 +40,16 @@ def number(value: float) -> str:
 def mib(size: int | None) -> str:
     """Bytes as MiB."""
     return "unknown" if size is None else f"{size / _MIB:.0f}"
+
+
+def machines(environments: Mapping[str, Mapping[str, Any]]) -> str:
+    """What each name was measured on, a line for all that were on the same; environments as results keep them."""
+    names: dict[str, list[str]] = {}
+    for name, of in environments.items():
+        cpu = f"{of['cpu']} ({of['instructions']})" if of.get("instructions") else of["cpu"]
+        versions = ", ".join(f"{library} {of['versions'][library]}" for library in _NAMED if library in of["versions"])
+        names.setdefault(f"{cpu}, {of['cores']} cores, {versions}", []).append(name)
+    return bullets(f"{', '.join(those)}: measured on {machine}." for machine, those in names.items())
 
 
 def between(document: Path, begin: str, end: str, text: str) -> None:

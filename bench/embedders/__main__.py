@@ -208,6 +208,7 @@ def tables(kept: Mapping[str, Any]) -> str:
     ]
     if prompts:
         parts.append(markdown.table(["model", "runtime", *(f"{r}x{q}" for r in ROWS for q in QUERIES)], prompts))
+    parts.append(markdown.machines({name: m["environment"] for name, m in kept.items()}))
     return "\n\n".join(parts)
 
 

@@ -16,7 +16,7 @@ from bench.embedders.checkpoints import make
 from bench.embedders.systems import run_export, size_of, targets_here
 from bench.goals import LIMITS
 from bench.long import parts
-from bench.long.models import CORPUS, FURTHER, LENGTHS, MODELS, TINY
+from bench.long.models import CORPUS, FURTHER, LENGTHS, MODELS, SHORT, TINY
 from bench.long.tables import figures, tables
 from bench.long.texts import documents, short_texts
 from exporter.host.environment import busy_share, environment, load_average
@@ -25,7 +25,8 @@ from poolfold.sessions.threads import default_threads
 
 RESULTS, _PAGE = Path("bench/results/long.json"), Path("docs/models.md")
 BEGIN, END = "<!-- what `make bench-long` measured: begin -->", "<!-- what `make bench-long` measured: end -->"
-DOCUMENTS, LONG_DOCUMENTS = 300, 10
+LONG_SHARE = 1 / 30
+"""Of the documents of the corpus, those as long as the limit."""
 MANY = (20_000, 200_000)
 Found = Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]
 """The place of a result among those that are kept, and the result."""
@@ -50,7 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(kept: dict[str, Any], given: argparse.Namespace) -> None:
     """Add what is measured to what is kept, each with its conditions, and write it at once."""
     threads, wanted = given.threads or default_threads(), given.part or list(PARTS)
-    names = [name for name in given.model or MODELS if {"rows", "limit"} & {*wanted}]
+    names = [name for name in given.model or MODELS if {"rows", "short", "limit"} & {*wanted}]
     names += [CORPUS] if "corpus" in wanted and CORPUS not in names else []
     models = [parts.Model(name, MODELS[name], given.build / name) for name in names]
     models += [parts.Model("tiny", TINY, given.build / "tiny")] if "many" in wanted else []
@@ -85,6 +86,12 @@ def _rows(models: Sequence[parts.Model], given: argparse.Namespace, threads: int
                 yield ("rows", model.name), {"systems": systems}
 
 
+def _short(models: Sequence[parts.Model], given: argparse.Namespace, threads: int) -> Found:
+    for model in models:
+        if model.embedder is not TINY:
+            yield ("short", model.name), parts.short(model, SHORT, threads, given.seconds)
+
+
 def _limit(models: Sequence[parts.Model], given: argparse.Namespace, threads: int) -> Found:
     for model in models:
         if model.embedder is not TINY:
@@ -94,7 +101,8 @@ def _limit(models: Sequence[parts.Model], given: argparse.Namespace, threads: in
 def _corpus(models: Sequence[parts.Model], given: argparse.Namespace, threads: int) -> Found:
     for model in models:
         if model.name == CORPUS:
-            texts = documents(DOCUMENTS, LONG_DOCUMENTS, model.text.max_seq_length)
+            longest = max(1, round(LONG_SHARE * given.documents))
+            texts = documents(given.documents, longest, model.text.max_seq_length)
             yield ("corpus",), parts.corpus(model, texts, threads, 60 * given.peer_minutes)
 
 
@@ -104,7 +112,7 @@ def _many(models: Sequence[parts.Model], given: argparse.Namespace, threads: int
             yield ("many",), {"systems": parts.many(model, [short_texts(number) for number in MANY], threads)}
 
 
-PARTS = {"rows": _rows, "limit": _limit, "corpus": _corpus, "many": _many}
+PARTS = {"rows": _rows, "short": _short, "limit": _limit, "corpus": _corpus, "many": _many}
 
 
 def wrong_vectors(kept: Mapping[str, Any]) -> Iterator[str]:
@@ -144,6 +152,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--kept", action="store_true", help="measure what was exported before")
     parser.add_argument("--longest", action="store_true", help=f"rows of {FURTHER} tokens too, where taken")
     parser.add_argument("--seconds", type=float, default=120, help="for the windows in a precision (default: 120)")
+    parser.add_argument("--documents", type=int, default=300, help="of the corpus (default: 300)")
     parser.add_argument("--peer-minutes", type=float, default=20, help="that the corpus may take it (default: 20)")
     parser.add_argument("--threads", type=int, help="of every system (default: the cores)")
     parser.add_argument("--build", type=Path, default=Path("build/bench/long"), help="default: %(default)s")

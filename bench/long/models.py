@@ -6,6 +6,8 @@ from bench.embedders.checkpoints import EMBEDDERS, Embedder
 
 LENGTHS, FURTHER = (512, 2048, 8192), 16384
 """Tokens of one row; FURTHER where it is asked for and the model takes as many."""
+SHORT = 16, 128, 512
+"""Tokens of rows that are computed without slices in either graph."""
 CORPUS = "ModernBERT-base"
 MODELS: Mapping[str, Embedder] = {
     CORPUS: Embedder(

@@ -24,6 +24,7 @@ LIMIT_BYTES, MOST_BYTES = 4 << 30, 20 << 30
 BATCH = 32
 """poolfold's and sentence-transformers' default."""
 OURS_OF_TEXTS, PEER = "poolfold onnxruntime fp32", "sentence-transformers"
+WHOLE = "without slices"
 _SEED = 0
 
 
@@ -83,6 +84,23 @@ def rows(model: Model, lengths: Sequence[int], threads: int, seconds: float) -> 
                 }
             found[system.name] = {"dtype": dtype, "baseline": systems[0].name, "lengths": of_length}
         yield dict(found)
+
+
+def short(model: Model, lengths: Sequence[int], threads: int, seconds: float) -> dict[str, Any]:
+    """One short row in ONNX Runtime, the graph with attention in slices against that without: what slices cost."""
+    (graph,) = read_manifest(model.artifact).graphs
+    loads = [Workload(f"1x{n}", (_row(model, n),)) for n in lengths]
+    systems = [
+        System(
+            name, graph.strategy, "fp32", "onnxruntime", "bench.load_onnxruntime:load_ours", {"path": str(path)}, WHOLE
+        )
+        for name, path in (
+            (WHOLE, model.artifact / graph.path),
+            ("in slices", model.artifact / graph.sliced[graph.path]),
+        )
+    ]
+    report = measure(systems, loads, threads=threads, budget_s=seconds, progress=to_stderr, leave_out=False)
+    return {"systems": times_of(report)}
 
 
 def limit(model: Model, tokens: int, threads: int) -> dict[str, Any]:

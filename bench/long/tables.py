@@ -16,8 +16,16 @@ Pick = Callable[[Mapping[str, Any]], float | None]
 
 def tables(kept: Mapping[str, Any]) -> str:
     """The tables of all parts that were measured."""
-    made = _exports(kept), _times(kept), _memory(kept), _images(kept), _limit(kept), _corpus(kept), _many(kept)
+    made = _exports(kept), _times(kept), _memory(kept), _images(kept), _short(kept), _limit(kept), _corpus(kept)
+    made += _many(kept), markdown.machines({what: of["environment"] for what, of in _measured(kept)})
     return "\n\n".join(table for table in made if table)
+
+
+def _measured(kept: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What was measured at one time, by name."""
+    for part in ("rows", "short", "limit"):
+        yield from ((f"{name}, {part}", of) for name, of in _found(kept, part))
+    yield from ((part, kept[part]) for part in ("corpus", "many") if part in kept)
 
 
 FIGURES = ("seconds", "MiB")
@@ -101,6 +109,18 @@ def _images(kept: Mapping[str, Any]) -> str:
     return "\n".join(f"![{name} over tokens](../bench/results/{name}.png)" for name in names)
 
 
+def _short(kept: Mapping[str, Any]) -> str:
+    shapes = sorted({s for _, m in _found(kept, "short") for of in m["systems"].values() for s in of}, key=_tokens)
+    return _table(
+        ["model", "short rows in ONNX Runtime", *(f"{shape} ms" for shape in shapes)],
+        (
+            [name, system, *(_short_time(of[shape]) for shape in shapes)]
+            for name, of_model in _found(kept, "short")
+            for system, of in of_model["systems"].items()
+        ),
+    )
+
+
 def _limit(kept: Mapping[str, Any]) -> str:
     return _table(
         ["model", "tokens", "GiB allowed", "embedded", "s", "MiB"],
@@ -177,6 +197,11 @@ def _call_mib(at: Mapping[str, Any]) -> float | None:
     return None if at["call_bytes"] is None else at["call_bytes"] / (1 << 20)
 
 
+def _short_time(at: Mapping[str, Any]) -> str:
+    mark = "?" if at["disturbed"] else ""
+    return f"{markdown.milliseconds(Quartiles(**at['ms']))} ({markdown.ratio(Quartiles(**at['faster']))}{mark})"
+
+
 def _time(at: Mapping[str, Any] | None) -> str:
     if at is None:
         return ""
@@ -207,4 +232,4 @@ def _no(of: Mapping[str, Any]) -> str:
 
 
 def _below_one(cosine: float) -> str:
-    return f"1 - {max(0.0, 1 - cosine):.0e}"
+    return "1" if cosine >= 1 else f"1 - {1 - cosine:.0e}"

@@ -17,19 +17,23 @@ from poolfold.sessions.threads import usable_cores
 
 _DISTRIBUTIONS = ("poolfold", "torch", "transformers", "onnx", "onnx-ir", "onnxscript")
 _ALSO = ("tokenizers", "numpy")
+_INSTRUCTIONS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "asimd", "bf16")
+"""Those that matrix products are computed with, in the system's names; times differ most by them."""
 
 
 def environment() -> dict[str, str | int | dict[str, str]]:
     """What a reader needs to judge a number or to repeat it; ready for JSON.
 
     Returns:
-        `python`, `platform`, `cpu` (model name), `cores` (see `usable_cores`), `logical_cpus`, `memory_bytes`
-        (physical), and `versions`: distribution name -> version, of those that are installed.
+        `python`, `platform`, `cpu` (model name), `instructions` (of the CPU, for matrix products; empty where the
+        system does not say), `cores` (see `usable_cores`), `logical_cpus`, `memory_bytes` (physical), and `versions`:
+        distribution name -> version, of those that are installed.
     """
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "cpu": _cpu_model(),
+        "cpu": _cpuinfo("model name") or platform.processor() or platform.machine(),
+        "instructions": " ".join(name for name in _INSTRUCTIONS if name in _cpuinfo("flags", "Features").split()),
         "cores": usable_cores(),
         "logical_cpus": psutil.cpu_count() or 1,
         "memory_bytes": psutil.virtual_memory().total,
@@ -62,14 +66,14 @@ def idle_processors() -> tuple[float, int] | None:
     return (idle, count) if idle > 0 else None
 
 
-def _cpu_model() -> str:
-    """The processor's model name, as exactly as the system gives it."""
+def _cpuinfo(*fields: str) -> str:
+    """What Linux says of the first processor in the first of these fields that it has; empty elsewhere."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
-        lines = []
-    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(named, None) or platform.processor() or platform.machine()
+        return ""
+    named = (line.partition(":") for line in lines)
+    return next((value.strip() for name, _, value in named if name.strip() in fields), "")
 
 
 def _versions() -> dict[str, str]:

@@ -90,8 +90,6 @@ def test_all_parts_are_measured_kept_and_tabled(tmp_path: Path, monkeypatch: pyt
         "_PAGE": page,
         "MODELS": {bench.CORPUS: LONG},
         "LENGTHS": (64, 600),
-        "DOCUMENTS": 8,
-        "LONG_DOCUMENTS": 1,
         "MANY": (100,),
         "_VALIDATED": 520,
         "targets_here": lambda: (("onnxruntime", "fp32"),),
@@ -99,6 +97,7 @@ def test_all_parts_are_measured_kept_and_tabled(tmp_path: Path, monkeypatch: pyt
         monkeypatch.setattr(bench, name, value)
     monkeypatch.setattr(parts, "targets_here", lambda: (("onnxruntime", "fp32"),))
     arguments = ["--build", str(tmp_path / "build"), "--seconds", "1", "--threads", "1", "--peer-minutes", "0.0001"]
+    arguments += ["--documents", "8"]
     assert bench.main(arguments) == 0
     kept = json.loads(results.read_text())
     assert kept["exports"][bench.CORPUS]["validated_up_to"] == 520
@@ -106,13 +105,14 @@ def test_all_parts_are_measured_kept_and_tabled(tmp_path: Path, monkeypatch: pyt
     for of in of_model["systems"].values():
         assert set(of["lengths"]) == {"1x64", "1x600"}
         assert all(at["cosine"] > 1 - 1e-6 and at["call_bytes"] >= 0 for at in of["lengths"].values())
+    assert {"1x16", "1x128", "1x512"} == {*kept["short"][bench.CORPUS]["systems"]["in slices"]}
     assert kept["limit"][bench.CORPUS]["told"] == "" and kept["limit"][bench.CORPUS]["tokens"] == 600
     by_one, mine, peer, peer_by_one = kept["corpus"]["systems"]
     assert (by_one["batch_size"], mine["batch_size"]) == (1, 32) and mine["cosine"] > 1 - 1e-6
     assert "gave no answer" in peer["told"] and peer_by_one["batch_size"] == 1 and peer_by_one["cosine"] > 1 - 1e-6
     assert [of["texts"] for of in kept["many"]["systems"]] == [100, 100]
     shown = page.read_text()
-    assert tables(kept) in shown and shown.count(f"| {bench.CORPUS} |") == 1 + 2 + 2 + 1
+    assert tables(kept) in shown and shown.count(f"| {bench.CORPUS} |") == 1 + 2 + 2 + 2 + 1
     assert (tmp_path / f"{bench.CORPUS}-seconds.png").is_file()
     # A part alone is measured on what was exported before, and leaves the other parts as they were.
     manifest = tmp_path / "build" / bench.CORPUS / "artifact" / "manifest.json"

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 from importlib import metadata
+from pathlib import Path
 
 import psutil
 
@@ -13,6 +14,8 @@ def test_states_the_machine_and_the_versions():
     assert json.loads(json.dumps(found)) == found
     assert found["memory_bytes"] == psutil.virtual_memory().total
     assert found["cpu"]
+    described = Path("/proc/cpuinfo").read_text().split()
+    assert set(found["instructions"].split()) == {"avx2", "avx512f", "avx512_bf16", "amx_tile"} & set(described)
     for name in ("torch", "onnx-ir", "onnxruntime"):
         assert found["versions"][name] == metadata.version(name)
     assert "no-such-distribution" not in found["versions"]
