@@ -3,9 +3,8 @@
 manifest    the records that the exporter writes, and their JSON
 verify      check every file of an artifact against its manifest
 tokenise    texts -> input_ids, attention_mask
-inputs      check a caller's texts, ids and masks
 hub         artifacts of the Hugging Face hub, by their ids
-encoder     texts or ids -> vectors, with any session
+encoder     texts or ids -> vectors, with any session; what a caller may hand over; smaller vectors
 sessions    one file or folder per runtime
 choice      which strategy, dtype and form of an artifact to run
 load        an artifact directory -> Encoder

@@ -11,10 +11,10 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from poolfold.choice import Choice, choose, faster_below, only_form, run_memory
-from poolfold.encoder import Encoder
+from poolfold.encoder import Encoder, Ranges
 from poolfold.errors import ArtifactError, InputError, is_failure
 from poolfold.hub import find_artifact
-from poolfold.manifest import MANIFEST_NAME, Manifest, Text
+from poolfold.manifest import MANIFEST_NAME, Manifest, Strategy, Text
 from poolfold.sessions import Opening, Session
 from poolfold.sessions.behind_prompt import BehindPrompt, StatesSession, folded_prompts, no_states
 from poolfold.sessions.by_padding import ByPadding
@@ -106,6 +106,7 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
     # Before the hashes: those of a large artifact take seconds.
     choice = choose(directory, manifest, record, asked.strategy, asked.dtype, asked.provider)
     keep = {TOKENIZER_NAME, *choice.forms.values(), *(prompt.path for prompt in manifest.folded_prompts)}
+    keep |= {entry.ranges for entry in manifest.strategies if entry.name == choice.strategy and entry.ranges}
     for engine in manifest.engines:
         keep |= {engine.graph} if engine.path in keep and engine.stripped else set()
     weights = {g.weights for g in manifest.graphs if g.weights and keep & set(g.files)}
@@ -209,17 +210,26 @@ def _open_encoder(
 
     form = form if provider == CPU else form or "plain"
     session = _open_forms(directory, manifest, record, forms, form, open_path)
+    chosen = next(entry for entry in manifest.strategies if entry.name == strategy)
     return Encoder(
         session,
         read_tokenizer(directory, manifest, open_file),
         strategy=strategy,
         dtype=dtype,
         target=record.name,
-        dim=next(entry.dim for entry in manifest.strategies if entry.name == strategy),
+        dim=chosen.dim,
         model=manifest.model,
         run_memory=run_memory(manifest, record, next(iter(forms.values()))) if provider == CPU else None,
         folded=folded_prompts(directory, manifest, session, open_file) if isinstance(session, BehindPrompt) else {},
+        ranges=_ranges(directory, chosen, open_file),
     )
+
+
+def _ranges(directory: Path, strategy: Strategy, open_file: Callable[[Path], OpenFile]) -> Ranges | None:
+    """Of the values of a strategy's vectors; None where the artifact does not tell."""
+    if strategy.ranges is None:
+        return None
+    return Ranges.from_bytes(bytes(open_file(directory / strategy.ranges).data), strategy.dim, strategy.ranges)
 
 
 def _checked(files: Mapping[str, OpenFile], directory: Path, path: Path) -> OpenFile:

@@ -69,11 +69,15 @@ void read(const Value& value, Model& model) {
                       {"text", record<Text>(model.text, read)},
                       {"renormalized", a_bool, false},
                       {"source_sha256", an_optional_string, false},
-                      {"tokenizer", read_tokenizer, false}});  // 0.2 has none
+                      {"tokenizer", read_tokenizer, false},  // 0.2 has none
+                      {"matryoshka_dimensions", ints, false}});
 }
 
 void read(const Value& value, Strategy& strategy) {
-  read_object(value, {{"name", into(strategy.name)}, {"trained", into(strategy.trained)}, {"dim", into(strategy.dim)}});
+  read_object(value, {{"name", into(strategy.name)},
+                      {"trained", into(strategy.trained)},
+                      {"dim", into(strategy.dim)},
+                      {"ranges", into(strategy.ranges), false}});
 }
 
 void read_padding_free(const Value& value, std::optional<PaddingFree>& target) {

@@ -59,7 +59,7 @@ void check_paths(const Manifest& manifest, Problems& problems) {
   }
 }
 
-// Each file that a graph, an engine or a prompt names must be listed, and so hashed.
+// Each file that a graph, an engine, a prompt or a strategy names must be listed, and so hashed.
 void check_references(const Manifest& manifest, Problems& problems) {
   std::set<std::string> named;
   for (const Engine& engine : manifest.engines) named.insert({engine.path, engine.graph});
@@ -72,6 +72,8 @@ void check_references(const Manifest& manifest, Problems& problems) {
     for (const auto& [whole, sliced] : graph.sliced) named.insert({whole, sliced});
   }
   for (const FoldedPrompt& prompt : manifest.folded_prompts) named.insert(prompt.path);
+  for (const Strategy& strategy : manifest.strategies)
+    if (strategy.ranges) named.insert(*strategy.ranges);
   for (const File& entry : manifest.files) named.erase(entry.path);
   for (const std::string& path : named)
     problems.push_back({quote(path) + ": named by a graph or an engine, and not listed among the files"});

@@ -36,6 +36,11 @@ def prompt_path(number: int) -> str:
     return f"prompts/{number}.bin"
 
 
+def ranges_path(strategy: Strategy) -> str:
+    """Where the ranges of the values of a strategy's vectors lie."""
+    return f"vector_ranges/{strategy_name(strategy)}.bin"
+
+
 def engine_path(target: str, strategy: Strategy, dtype: DType, form: Form = Form.PLAIN) -> str:
     """Where an engine lies."""
     return f"engines/{target}/{strategy_name(strategy)}_{dtype}{_suffix(form)}.engine"

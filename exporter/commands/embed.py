@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import click
 import numpy as np
@@ -18,6 +18,7 @@ from exporter.commands import flags
 from exporter.host.console import Console, count
 from exporter.host.text_column import read_texts_or_column
 from exporter.host.text_file import STREAM
+from poolfold.encoder import PRECISIONS
 from poolfold.errors import InputError
 from poolfold.sessions.user_cache import write_whole
 
@@ -50,7 +51,7 @@ from poolfold.sessions.user_cache import write_whole
     type=flags.FOLDER,
     required=True,
     metavar="FILE",
-    help="float32 [texts, dim], NumPy format; -: standard output.",
+    help="[texts, dim], NumPy format; -: standard output.",
 )
 @click.option("--force", is_flag=True, help="Replace FILE where it exists.")
 @click.option(
@@ -61,6 +62,17 @@ from poolfold.sessions.user_cache import write_whole
 @flags.provider
 @click.option("--dtype", type=flags.DTYPES, help="Precision to run in.  [default: fp32 where DIR has it]")
 @click.option("--batch-size", type=click.IntRange(min=1), help="Texts at once.")
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    help="Of a value: int8 and uint8 in 255 steps, binary and ubinary its sign, eight in a byte.",
+)
+@click.option(
+    "--dimensions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Keep the first N values, of unit length again (Matryoshka).",
+)
 @click.option("--prompt-name", metavar="NAME", help="A prompt that the model brings, such as 'query'.")
 @flags.threads
 @flags.as_json
@@ -77,6 +89,8 @@ def embed(
     provider: str,
     dtype: str | None,
     batch_size: int,
+    precision: str,
+    dimensions: int | None,
     prompt_name: str | None,
     threads: int | None,
     as_json: bool,
@@ -99,6 +113,8 @@ def embed(
             vectors = encoder.encode(
                 texts,
                 batch_size=batch_size,
+                precision=precision,
+                dimensions=dimensions,
                 prompt_name=prompt_name,
                 progress=lambda done: stage.progress(done, len(texts), f"{done} of {len(texts)} texts"),
             )
@@ -107,12 +123,13 @@ def embed(
             _write(sys.stdout.buffer, vectors)
             return
         _save(output, vectors)
-        console.line(f"{output}: float32 {list(vectors.shape)}")
+        console.line(f"{output}: {vectors.dtype} {list(vectors.shape)}")
         console.json(
             {
                 "output": str(output),
                 "texts": len(vectors),
-                "dim": encoder.dim,
+                "dim": encoder.dim if dimensions is None else dimensions,
+                "precision": precision,
                 "strategy": encoder.strategy,
                 "dtype": encoder.dtype,
                 "target": encoder.target,
@@ -148,7 +165,7 @@ def _require_writable(output: Path, source: Path, directory: Path, force: bool) 
         raise InputError(f"{output.parent} is not writable. Write elsewhere with -o.")
 
 
-def _save(output: Path, vectors: npt.NDArray[np.float32]) -> None:
+def _save(output: Path, vectors: npt.NDArray[Any]) -> None:
     """Write the vectors, whole or not at all."""
     try:
         write_whole(output, lambda file: _write(file, vectors))
@@ -158,7 +175,7 @@ def _save(output: Path, vectors: npt.NDArray[np.float32]) -> None:
         raise InputError(f"{output} cannot be written ({error.strerror}). Write elsewhere with -o.") from None
 
 
-def _write(file: BinaryIO, vectors: npt.NDArray[np.float32]) -> None:
+def _write(file: BinaryIO, vectors: npt.NDArray[Any]) -> None:
     # Not np.save: where a write fails it loses the reason.
     np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(vectors))
     file.write(vectors.data)

@@ -31,6 +31,7 @@ def as_json(comparison: Comparison, model: str, data: str) -> dict[str, Any]:
             for dtype, strategies in comparison.quality.items()
             if dtype != comparison.dtype
         },
+        "small_indexes": [asdict(index) for index in comparison.small_indexes],
         "leads": [asdict(lead) for lead in comparison.leads],
         "parts": [asdict(part) for part in comparison.parts],
         "entries": {

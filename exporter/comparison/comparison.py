@@ -14,12 +14,13 @@ import numpy.typing as npt
 from exporter.comparison.breakdown import PartOf, break_down
 from exporter.comparison.cost import Cost, system_name
 from exporter.comparison.cost_stage import cost_or_reason
-from exporter.comparison.embedded import Matrix, embed_task
+from exporter.comparison.embedded import Matrix, embed_task, read_ranges
 from exporter.comparison.entries import CompareOptions, Entry, export_command, make_entries
 from exporter.comparison.quality import AGREEMENT, CORRELATIONS, DECIDES, Quality, quality
 from exporter.comparison.recommendation import Timed, Verdict, decide, keep_trained
 from exporter.comparison.resampling import DRAWS, FEWER_DRAWS, Interval, Lead, interval, leads, resample
-from exporter.comparison.tasks import UNITS, Task, Texts, counted
+from exporter.comparison.small_index import SmallIndex, small_indexes
+from exporter.comparison.tasks import UNITS, Retrieval, Task, Texts, counted
 from exporter.host.console import Console, Stage, count
 
 
@@ -33,6 +34,7 @@ class Comparison:
     precision_cost: precision -> entry -> what it costs on that metric, against the first precision.
     parts: the first metric by language, domain and length.
     vectors: entry -> float32 [texts, dim], in the first precision.
+    small_indexes: of the recommended entry, what smaller vectors cost; empty where nothing is retrieved.
     cost: None where `no_cost` says why it was not measured.
     next_command: what exports the recommended entry; None where the user has its artifact already.
     """
@@ -44,6 +46,7 @@ class Comparison:
     precision_cost: Mapping[str, Mapping[str, Interval]]
     parts: tuple[PartOf, ...]
     vectors: Mapping[str, Matrix]
+    small_indexes: tuple[SmallIndex, ...]
     cost: Cost | None
     no_cost: str
     verdict: Verdict
@@ -129,8 +132,16 @@ def compare(options: CompareOptions, task: Task, console: Console) -> Comparison
             unit=UNITS[type(task)],
         )
     recommended = next(entry for entry in entries if entry.name == verdict.recommended)
+    small: tuple[SmallIndex, ...] = ()
+    if isinstance(task, Retrieval):
+        with console.stage("index") as stage:
+            name = recommended.name
+            small = small_indexes(
+                task, vectors[first][name], read_ranges(recommended), verdict.metric or "", deciding[name]
+            )
+            stage.outcome = f"{', '.join(dict.fromkeys(of.precision for of in small))} vectors of {name}"
     return Comparison(
-        *(task, entries, intervals, ahead, precision, parts, vectors[first], cost, no_cost, verdict),
+        *(task, entries, intervals, ahead, precision, parts, vectors[first], small, cost, no_cost, verdict),
         export_command(recommended, options),
     )
 

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from exporter.comparison.entries import Entry
 from exporter.comparison.tasks import Part, Task
-from poolfold.encoder import Encoder
+from poolfold.encoder import Encoder, Ranges
 from poolfold.load import open_encoder
 from poolfold.sessions.user_cache import write_whole
 
@@ -63,6 +63,12 @@ def embed_task(
     kept.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: np.save(file, vectors))
     return vectors, True
+
+
+def read_ranges(entry: Entry) -> Ranges | None:
+    """What the values of an entry's vectors were when it was exported; None where its artifact does not tell."""
+    path = next(s.ranges for s in entry.manifest.strategies if s.name == entry.strategy)
+    return None if path is None else Ranges.from_bytes((entry.artifact / path).read_bytes(), entry.dimensions, path)
 
 
 def prompt_name(encoder: Encoder, part: Part) -> str | None:

@@ -8,7 +8,7 @@ are, as MTEB does.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +67,8 @@ def quality(task: Task, vectors: Matrix, reference: Matrix) -> Quality:
         case Pairs():
             return _pairs(task, unit_rows(vectors))
         case Retrieval():
-            return _retrieval(task, unit_rows(vectors))
+            rows, count = unit_rows(vectors), len(task.queries)
+            return retrieval_quality(task, _blocks(rows[:count], rows[count:]))
         case Triplets():
             return _triplets(task, unit_rows(vectors))
         case Labelled():
@@ -106,13 +107,20 @@ def _pairs(task: Pairs, rows: Rows) -> Quality:
     return Quality(count, {"spearman": correlation(stats.spearmanr), "pearson": correlation(stats.pearsonr)})
 
 
-def _retrieval(task: Retrieval, rows: Rows) -> Quality:
+def retrieval_quality(task: Retrieval, similarities: Iterable[tuple[int, Rows]]) -> Quality:
+    """The metrics of a retrieval.
+
+    Args:
+        task: the data.
+        similarities: of a few queries at a time with every document: number of the first query, float64 [queries,
+            documents].
+    """
     import pytrec_eval
 
     count, names = len(task.queries), np.array(list(task.documents), dtype=object)
     run: dict[str, dict[str, float]] = {}
     queries = list(task.queries)
-    for start, similar in _blocks(rows[:count], rows[count:]):
+    for start, similar in similarities:
         ranked = nearest(similar, _RANKED)
         for query, scores, best in zip(queries[start : start + len(similar)], similar, ranked, strict=True):
             run[query] = dict(zip(names[best].tolist(), scores[best].tolist(), strict=True))

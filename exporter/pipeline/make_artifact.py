@@ -31,6 +31,7 @@ from exporter.pipeline.plan import Capture
 from exporter.pipeline.ranges import measure_ranges
 from exporter.pipeline.recipes import SharedEncoder
 from exporter.pipeline.run_memory import run_memory
+from exporter.pipeline.vector_ranges import with_ranges
 from exporter.pipeline.write_graphs import write_graphs
 from exporter.spec.choices import target_dtypes
 from exporter.spec.description import describe_model, describe_strategies
@@ -84,6 +85,7 @@ def describe(directory: Path, work: Work) -> Draft:
     plan = work.captured.plan
     write_model_files(directory, plan.spec)
     strategies = describe_strategies(plan.spec, plan.strategies, plan.head)
+    strategies = with_ranges(directory, plan.strategies, strategies, work.captured.proof.run.vectors)
     described = describe_model(plan.spec, plan.head, plan.source_sha256)
     return Draft(directory, described, strategies, validated_up_to=work.captured.proof.length)
 

@@ -18,6 +18,7 @@ from exporter.comparison.folder import claimed
 from exporter.comparison.quality import cosines, unit_rows
 from exporter.comparison.recommendation import RULES, RULES_WITHOUT_LABELS
 from exporter.comparison.resampling import Interval
+from exporter.comparison.small_index import RESCORED
 from exporter.comparison.tasks import UNITS, Pairs, Task, counted
 from exporter.host.console import Console
 from exporter.reporting import plots
@@ -74,6 +75,7 @@ def write_comparison(folder: Path, comparison: Comparison, described: Mapping[st
             *cost_sections(folder, comparison),
             _shape(folder, comparison),
             *_parts(folder, comparison),
+            *_small(comparison),
         ],
         environment=described["environment"],
     )
@@ -142,6 +144,26 @@ def _shape(folder: Path, comparison: Comparison) -> Section:
         svg = plots.clouds(folder, "pairs", pairs, comparison.task.scores, x="score", y="cosine")
         parts.append(Figure(svg, "Cosine of each pair against its score, for each strategy"))
     return Section("How the vectors lie", (text,), parts)
+
+
+def _small(comparison: Comparison) -> Sequence[Section]:
+    """What smaller vectors of the recommended strategy cost, of data that are searched."""
+    if not comparison.small_indexes:
+        return ()
+    name, metric = comparison.verdict.recommended, comparison.metrics[0]
+    whole = comparison.quality[comparison.dtype][name][metric]
+    size = 4 * comparison.entry(name).dimensions
+    rows = [["float32", str(size), "1", _shown(whole), "-"]]
+    for index in comparison.small_indexes:
+        label = f"{index.precision}, best {RESCORED} ranked again" if index.rescored else index.precision
+        smaller = f"{size / index.bytes:.0f}"
+        rows.append([label, str(index.bytes), smaller, _shown(index.value), _shown(index.against, "+")])
+    text = (
+        f"Documents and queries by {name}, in fewer bits: `encode(..., precision=)`. Ranked again: the best {RESCORED} "
+        "of a query by its float32 vector against the small ones of the documents, so that the index stays small."
+    )
+    header = ("vectors", "bytes of one", "times smaller", metric, "less float32's")
+    return (Section("A smaller index", (text,), (Table("What fewer bits cost, with 95 % intervals", header, rows),)),)
 
 
 def _parts(folder: Path, comparison: Comparison) -> Sequence[Section]:

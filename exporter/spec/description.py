@@ -29,6 +29,7 @@ def describe_model(spec: ModelSpec, head: Head, source_sha256: str | None) -> m.
         similarity=spec.similarity,
         text=spec.text,
         tokenizer=spec.tokenizer,
+        matryoshka_dimensions=spec.matryoshka_dimensions,
     )
 
 

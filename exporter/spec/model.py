@@ -113,6 +113,7 @@ class ModelSpec:
     heads: of its attention.
     window: tokens that a layer's attention sees at most, where that is fewer than all.
     parameters: of the transformer; 0 where the files do not tell.
+    matryoshka_dimensions: lengths of vectors that the checkpoint says it was trained for.
     """
 
     source: Source
@@ -133,6 +134,7 @@ class ModelSpec:
     heads: int = 1
     window: int | None = None
     parameters: int = 0
+    matryoshka_dimensions: tuple[int, ...] = ()
 
     def small_file(self, name: str) -> Path:
         """A file of configuration or tokenizer: the adapter's where it has one, else the transformer's."""

@@ -55,6 +55,7 @@ class Model(Record, frozen=True):
     `trained_strategy` is None where the checkpoint does not say how it was trained.
     `vocab_size` counts the rows of the embedding table: ids lie in [0, vocab_size).
     `tokenizer` is None before 0.3, where the ids were those of transformers.
+    `matryoshka_dimensions`: lengths of vectors that the checkpoint says it was trained for; empty where it says none.
     """
 
     source: str
@@ -71,14 +72,20 @@ class Model(Record, frozen=True):
     renormalized: bool = False
     source_sha256: str | None = None
     tokenizer: TokenizerReading | None = None
+    matryoshka_dimensions: tuple[int, ...] = ()
 
 
 class Strategy(Record, frozen=True):
-    """A pooling strategy in the artifact: `name` is one mode, or modes joined by `+` whose vectors are concatenated."""
+    """A pooling strategy in the artifact: `name` is one mode, or modes joined by `+` whose vectors are concatenated.
+
+    `ranges`: the file of what the values of its vectors were, float32 [3, dim]: lowest, highest, and the mean length of
+    the first values; None before 0.7.
+    """
 
     name: str
     trained: bool
     dim: int
+    ranges: str | None = None
 
 
 class Precision(Record, frozen=True):

@@ -184,11 +184,12 @@ def _is_inside(path: str) -> bool:
 
 
 def _check_references(manifest: Manifest) -> Iterator[_Problem]:
-    """Each file that a graph, an engine or a prompt names must be listed, and so hashed."""
+    """Each file that a graph, an engine, a prompt or a strategy names must be listed, and so hashed."""
     listed = {entry.path for entry in manifest.files}
     named = {path for engine in manifest.engines for path in (engine.path, engine.graph)}
     for graph in manifest.graphs:
         named |= {*graph.files, *graph.sliced} | ({graph.weights} if graph.weights is not None else set())
     named |= {prompt.path for prompt in manifest.folded_prompts}
+    named |= {strategy.ranges for strategy in manifest.strategies if strategy.ranges is not None}
     for path in sorted(named - listed):
         yield _Problem(f"{path!r}: named by a graph or an engine, and not listed among the files")

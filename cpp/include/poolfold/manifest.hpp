@@ -37,6 +37,7 @@ struct Strategy {
   std::string name;
   bool trained = false;
   std::int64_t dim = 0;
+  std::optional<std::string> ranges;
 };
 
 // The form of a graph that computes real tokens only. `faster_below`: target -> share of real tokens. `serves_all`:

@@ -25,6 +25,7 @@ from exporter.model.checkpoint.transformer_config import (
     attention_window,
     hidden_size,
     load_config,
+    matryoshka_dimensions,
     size,
 )
 from exporter.model.checkpoint.transformer_settings import read_transformer_settings
@@ -142,6 +143,7 @@ def read_spec(
         adapter=own.resolve() if base else None,
         heads=attention_heads(config),
         window=attention_window(config),
+        matryoshka_dimensions=matryoshka_dimensions(config),
         parameters=_parameters(source.graph.shapes if source.graph else shapes, files),
     )
 

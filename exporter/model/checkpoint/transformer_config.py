@@ -105,6 +105,14 @@ def attention_window(config: PreTrainedConfig) -> int | None:
     return max((width for width in widths if isinstance(width, int) and width > 0), default=None)
 
 
+def matryoshka_dimensions(config: PreTrainedConfig) -> tuple[int, ...]:
+    """Lengths of vectors that the configuration says the model was trained for; none where it says nothing."""
+    lengths = getattr(config, "matryoshka_dimensions", None)
+    if not isinstance(lengths, list):
+        return ()
+    return tuple(length for length in lengths if isinstance(length, int) and length > 0)
+
+
 def size(config: PreTrainedConfig, name: str) -> int:
     """A positive whole number of the configuration, such as hidden_size, under the name that this model gives it.
 

@@ -328,6 +328,10 @@ def test_every_kind_of_data(name: Any, metric: str | None, compared: Path, compa
     assert "They were left out (--skip-cost)." in text
     if metric is not None:
         assert re.search(f"{metric} on [0-9]+ [a-z]+ decides", text)
+        searched = metric == "ndcg@10"
+        forms = [(precision, again) for precision in ("int8", "binary") for again in (False, True)]
+        assert [(of["precision"], of["rescored"]) for of in found["small_indexes"]] == forms * searched
+        assert ("A smaller index" in text) == searched
         return
     assert (found["verdict"]["recommended"], found["verdict"]["significant"]) == ("mean", False)
     assert found["leads"] == []

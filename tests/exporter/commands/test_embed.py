@@ -72,8 +72,24 @@ def test_json(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     said = capsys.readouterr()
     assert said.err == ""
     assert json.loads(said.out) == {
-        "output": str(output), "texts": 4, "dim": DIM, "strategy": "mean", "dtype": "fp32", "target": "onnxruntime",
+        "output": str(output), "texts": 4, "dim": DIM, "precision": "float32", "strategy": "mean", "dtype": "fp32",
+        "target": "onnxruntime",
     }  # fmt: skip
+
+
+def test_small_vectors(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = directory.parent / "vectors.npy"
+    assert embed(directory, output, "--precision", "ubinary", "--dimensions", "5", "--json") == 0
+    np.testing.assert_array_equal(np.load(output), np.packbits(expected(TEXTS)[:, :5] > 0, axis=1))
+    said = capsys.readouterr()
+    assert json.loads(said.out)["dim"] == 5 and json.loads(said.out)["precision"] == "ubinary"
+    assert "warning: dimensions is 5" in said.err
+
+
+def test_int8_needs_ranges(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = directory.parent / "vectors.npy"
+    assert embed(directory, output, "--precision", "int8") == 2
+    assert "take binary or ubinary" in capsys.readouterr().err and not output.exists()
 
 
 def test_a_prompt_stands_before_each_text(directory: Path) -> None:

@@ -6,24 +6,26 @@ Independent of runtimes and files; of the manifest it reads only `Model`.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Event
 from types import MappingProxyType
-from typing import NamedTuple, Self
+from typing import Any, Literal, Self, overload
 
 import numpy as np
 import numpy.typing as npt
 
+from poolfold.encoder.inputs import check_batch, check_texts
+from poolfold.encoder.parts import Part, parts
+from poolfold.encoder.small_vectors import Ranges, SmallVectors, small_vectors
 from poolfold.errors import ArtifactError, CheckFailed, InputError, OutOfMemory
-from poolfold.inputs import check_batch, check_texts
 from poolfold.manifest import EMBEDDING, Model, Output, RunMemory
 from poolfold.sessions import Session
 from poolfold.sessions.behind_prompt import Folded, Run
 from poolfold.sessions.memory import default_memory, in_halves, require_memory
 from poolfold.sessions.outputs import refusals
-from poolfold.tokenise import Budget, Tokenizer, batches, pad, pieces, shorten
+from poolfold.tokenise import Budget, Tokenizer, pad, pieces, shorten
 
 _SHOWN = 5
 _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 4096, 2**21
@@ -48,6 +50,7 @@ class Encoder:
     memory: bytes that a run may take by this; None for half of what this process may take when it is called.
     validated_up_to: tokens of the longest text that was checked against the model, as the manifest says. The first
         longer one warns.
+    ranges: of the values of vectors, which `encode` in int8 needs; None in artifacts before 0.7.
     """
 
     session: Session = field(repr=False)
@@ -63,7 +66,9 @@ class Encoder:
     memory: int | None = field(default=None, kw_only=True, repr=False)
     again: Callable[[], Encoder] | None = field(default=None, kw_only=True, repr=False)
     validated_up_to: int | None = field(default=None, kw_only=True, repr=False)
+    ranges: Ranges | None = field(default=None, kw_only=True, repr=False)
     _told: Event = field(default_factory=Event, init=False, repr=False)
+    _cut: Event = field(default_factory=Event, init=False, repr=False)
 
     @property
     def max_seq_length(self) -> int:
@@ -75,6 +80,7 @@ class Encoder:
         """The checkpoint's prompts by name, and those that were given when it was exported."""
         return MappingProxyType(self.tokenizer.text.prompts)
 
+    @overload
     def encode(
         self,
         texts: Iterable[str],
@@ -84,7 +90,34 @@ class Encoder:
         prompt_name: str | None = None,
         progress: Callable[[int], None] | None = None,
         memory: int | None = None,
-    ) -> npt.NDArray[np.float32]:
+        precision: Literal["float32"] = "float32",
+        dimensions: int | None = None,
+    ) -> npt.NDArray[np.float32]: ...
+    @overload
+    def encode(
+        self,
+        texts: Iterable[str],
+        batch_size: int = 32,
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        progress: Callable[[int], None] | None = None,
+        memory: int | None = None,
+        precision: str,
+        dimensions: int | None = None,
+    ) -> npt.NDArray[Any]: ...
+    def encode(
+        self,
+        texts: Iterable[str],
+        batch_size: int = 32,
+        *,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        progress: Callable[[int], None] | None = None,
+        memory: int | None = None,
+        precision: str = "float32",
+        dimensions: int | None = None,
+    ) -> npt.NDArray[Any]:
         """Embed texts.
 
         Texts of similar length share a batch, so that little padding is computed. The rows are in input order. Texts
@@ -98,20 +131,27 @@ class Encoder:
             progress: called after each batch with the number of texts done so far.
             memory: bytes that one run may take on a CPU, by estimate; None for what `load` was given. A text that takes
                 more runs alone.
+            precision: of a value, as sentence-transformers' `quantize_embeddings` makes it: `float32`; `int8` or
+                `uint8`, in 255 steps between the lowest and the highest that validation saw; `binary` or `ubinary`,
+                its sign, eight values in a byte.
+            dimensions: values to keep of each vector, from the first, for a model that was trained for it (Matryoshka);
+                unit vectors have unit length again. None keeps all.
 
         Returns:
-            float32 [len(texts), dim].
+            float32 [len(texts), dim]; with fewer `dimensions` so many values a row. int8 for `int8` and `binary`, uint8
+            for `uint8` and `ubinary`; of the binary ones an eighth of the values, rounded up.
 
         Raises:
-            InputError: an argument is invalid, or a text gives no token.
-            CheckFailed: a vector is not finite, or is zero.
+            InputError: an argument is invalid, or a text gives no token; the artifact lacks what a precision needs.
+            CheckFailed: a vector is not finite, or is zero, or all that is kept of it is.
             OutOfMemory: one text takes more memory than this process may have.
         """
         read, count = check_texts(texts, batch_size)
         require_memory(memory)
+        small = self._small(precision, dimensions)
         put_before = self.tokenizer.resolve_prompt(prompt, prompt_name)
         left_out, folded = self.tokenizer.left_out(put_before), self.folded.get(put_before)
-        vectors = np.empty((count, self.dim), dtype=np.float32)
+        vectors = np.empty((count, small.width), dtype=small.dtype)
         first = done = 0
         for piece in pieces(read, _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE):
             rows = self._rows(piece, put_before, left_out, first)
@@ -119,18 +159,21 @@ class Encoder:
             self._warn_beyond(longest)
             budget = self._budget(memory, min(batch_size, len(rows)), longest, 0 if folded is None else len(folded.ids))
             if len(vectors) < first + len(rows):
-                vectors.resize((first + len(rows) + first // 8, self.dim), refcheck=False)
-            for part in _parts(rows, left_out, self.model.text.padding_side, folded):
+                vectors.resize((first + len(rows) + first // 8, small.width), refcheck=False)
+            for part in parts(rows, left_out, self.model.text.padding_side, folded):
                 for batch in part.batches(batch_size, budget):
                     names = [f"text {first + index} ({shorten(piece[index])})" for index in batch]
                     run = partial(self._run_rows, part, batch, names)
-                    vectors[[first + index for index in batch]] = in_halves(run, 0, len(batch))
+                    cut = small.cut(in_halves(run, 0, len(batch)))
+                    if small.dimensions is not None:
+                        self._refuse(cut, names)
+                    vectors[[first + index for index in batch]] = small.of(cut)
                     done += len(batch)
                     if progress is not None:
                         progress(done)
             first += len(rows)
         if len(vectors) > done:
-            vectors.resize((done, self.dim), refcheck=False)
+            vectors.resize((done, small.width), refcheck=False)
         return vectors
 
     def embed(self, input_ids: npt.ArrayLike, attention_mask: npt.ArrayLike) -> npt.NDArray[np.float32]:
@@ -181,7 +224,7 @@ class Encoder:
         return Budget(memory, self.run_memory)
 
     def _run_rows(
-        self, part: _Part, batch: Sequence[int], names: Sequence[str], start: int, stop: int
+        self, part: Part, batch: Sequence[int], names: Sequence[str], start: int, stop: int
     ) -> npt.NDArray[np.float32]:
         """Run rows `start` to `stop` of a batch, padded to the longest among them."""
         rows = [part.rows[index] for index in batch[start:stop]]
@@ -218,9 +261,29 @@ class Encoder:
                 f"the {self.strategy} {self.dtype} model gave {vectors.dtype} {list(vectors.shape)}; "
                 f"expected {self.output.dtype} {list(expected)}, as its manifest says. Export the model again."
             )
+        self._refuse(vectors, names)
+        return vectors
+
+    def _refuse(self, vectors: npt.NDArray[np.float32], names: Sequence[str]) -> None:
         for reason, rows in refusals(vectors, self.output):
             raise _refused(rows, reason, names)
-        return vectors
+
+    def _small(self, precision: str, dimensions: int | None) -> SmallVectors:
+        """What is to become of each vector; warns, once, of a cut that the checkpoint was not trained for."""
+        normalized = "normalize" in self.model.modules[-1:]
+        made = small_vectors(precision, dimensions, dim=self.dim, normalized=normalized, ranges=self.ranges)
+        trained = self.model.matryoshka_dimensions
+        if made.dimensions is not None and made.dimensions not in trained and not self._cut.is_set():
+            self._cut.set()
+            listed = ", ".join(map(str, trained))
+            says = f"says that it was trained for {listed}" if trained else "does not say for which"
+            warnings.warn(
+                f"dimensions is {made.dimensions}: right for a model that was trained for vectors of that length "
+                f"(Matryoshka), and this checkpoint {says}. Measure it on your data.",
+                UserWarning,
+                stacklevel=3,
+            )
+        return made
 
     def _warn_beyond(self, length: int) -> None:
         """Warn the caller of a method, once, of a text of more tokens than were checked."""
@@ -254,39 +317,6 @@ class Encoder:
         if self.again is None:
             raise TypeError("this Encoder was not made by poolfold.load, so it cannot be pickled; pass its directory.")
         return self.again, ()
-
-
-class _Part(NamedTuple):
-    """Rows that run alike.
-
-    rows: index of a text -> its ids, or those behind a folded prompt.
-    left_out: tokens at the beginning of each that the pooling leaves out.
-    behind: tokens of the folded prompt.
-    run: computes a batch; None for the whole run.
-    """
-
-    rows: Mapping[int, Sequence[int]]
-    left_out: int
-    padding_side: str
-    behind: int
-    run: Run | None
-
-    def batches(self, batch_size: int, budget: Budget | None) -> Iterator[list[int]]:
-        """The indices of texts that run together."""
-        indices = list(self.rows)
-        for batch in batches([len(row) for row in self.rows.values()], batch_size, budget, self.behind):
-            yield [indices[place] for place in batch]
-
-
-def _parts(rows: Sequence[Sequence[int]], left_out: int, padding_side: str, folded: Folded | None) -> tuple[_Part, ...]:
-    """The rows behind a folded prompt, and all others."""
-    behind = {} if folded is None else folded.behind(rows)
-    others = _Part({i: row for i, row in enumerate(rows) if i not in behind}, left_out, padding_side, 0, None)
-    if folded is None:
-        return (others,)
-    # Padding on the left would lie between the prompt and the text.
-    count = len(folded.ids)
-    return _Part(behind, max(0, left_out - count), "right", count, folded.run), others
 
 
 def _refused(rows: npt.NDArray[np.intp], reason: str, names: Sequence[str]) -> CheckFailed:

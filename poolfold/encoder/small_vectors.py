@@ -1,0 +1,144 @@
+"""Make vectors smaller: fewer values, and fewer bits of each.
+
+The bits are those of sentence-transformers' `quantize_embeddings`, byte for byte.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from poolfold.errors import ArtifactError, InputError
+
+_DTYPES = {"float32": np.float32, "int8": np.int8, "uint8": np.uint8, "binary": np.int8, "ubinary": np.uint8}
+PRECISIONS = tuple(_DTYPES)
+"""Of a value: 32 bits; 8 between the lowest and the highest; 1, its sign, eight in a byte."""
+_STEPS = 255
+_ROWS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Ranges:
+    """What the values of a strategy's vectors were on the texts that the artifact was validated on.
+
+    lowest, highest: float32 [dim].
+    lengths: float32 [dim], the mean length of the first 1, 2, ... dim values.
+    """
+
+    lowest: npt.NDArray[np.float32]
+    highest: npt.NDArray[np.float32]
+    lengths: npt.NDArray[np.float32]
+
+    @classmethod
+    def of(cls, vectors: npt.NDArray[np.float32]) -> Ranges:
+        """Those of vectors [texts, dim], one text or more."""
+        lengths = np.sqrt(np.cumsum(np.square(vectors, dtype=np.float64), axis=1)).mean(axis=0)
+        return cls(vectors.min(axis=0), vectors.max(axis=0), lengths.astype(np.float32))
+
+    @classmethod
+    def from_bytes(cls, data: bytes, dim: int, where: str) -> Ranges:
+        """What `to_bytes` gave.
+
+        Raises:
+            ArtifactError: the size is another than that of `dim` values.
+        """
+        if len(data) != 4 * _ROWS * dim:
+            raise ArtifactError(
+                f"{where} has {len(data)} bytes; expected float32 [{_ROWS}, {dim}]. Export the model again."
+            )
+        return cls(*np.frombuffer(data, "<f4").reshape(_ROWS, dim))
+
+    def to_bytes(self) -> bytes:
+        """float32 [3, dim], little-endian: lowest, highest, lengths."""
+        return np.stack([self.lowest, self.highest, self.lengths]).astype("<f4").tobytes()
+
+    def of_first(self, count: int, *, unit: bool) -> npt.NDArray[np.float32]:
+        """Lowest and highest of the first `count` values, float32 [2, count]; `unit`: of unit length again."""
+        ranges = np.stack([self.lowest[:count], self.highest[:count]])
+        length = self.lengths[count - 1]
+        return ranges / length if unit and count < len(self.lengths) and length > 0 else ranges
+
+
+@dataclass(frozen=True, eq=False)
+class SmallVectors:
+    """How vectors are made smaller.
+
+    dim: values of a vector as the model gives it.
+    dimensions: of which so many are kept, from the first.
+    unit: whether what is kept is brought to unit length.
+    ranges: float32 [2, dimensions], lowest and highest; None where the precision needs none.
+    """
+
+    dim: int
+    precision: str = "float32"
+    dimensions: int | None = None
+    unit: bool = False
+    ranges: npt.NDArray[np.float32] | None = None
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of what `of` gives."""
+        return np.dtype(_DTYPES[self.precision])
+
+    @property
+    def width(self) -> int:
+        """Values of a row of what `of` gives."""
+        kept = self.dimensions or self.dim
+        return -(-kept // 8) if self.precision.endswith("binary") else kept
+
+    def cut(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """The values that are kept, as they are: float32 [rows, dim] -> [rows, dimensions]."""
+        return vectors[:, : self.dimensions]
+
+    def of(self, cut: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
+        """What `cut` gave, none of it zeros -> `dtype` [rows, `width`]."""
+        if self.unit:
+            cut = cut / np.linalg.norm(cut, axis=1, keepdims=True).astype(np.float32)
+        if self.precision == "float32":
+            return cut
+        if self.ranges is None:
+            bits = np.packbits(cut > 0, axis=-1)
+            return (bits if self.precision == "ubinary" else bits - 128).astype(self.dtype, copy=False)
+        lowest = self.ranges[0]
+        step = (self.ranges[1] - lowest) / _STEPS
+        steps = np.clip(np.floor((cut - lowest) / np.where(step == 0, np.float32(1), step)), 0, _STEPS)
+        return (steps if self.precision == "uint8" else steps - 128).astype(self.dtype)
+
+
+def small_vectors(
+    precision: str, dimensions: int | None, *, dim: int, normalized: bool, ranges: Ranges | None
+) -> SmallVectors:
+    """What a caller asked for of vectors of `dim` values.
+
+    Args:
+        precision: one of PRECISIONS.
+        dimensions: values to keep; None keeps all.
+        dim: values of a vector.
+        normalized: whether vectors have unit length, which what is kept of them then has again.
+        ranges: of the artifact; None where it has none.
+
+    Raises:
+        InputError: there is no such precision, there are not so many values, or the precision needs ranges.
+    """
+    if precision not in _DTYPES:
+        raise InputError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
+    if dimensions is not None and (not isinstance(dimensions, int | np.integer) or not 1 <= dimensions <= dim):
+        raise InputError(f"dimensions is {dimensions!r}; expected 1 to {dim}, the values of a vector, or None for all.")
+    kept = dim if dimensions is None else int(dimensions)
+    shorter, steps = kept < dim, precision.endswith("int8")
+    if steps and ranges is None:
+        raise InputError(
+            f"precision {precision} needs the ranges of the values, and this artifact has none: it was exported before "
+            "0.7. Export the model again, or take binary or ubinary."
+        )
+    unit = shorter and normalized
+    return SmallVectors(
+        dim,
+        precision,
+        kept if shorter else None,
+        unit,
+        ranges.of_first(kept, unit=unit) if steps and ranges is not None else None,
+    )
