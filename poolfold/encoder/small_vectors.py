@@ -104,7 +104,9 @@ class SmallVectors:
             return (bits if self.precision == "ubinary" else bits - 128).astype(self.dtype, copy=False)
         lowest = self.ranges[0]
         step = (self.ranges[1] - lowest) / _STEPS
-        steps = np.clip(np.floor((cut - lowest) / np.where(step == 0, np.float32(1), step)), 0, _STEPS)
+        steps: npt.NDArray[np.float32] = np.clip(
+            np.floor((cut - lowest) / np.where(step == 0, np.float32(1), step)), 0, _STEPS
+        )
         return (steps if self.precision == "uint8" else steps - 128).astype(self.dtype)
 
 

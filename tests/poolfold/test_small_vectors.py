@@ -17,6 +17,7 @@ from sentence_transformers import quantize_embeddings
 
 import poolfold
 from exporter.spec.model import DType
+from graphs.pooling.head import Cut
 from poolfold import ArtifactError, CheckFailed, Encoder, InputError
 from poolfold.encoder import PRECISIONS, Ranges
 from poolfold.encoder.small_vectors import small_vectors
@@ -184,7 +185,7 @@ def test_an_export_stores_what_the_reference_gave(tmp_path: Path):
     folder = tiny_checkpoint(tmp_path / "m", normalize=True)
     manifest = export_here(folder, tmp_path / "out", pooling=("mean", "cls"), dtypes=(DType.FP32,))
     assert [entry.ranges for entry in manifest.strategies] == ["vector_ranges/mean.bin", "vector_ranges/cls.bin"]
-    shorter = export_here(folder, tmp_path / "short", pooling=("mean",), dimensions=5)
+    shorter = export_here(folder, tmp_path / "short", pooling=("mean",), cut=Cut(5))
     texts = ["a short text", "another one, which is somewhat longer", "x"]
     for entry in manifest.strategies:
         with poolfold.load(tmp_path / "out", entry.name) as encoder:

@@ -39,6 +39,7 @@ embed.callback(
     directory=Path(sys.argv[1]), source=Path(os.devnull), output=Path(sys.argv[2]), force=False, strategy=None,
     target="onnxruntime",
     column=None, revision=None, provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None,
+    precision="float32", dimensions=None,
     as_json=False, quiet=False)
 """
 
