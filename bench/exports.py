@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from exporter.targets import availability
+from poolfold.errors import TargetUnavailable
+from poolfold.sessions.openvino import require_precision
 
 LEVELS = {"optimum": (), "optimum O2": ("--optimize", "O2"), "optimum O3": ("--optimize", "O3")}
 """optimum's exports by label: the options of each."""
@@ -74,14 +76,15 @@ class Exported(NamedTuple):
 
 
 def export_ours(checkpoint: Path, folder: Path, ours: Iterable[tuple[str, str]], strategies: Sequence[str]) -> Exported:
-    """`poolfold export` for those of `ours`, (target, precision), whose target is here.
+    """`poolfold export` for those of `ours`, (target, precision), that can run here.
 
     Raises:
         RuntimeError: it failed.
     """
     entries = availability()
     here = {entry.name for entry in entries if entry.available}
-    targets, dtypes = zip(*((target, dtype) for target, dtype in ours if target in here), strict=True)
+    runs = [pair for pair in ours if pair[0] in here and not why_not(*pair)]
+    targets, dtypes = zip(*runs, strict=True)
     arguments = ["export", str(checkpoint), "-o", str(folder), "--force", "--skip-latency"]
     for option, values in (("--pooling", strategies), ("--dtype", dtypes), ("--target", targets)):
         arguments += [word for value in dict.fromkeys(values) for word in (option, value)]
@@ -89,6 +92,16 @@ def export_ours(checkpoint: Path, folder: Path, ours: Iterable[tuple[str, str]],
     _run([sys.executable, "-c", "from exporter.commands.cli import main; main()", *arguments], dict(os.environ))
     unavailable = {entry.name: entry.reason or "" for entry in entries if not entry.available}
     return Exported(shlex.join(["poolfold", *arguments]), unavailable)
+
+
+def why_not(target: str, dtype: str) -> str:
+    """Why OpenVINO does not execute in a precision on this CPU; empty where it does, and for every other target."""
+    try:
+        if target == "openvino":
+            require_precision(dtype)
+    except TargetUnavailable as error:
+        return str(error)
+    return ""
 
 
 def export_optimum(

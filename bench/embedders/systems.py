@@ -10,29 +10,22 @@ from typing import Any
 
 from bench.embedders.checkpoints import Embedder
 from bench.export_cost import run
+from bench.exports import why_not
+from bench.systems import OURS
 from exporter.measure.report import LatencyReport
 from exporter.measure.systems import System
-from poolfold.errors import TargetUnavailable
 from poolfold.manifest import read_manifest
-from poolfold.sessions.openvino import require_precision
 
-_OURS = (("onnxruntime", "fp32"), ("openvino", "fp32"), ("openvino", "bf16"))
 _TORCH = {"fp32": "float32", "bf16": "bfloat16"}
 
 
 @cache
 def targets_here() -> tuple[tuple[str, str], ...]:
     """Targets with their precisions, as far as this CPU executes in them."""
-    return tuple((target, dtype) for target, dtype in _OURS if target != "openvino" or _openvino_has(dtype))
-
-
-def _openvino_has(dtype: str) -> bool:
-    try:
-        require_precision(dtype)
-    except TargetUnavailable as error:
-        print(f"Left out: {error}", file=sys.stderr, flush=True)
-        return False
-    return True
+    why = {pair: why_not(*pair) for pair in OURS}
+    for reason in filter(None, why.values()):
+        print(f"Left out: {reason}", file=sys.stderr, flush=True)
+    return tuple(pair for pair in OURS if not why[pair])
 
 
 def run_export(name: str, checkpoint: Path, artifact: Path, options: Sequence[str]) -> dict[str, Any]:

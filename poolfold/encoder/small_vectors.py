@@ -125,7 +125,7 @@ def small_vectors(
     Raises:
         InputError: there is no such precision, there are not so many values, or the precision needs ranges.
     """
-    if precision not in _DTYPES:
+    if precision not in PRECISIONS:
         raise InputError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
     if dimensions is not None and (not isinstance(dimensions, int | np.integer) or not 1 <= dimensions <= dim):
         raise InputError(f"dimensions is {dimensions!r}; expected 1 to {dim}, the values of a vector, or None for all.")
