@@ -132,7 +132,7 @@ class Encoder:
             memory: bytes that one run may take on a CPU, by estimate; None for what `load` was given. A text that takes
                 more runs alone.
             precision: of a value, as sentence-transformers' `quantize_embeddings` makes it: `float32`; `int8` or
-                `uint8`, in 255 steps between the lowest and the highest that validation saw; `binary` or `ubinary`,
+                `uint8`, in 255 steps across the ranges that the artifact stores; `binary` or `ubinary`,
                 its sign, eight values in a byte.
             dimensions: values to keep of each vector, from the first, for a model that was trained for it (Matryoshka);
                 unit vectors have unit length again. None keeps all.

@@ -17,14 +17,16 @@ _DTYPES = {"float32": np.float32, "int8": np.int8, "uint8": np.uint8, "binary": 
 PRECISIONS = tuple(_DTYPES)
 """Of a value: 32 bits; 8 between the lowest and the highest; 1, its sign, eight in a byte."""
 _STEPS = 255
+_DEVIATIONS = 4
 _ROWS = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Ranges:
-    """What the values of a strategy's vectors were on the texts that the artifact was validated on.
+    """Between which the values of a strategy's vectors lie, by the texts that the artifact was validated on.
 
-    lowest, highest: float32 [dim].
+    lowest, highest: float32 [dim]: four standard deviations from the mean, and no less far than any value was. Few
+        texts leave many values of others beyond what they had themselves: of MiniLM 3.5 % beyond those of 84.
     lengths: float32 [dim], the mean length of the first 1, 2, ... dim values.
     """
 
@@ -36,7 +38,9 @@ class Ranges:
     def of(cls, vectors: npt.NDArray[np.float32]) -> Ranges:
         """Those of vectors [texts, dim], one text or more."""
         lengths = np.sqrt(np.cumsum(np.square(vectors, dtype=np.float64), axis=1)).mean(axis=0)
-        return cls(vectors.min(axis=0), vectors.max(axis=0), lengths.astype(np.float32))
+        mean, reach = vectors.mean(axis=0), _DEVIATIONS * vectors.std(axis=0)
+        lowest, highest = np.minimum(vectors.min(axis=0), mean - reach), np.maximum(vectors.max(axis=0), mean + reach)
+        return cls(lowest, highest, lengths.astype(np.float32))
 
     @classmethod
     def from_bytes(cls, data: bytes, dim: int, where: str) -> Ranges:

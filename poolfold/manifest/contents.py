@@ -78,8 +78,8 @@ class Model(Record, frozen=True):
 class Strategy(Record, frozen=True):
     """A pooling strategy in the artifact: `name` is one mode, or modes joined by `+` whose vectors are concatenated.
 
-    `ranges`: the file of what the values of its vectors were, float32 [3, dim]: lowest, highest, and the mean length of
-    the first values; None before 0.7.
+    `ranges`: the file of what the values of its vectors lie between, float32 [3, dim]: lowest, highest, and the mean
+    length of the first values; None before 0.7.
     """
 
     name: str

@@ -59,7 +59,21 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Encoder]:
 
 
 def two_rows(vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    return np.stack([vectors.min(axis=0), vectors.max(axis=0)])
+    """What the artifact stores of these vectors, as sentence-transformers takes it."""
+    ranges = Ranges.of(vectors)
+    return np.stack([ranges.lowest, ranges.highest])
+
+
+def test_ranges_hold_what_few_texts_did_not_show():
+    rng = np.random.default_rng(0)
+    scales = rng.uniform(0.1, 2, 50)
+    seen, others = (rng.normal(1, scales, (n, 50)).astype(np.float32) for n in (84, 10_000))
+    ranges = Ranges.of(seen)
+    assert ((others < ranges.lowest) | (others > ranges.highest)).mean() < 1e-3
+    assert ((others < seen.min(axis=0)) | (others > seen.max(axis=0))).mean() > 0.01
+    far = np.zeros((84, 1), np.float32)
+    far[0] = 9
+    assert Ranges.of(far).highest == 9 and Ranges.of(far).lowest < 0
 
 
 @settings(max_examples=100, deadline=None)

@@ -52,7 +52,7 @@ def test_values_are_those_of_the_bytes(data, monkeypatch):
     monkeypatch.setattr(small_index, "RESCORED", 15)
     task, vectors = data
     got = found(task, vectors, Ranges.of(vectors))
-    ranges = np.stack([vectors.min(axis=0), vectors.max(axis=0)])
+    ranges = Ranges.of(vectors).of_first(DIM, unit=False)
     eight = unit(quantize_embeddings(vectors, precision="int8", ranges=ranges).astype(np.float64))
     bits = np.unpackbits(quantize_embeddings(vectors, precision="ubinary"), axis=1)[:, :DIM]
     hamming = (bits[:QUERIES, None] != bits[None, QUERIES:]).sum(axis=2)
