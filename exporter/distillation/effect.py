@@ -22,7 +22,7 @@ class Closeness:
 
     texts: how many were looked at.
     cosine: mean over texts of the cosine of the two vectors.
-    spearman: of the similarities of every two texts, by the one and by the other.
+    spearman: of the similarities of every two texts, by the one and by the other; 0 where one has them all alike.
     neighbours: share of each text's ten nearest others that are the same.
     """
 
@@ -47,6 +47,7 @@ def closeness(student: Matrix, teacher: Matrix) -> Closeness:
     return Closeness(
         len(chosen),
         float((ours * theirs).sum(axis=1).mean()),
-        float(spearmanr(mine[above], given[above])[0]),
+        # Who puts every text in one place tells nothing of their order.
+        0.0 if 0 in (np.ptp(mine[above]), np.ptp(given[above])) else float(spearmanr(mine[above], given[above])[0]),
         float(np.mean(shared) / wanted),
     )
