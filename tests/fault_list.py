@@ -326,7 +326,7 @@ FAULTS = (
     ),
     Fault(
         "rows left in order of length",
-        "poolfold/encoder.py",
+        "poolfold/encoder/encoder.py",
         "vectors[[first + index for index in batch]] =",
         "vectors[done : done + len(batch)] =",
         _ENCODER,
@@ -690,7 +690,7 @@ FAULTS = (
     ),
     Fault(
         "padding between prompt and text",
-        "poolfold/encoder.py",
+        "poolfold/encoder/parts.py",
         '"right", count, folded.run)',
         "padding_side, count, folded.run)",
         _FOLDED,

@@ -21,6 +21,7 @@ from exporter.comparison.read_task import KINDS
 from exporter.host.rows import FORMATS
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
+from poolfold.encoder import PRECISIONS
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable, how_to_install
 from poolfold.sessions.ort_providers import PROVIDERS
 from poolfold.sessions.targets import TARGETS
@@ -58,7 +59,9 @@ DEFAULTS = {
         *("--to", "--from", "--steps", "--batch-size", "--learning-rate", "--evaluate", "--patience", "--seed"),
         "--tokenizer",
     },
-    "embed": {"--provider", "--strategy", "--column", "--target", "--dtype", "--batch-size", "--threads"},
+    "embed": {
+        *("--provider", "--strategy", "--column", "--target", "--dtype", "--batch-size", "--precision", "--threads"),
+    },
     "inspect": set(),
     "verify": set(),
     "targets": set(),
@@ -104,6 +107,7 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
         **{(name, "target"): {target.name for target in TARGETS} for name in ("validate", "bench", "embed")},
         ("export", "targets"): {target.name for target in TARGETS},
         ("embed", "dtype"): {dtype.value for dtype in DType},
+        ("embed", "precision"): set(PRECISIONS),
         **{(name, "dtypes"): {dtype.value for dtype in DType} for name in ("export", "build")},
         ("build", "targets"): set(MODULES),
         ("compare", "dtypes"): {dtype.value for dtype in DType if dtype.of_graph is dtype},
