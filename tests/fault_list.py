@@ -41,6 +41,7 @@ _PROMPT = "tests/graphs/prompt/test_behind_prompt.py::test_what_may_not_differ_s
 _FOLDED = "tests/poolfold/sessions/test_behind_prompt.py"
 _SLICES = "tests/graphs/attention/test_sliced_attention.py"
 _BLOCKS = "tests/graphs/attention/test_blocked_windows.py"
+_SMALL = "tests/poolfold/test_small_vectors.py"
 _RESAMPLING = "tests/exporter/comparison/test_resampling.py"
 
 FAULTS = (
@@ -809,6 +810,56 @@ FAULTS = (
         'op("Add", starts, first, dtype',
         'op("Sub", starts, axes(0), dtype',
         _BLOCKS,
+    ),
+    # Small vectors.
+    Fault(
+        "a step is rounded to the nearest",
+        "poolfold/encoder/small_vectors.py",
+        "np.floor((cut - lowest)",
+        "np.round((cut - lowest)",
+        _SMALL,
+    ),
+    Fault(
+        "zero counts as positive",
+        "poolfold/encoder/small_vectors.py",
+        "np.packbits(cut > 0, axis=-1)",
+        "np.packbits(cut >= 0, axis=-1)",
+        _SMALL,
+    ),
+    Fault(
+        "values beyond the ranges wrap",
+        "poolfold/encoder/small_vectors.py",
+        "np.where(step == 0, np.float32(1), step)), 0, _STEPS",
+        "np.where(step == 0, np.float32(1), step)), -1e9, 1e9",
+        _SMALL,
+    ),
+    Fault(
+        "what is kept of a unit vector stays short",
+        "poolfold/encoder/small_vectors.py",
+        "unit = shorter and normalized",
+        "unit = False",
+        _SMALL,
+    ),
+    Fault(
+        "ranges are those of the whole vector where it is cut",
+        "poolfold/encoder/small_vectors.py",
+        "return ranges / length if unit",
+        "return ranges if unit",
+        _SMALL,
+    ),
+    Fault(
+        "a cut that leaves zeros is returned",
+        "poolfold/encoder/encoder.py",
+        "if small.dimensions is not None:",
+        "if False:",
+        _SMALL,
+    ),
+    Fault(
+        "the best documents are not ranked above the others",
+        "exporter/comparison/small_index.py",
+        "anew + 4, axis=1",
+        "anew - 4, axis=1",
+        "tests/exporter/comparison/test_small_index.py",
     ),
     Fault(
         "OpenVINO runs the graph with slices",

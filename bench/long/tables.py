@@ -24,7 +24,7 @@ def tables(kept: Mapping[str, Any]) -> str:
 def _measured(kept: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What was measured at one time, by name."""
     for part in ("rows", "short", "limit"):
-        yield from ((f"{name}, {part}", of) for name, of in _found(kept, part))
+        yield from ((f"{part} of {name}", of) for name, of in _found(kept, part))
     yield from ((part, kept[part]) for part in ("corpus", "many") if part in kept)
 
 

@@ -174,8 +174,10 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
         yield f"{dtype} moves {decides} by: {', '.join(f'{name} {by.value:+.4f}' for name, by in costs.items())}."
     for index in comparison.small_indexes:
         times = 4 * comparison.entry(comparison.verdict.recommended).dimensions / index.bytes
+        by = index.against
+        shown = f"{by.value:+.4f} [{by.low:+.4f}, {by.high:+.4f}]"
         how = ", its best ranked again by float32 queries," if index.rescored else f" ({times:.0f} times smaller)"
-        yield f"An index in {index.precision}{how} moves {decides} by {index.against.value:+.4f}."
+        yield f"An index in {index.precision}{how} moves {decides} by {shown}."
     dims = {entry.name: entry.dimensions for entry in comparison.entries}
     if len(set(dims.values())) > 1:
         yield f"Dimensions: {', '.join(f'{name} {dim}' for name, dim in dims.items())}."

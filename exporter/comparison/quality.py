@@ -68,7 +68,7 @@ def quality(task: Task, vectors: Matrix, reference: Matrix) -> Quality:
             return _pairs(task, unit_rows(vectors))
         case Retrieval():
             rows, count = unit_rows(vectors), len(task.queries)
-            return retrieval_quality(task, _blocks(rows[:count], rows[count:]))
+            return retrieval_quality(task, blocks(rows[:count], rows[count:]))
         case Triplets():
             return _triplets(task, unit_rows(vectors))
         case Labelled():
@@ -185,7 +185,7 @@ def _texts(rows: Rows, reference: Rows) -> Quality:
     rows, halves = rows[:count], rows[count:]
     wanted = min(_NEIGHBOURS, count - 1)
     agreement, cosine, spread = np.empty(count), np.empty(count), np.empty(count)
-    for (start, similar), (_, trained) in zip(_blocks(rows, rows), _blocks(reference, reference), strict=True):
+    for (start, similar), (_, trained) in zip(blocks(rows, rows), blocks(reference, reference), strict=True):
         places = np.arange(len(similar))
         own = slice(start, start + len(similar))
         # Of every text over the others: their mean is then that over all pairs.
@@ -209,7 +209,7 @@ def _texts(rows: Rows, reference: Rows) -> Quality:
     )
 
 
-def _blocks(rows: Rows, others: Rows) -> Iterator[tuple[int, Rows]]:
+def blocks(rows: Rows, others: Rows) -> Iterator[tuple[int, Rows]]:
     """Similarities of a few rows at a time with all others: number of the first row, float64 [rows, others]."""
     for start in range(0, len(rows), _BLOCK):
         yield start, rows[start : start + _BLOCK] @ others.T

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from exporter.comparison.quality import Matrix, Rows, nearest, retrieval_quality, unit_rows
+from exporter.comparison.quality import Matrix, Rows, blocks, nearest, retrieval_quality, unit_rows
 from exporter.comparison.resampling import DRAWS, Interval, interval, resample
 from exporter.comparison.tasks import Retrieval
 from poolfold.encoder import Ranges
@@ -20,7 +20,6 @@ from poolfold.encoder.small_vectors import small_vectors
 RESCORED = 100
 """Documents of a query that are ranked again."""
 _PRECISIONS = ("int8", "binary")
-_BLOCK = 256
 
 
 @dataclass(frozen=True)
@@ -72,12 +71,11 @@ def small_indexes(
 def _similar(queries: Rows, documents: Rows, again: Rows | None) -> Iterator[tuple[int, Rows]]:
     """Similarities of a few queries at a time with all documents.
 
-    again: rows of the queries, by which the best documents are ranked once more, above all others.
+    again: the queries' float32 rows; by them the best documents are ranked again, above all others. None ranks once.
     """
-    for start in range(0, len(queries), _BLOCK):
-        similar = queries[start : start + _BLOCK] @ documents.T
+    for start, similar in blocks(queries, documents):
         if again is not None:
             best = nearest(similar, RESCORED)
-            anew = np.take_along_axis(again[start : start + _BLOCK] @ documents.T, best, axis=1)
+            anew = np.take_along_axis(again[start : start + len(similar)] @ documents.T, best, axis=1)
             np.put_along_axis(similar, best, anew + 4, axis=1)  # a cosine is at most 1
         yield start, similar

@@ -9,7 +9,7 @@ ranges               how large each tensor gets on real text
 recipes              which graph passes, in which order, and why
 fold_prompts         the keys and values of prompts, as constants
 write_graphs         a graph for each strategy, precision and form
-vector_ranges        what the values of a strategy's vectors are, for those who keep them in 8 bits
+vector_ranges        between which the values of a strategy's vectors lie, for vectors in 8 bits
 run_memory           what a run of a graph takes, for loaders that cut batches
 measurements         how much padding pays, and latency, in the time given
 add_engines          engines for an artifact that exists

@@ -200,5 +200,6 @@ def longest_switch(window: int | None) -> int:
         window: tokens that a layer's attention sees at most; None where no layer has a window.
     """
     slices = WHOLE_UP_TO + 1
-    # A window of both sides may count the query twice. Two tokens further, the first one sees no more of the last.
+    # Besides its own key a query reaches window + 1 at most, where a window both ways is rounded up on either side. One
+    # token more begins a second block; with two more, a window that is not obeyed shows.
     return slices if window is None else max(slices, longest_in_one_block(_BLOCK, window + 1) + 2)

@@ -1,4 +1,4 @@
-"""What the values of each strategy's vectors are, written for those who keep them in 8 bits."""
+"""Between which the values of each strategy's vectors lie: needed to keep them in 8 bits."""
 
 from __future__ import annotations
 

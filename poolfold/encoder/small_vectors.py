@@ -25,8 +25,8 @@ _ROWS = 3
 class Ranges:
     """Between which the values of a strategy's vectors lie, by the texts that the artifact was validated on.
 
-    lowest, highest: float32 [dim]: four standard deviations from the mean, and no less far than any value was. Few
-        texts leave many values of others beyond what they had themselves: of MiniLM 3.5 % beyond those of 84.
+    lowest, highest: float32 [dim]: four standard deviations from the mean, and further where a value was. The extremes
+        of few texts are too narrow: of other texts, 3.5 % of MiniLM's values lay beyond those of 84.
     lengths: float32 [dim], the mean length of the first 1, 2, ... dim values.
     """
 
