@@ -152,7 +152,7 @@ class _Blocks:
         batch, heads, seq, head = dims_of(node.outputs[0]) or ()
         assert isinstance(heads, int) and isinstance(head, int)
         rows = self._taken(query, self._queries, self._length)
-        seen = (self._taken(x, self._keys, self._width) for x in (key, value))
+        seen = (self._taken(self._for_each(x, heads), self._keys, self._width) for x in (key, value))
         made = like(self._stage, node, rows, *seen, self._mask, shape=ir.Shape([None, heads, None, head]))
         apart = self._dims(axes(-1), self._count, axes(heads), self._length, axes(head))
         made = op("Reshape", made, apart, shape=ir.Shape([batch, None, heads, None, head]))
@@ -160,6 +160,18 @@ class _Blocks:
         joined = self._dims(axes(-1, heads), self._total, axes(head))
         made = op("Reshape", made, joined, shape=ir.Shape([batch, heads, None, head]))
         return op("Slice", made, axes(0), self._seq, axes(2), shape=ir.Shape([batch, heads, seq, head]))
+
+    def _for_each(self, value: ir.Value, heads: int) -> ir.Value:
+        """Keys or values [batch, heads, seq, head] for each query head.
+
+        Behind a Reshape by a computed shape OpenVINO does not know how many heads there are, and shares none but one.
+        """
+        batch, shared, seq, head = dims_of(value) or ()
+        assert isinstance(shared, int)
+        if shared in (1, heads):
+            return value
+        places = self._stage.axes(*(place * shared // heads for place in range(heads)))
+        return self._stage.op("Gather", value, places, axis=1, shape=ir.Shape([batch, heads, seq, head]))
 
     def _taken(self, value: ir.Value, places: ir.Value, length: ir.Value) -> ir.Value:
         """Of [batch, heads, any, head] the rows at places [blocks, length]: [batch * blocks, heads, length, head]."""

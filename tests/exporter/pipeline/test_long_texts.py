@@ -22,12 +22,13 @@ LIMIT = 8192
 SIZES = {"hidden_size": 32, "num_attention_heads": 2, "num_hidden_layers": 3, "intermediate_size": 32}
 LONG = SIZES | {"max_position_embeddings": LIMIT, "pad_token_id": 0, "bos_token_id": 2, "eos_token_id": 3}
 GROUPED = LONG | {"num_key_value_heads": 1, "head_dim": 16}
+SHARED = LONG | {"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}
 LAYERS = ["sliding_attention", "full_attention", "sliding_attention"]
 FAMILIES = [
     Architecture("bert", LONG, pooling="mean"),
     Architecture("modernbert", LONG | {"global_attn_every_n_layers": 2, "local_attention": 32}, pooling="cls"),
     Architecture("qwen3", GROUPED, pooling="lasttoken"),
-    Architecture("mistral", GROUPED | {"sliding_window": 700}, pooling="lasttoken"),
+    Architecture("mistral", SHARED | {"sliding_window": 700}, pooling="lasttoken"),
     Architecture("gemma3_text", GROUPED | {"sliding_window": 16, "layer_types": LAYERS}, pooling="mean"),
     Architecture(
         "gemma3_text",
