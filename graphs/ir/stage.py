@@ -48,14 +48,19 @@ class Stage:
         *inputs: ir.Value | None,
         dtype: ir.DataType = ir.DataType.FLOAT,
         shape: ir.Shape | None = None,
+        domain: str = "",
         **attributes: float | Sequence[int] | ir.DataType,
     ) -> ir.Value:
-        """Append one node with one output of `dtype` and, where it is known, `shape`; returns that output."""
+        """Append one node with one output of `dtype` and, where it is known, `shape`; returns that output.
+
+        `domain` is empty for ONNX's own operators.
+        """
         name = f"{self.name}.{op_type}_{self._count}"
         self._count += 1
         node = ir.node(
             op_type,
             inputs,
+            domain=domain,
             attributes={key: int(v) if isinstance(v, ir.DataType) else v for key, v in attributes.items()},
             outputs=[ir.Value(name=name, type=ir.TensorType(dtype), shape=shape)],
             name=name,

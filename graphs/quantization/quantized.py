@@ -1,0 +1,113 @@
+"""What the int8 graphs of a model share: quantised weights, each made once."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import onnx_ir as ir
+
+from graphs.quantization.int8 import Floats, quantize
+from graphs.quantization.linears import linears
+
+LEAST_TABLE_BYTES = 2**22
+"""Of fp32. Positions and types of small models stay: they are a hundredth of the words' table."""
+
+
+@dataclass(frozen=True, eq=False)
+class Int8:
+    """A tensor in int8, its scales, and what a column adds up to.
+
+    values: int8 [rows, columns].
+    scales: float32 [columns] of a weight, [rows, 1] of a table.
+    sums: of a weight's columns, as they are in int8 and scaled, float32 [columns]; of a table its scales.
+    """
+
+    values: ir.TensorProtocol
+    scales: ir.TensorProtocol
+    sums: ir.TensorProtocol
+
+
+@dataclass
+class Quantization:
+    """How the weights of one model are quantised.
+
+    smoothing: name of a weight -> by what each of its rows is multiplied, and each channel of its input divided,
+        float32 [channels]; a weight without them is taken as it is.
+    one_sided: names of weights whose inputs lie mostly on one side of 0, as those behind a GELU do.
+    kept: names of weights that stay fp32.
+    made: tensor -> what was made of it; pass the same `Quantization` for all graphs of a model.
+    """
+
+    smoothing: Mapping[str, Floats] = field(default_factory=dict)
+    one_sided: Collection[str] = ()
+    kept: Collection[str] = ()
+    made: dict[ir.TensorProtocol, Int8] = field(default_factory=dict)
+
+    def rounded(self, graph: ir.Graph) -> list[tuple[ir.Node, ir.Value, ir.Value]]:
+        """The linear layers that are to be in int8, each with its input and its weight, in graph order."""
+        found = []
+        for node in linears(graph):
+            value, weight = node.inputs
+            if value is not None and weight is not None and weight.name not in self.kept:
+                found.append((node, value, weight))
+        return found
+
+    def weight(self, value: ir.Value) -> Int8:
+        """A weight [channels, columns], its rows multiplied by the smoothing, with a scale a column."""
+        tensor, factors = value.const_value, self.smoothing.get(str(value.name))
+        assert tensor is not None
+        if tensor not in self.made:
+            array = tensor.numpy()
+            self.made[tensor] = _int8(str(value.name), array if factors is None else array * factors[:, None], axis=0)
+        return self.made[tensor]
+
+    def table(self, value: ir.Value) -> Int8:
+        """A table [rows, columns] with a scale a row, float32 [rows, 1]."""
+        tensor = value.const_value
+        assert tensor is not None
+        if tensor not in self.made:
+            self.made[tensor] = _int8(str(value.name), tensor.numpy(), axis=1)
+        return self.made[tensor]
+
+
+def _int8(name: str, array: Floats, axis: int) -> Int8:
+    values, scales = quantize(array, axis)
+    stored = np.ascontiguousarray(scales if axis == 0 else scales[:, None])
+    sums = stored if axis else (values.sum(axis=0, dtype=np.int64) * scales).astype(np.float32)
+    return Int8(
+        ir.tensor(values, name=f"{name}.int8"),
+        ir.tensor(stored, name=f"{name}.scale"),
+        ir.tensor(sums, name=f"{name}.sums"),
+    )
+
+
+def initializer(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
+    """The initializer of a tensor's name, made where it is not there yet."""
+    name = str(tensor.name)
+    if name not in graph.initializers:
+        shape = ir.Shape(tensor.shape.numpy())
+        graph.register_initializer(
+            ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
+        )
+    return graph.initializers[name]
+
+
+def own_initializer(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
+    """A further initializer over a tensor, which lies in the file once: for readers that a runtime rewrites."""
+    number, name = 1, str(tensor.name)
+    while (further := name if number == 1 else f"{name}.{number}") in graph.initializers:
+        number += 1
+    value = ir.Value(
+        name=further, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()), const_value=tensor
+    )
+    graph.register_initializer(value)
+    return value
+
+
+def replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+    """Let what reads one value read another, which takes its name."""
+    name = old.name
+    old.name, new.name = f"{name}.fp32", name
+    old.replace_all_uses_with(new, replace_graph_outputs=True)
