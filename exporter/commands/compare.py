@@ -171,7 +171,8 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
             yield f"MiB: what model and {texts} of {longest} tokens add to a process."
         yield from cost.remarks
     for dtype, costs in comparison.precision_cost.items():
-        yield f"{dtype} moves {decides} by: {', '.join(f'{name} {by.value:+.4f}' for name, by in costs.items())}."
+        moved = (f"{name} {by.value:+.4f} [{by.low:+.4f}, {by.high:+.4f}]" for name, by in costs.items())
+        yield f"{dtype} moves {decides} by: {', '.join(moved)}.{_saved(comparison, dtype)}"
     for index in comparison.small_indexes:
         times = 4 * comparison.entry(comparison.verdict.recommended).dimensions / index.bytes
         by = index.against
@@ -181,3 +182,19 @@ def _remarks(comparison: Comparison) -> Iterator[str]:
     dims = {entry.name: entry.dimensions for entry in comparison.entries}
     if len(set(dims.values())) > 1:
         yield f"Dimensions: {', '.join(f'{name} {dim}' for name, dim in dims.items())}."
+
+
+def _saved(comparison: Comparison, dtype: str) -> str:
+    """What the recommended entry takes in another precision, beside the first one."""
+    from exporter.comparison.cost import mib, system_name
+
+    entry, first, cost = comparison.entry(comparison.verdict.recommended), comparison.dtype, comparison.cost
+    small, whole = entry.disk_bytes(dtype), entry.disk_bytes(first)
+    if not small:
+        return ""
+    said = f" {entry.name} then takes {mib(small)} MiB on disk instead of {mib(whole)}"
+    timings = [cost.timing(system_name(entry, d)) for d in (dtype, first)] if cost is not None else []
+    if cost is not None and cost.usual is not None and all(t is not None and not t.disturbed for t in timings):
+        now, before = (t.latency_ms.median for t in timings if t is not None)
+        said += f", and {now:.1f} ms instead of {before:.1f} for {cost.usual.name}"
+    return f"{said}."

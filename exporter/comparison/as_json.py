@@ -12,8 +12,9 @@ from exporter.host.environment import environment
 
 
 def as_json(comparison: Comparison, model: str, data: str) -> dict[str, Any]:
-    """`strategies` in the first precision, which decides; the others under `precisions`; ready for JSON."""
+    """`strategies` in the first precision, which decides; each in the others under `precisions`; ready for JSON."""
     verdict = comparison.verdict
+    others = [dtype for dtype in comparison.quality if dtype != comparison.dtype]
     return {
         "model": model,
         "data": data,
@@ -24,12 +25,10 @@ def as_json(comparison: Comparison, model: str, data: str) -> dict[str, Any]:
         "trained": next((entry.name for entry in comparison.entries if entry.trained), None),
         "strategies": _metrics(comparison.quality[comparison.dtype]),
         "precisions": {
-            dtype: {
-                "strategies": _metrics(strategies),
-                "against_first": {name: asdict(value) for name, value in comparison.precision_cost[dtype].items()},
+            name: {
+                dtype: _in_precision(comparison, name, dtype) for dtype in others if name in comparison.quality[dtype]
             }
-            for dtype, strategies in comparison.quality.items()
-            if dtype != comparison.dtype
+            for name in comparison.quality[comparison.dtype]
         },
         "small_indexes": [asdict(index) for index in comparison.small_indexes],
         "leads": [asdict(lead) for lead in comparison.leads],
@@ -77,6 +76,13 @@ def headline(comparison: Comparison) -> str:
     if entry.given:
         take += f" {entry.given} has it already: load it with strategy={entry.strategy!r}."
     return take
+
+
+def _in_precision(comparison: Comparison, name: str, dtype: str) -> dict[str, Any]:
+    """The metrics, and how far the one that decides lies from that in the first precision."""
+    against = comparison.precision_cost.get(dtype, {}).get(name)
+    metrics = _metrics(comparison.quality[dtype]).get(name, {})
+    return metrics | {"against_first": None if against is None else asdict(against)}
 
 
 def _metrics(strategies: Mapping[str, Mapping[str, Interval]]) -> dict[str, dict[str, Any]]:

@@ -126,11 +126,16 @@ def test_what_scripts_read(compared: Path) -> None:
     found = json.loads((compared / "out" / "compare.json").read_text())
     assert (found["task"], found["metric"], found["units"], found["dtype"]) == ("pairs", "spearman", 120, "fp32")
     assert set(found["strategies"]) == {"mean", "cls", "max"}
-    for of in (found["strategies"], found["precisions"]["fp16"]["strategies"]):
-        for metrics in of.values():
-            assert set(metrics) == {"spearman", "pearson"}
-            assert all(set(value) == {"value", "low", "high"} for value in metrics.values())
-    assert all(abs(of["value"]) < 0.05 for of in found["precisions"]["fp16"]["against_first"].values())
+    for metrics in found["strategies"].values():
+        assert set(metrics) == {"spearman", "pearson"}
+        assert all(set(value) == {"value", "low", "high"} for value in metrics.values())
+    assert set(found["precisions"]) == {"mean", "cls", "max"}
+    for name, of in found["precisions"].items():
+        assert set(of) == {"fp16"}
+        assert set(of["fp16"]) == {"spearman", "pearson", "against_first"}
+        moved = of["fp16"]["spearman"]["value"] - found["strategies"][name]["spearman"]["value"]
+        assert of["fp16"]["against_first"]["value"] == pytest.approx(moved, abs=1e-9)
+        assert abs(moved) < 0.05
     assert {(part["by"], part["name"]) for part in found["parts"]} >= {("language", "x"), ("language", "y")}
     assert found["entries"]["mean"]["trained"] is True
     assert found["entries"]["mean"]["bytes"]["fp16"] < found["entries"]["mean"]["bytes"]["fp32"]
