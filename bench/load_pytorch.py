@@ -46,6 +46,22 @@ def load(folder: str, compile_for: Sequence[Sequence[int]], threads: int) -> Poo
     return Pooled(forward, {strategy: pool(strategy) for strategy in _POOLS})
 
 
+def load_int8(folder: str, threads: int) -> Embed:
+    """The model with PyTorch's own dynamic quantisation of its linear layers, on the processor; mean pooling."""
+    model = torch.ao.quantization.quantize_dynamic(
+        _model(folder, "fp32", "cpu", threads), {torch.nn.Linear}, dtype=torch.qint8
+    )
+
+    def embed(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> npt.NDArray[np.float32]:
+        with torch.inference_mode():
+            ids, mask = torch.from_numpy(input_ids), torch.from_numpy(attention_mask)
+            hidden = model(input_ids=ids, attention_mask=mask).last_hidden_state
+            vectors: npt.NDArray[np.float32] = normalize(_mean(hidden, mask), dim=-1).numpy()
+            return vectors
+
+    return embed
+
+
 def load_on(folder: str, strategy: str, dtype: str, device: str, compiled: bool, threads: int) -> Embed:
     """The model on a device with one strategy's pooling there; float32 vectors of unit length on the host.
 
