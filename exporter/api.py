@@ -45,6 +45,7 @@ def export(
     bench_seconds: int = 90,
     validate_seconds: float | None = None,
     validate_length: int | None = None,
+    int8_floor: float | None = None,
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
@@ -71,12 +72,13 @@ def export(
         model: a hub id, a folder, or an .onnx file.
         output: the artifact: a new directory.
         pooling: strategies, such as `cls`, `mean` or `cls+mean`; `trained` is what the checkpoint says.
-        dtypes: precisions of the graphs; `bf16` is how `openvino` executes the fp32 one.
+        dtypes: precisions of the graphs; `bf16` is how `openvino` executes the fp32 one; `int8` is made for
+            `onnxruntime` and `openvino`, each its own.
         targets: what is to run the artifact.
         batch: batch sizes that an engine accepts, and the one that it is tuned for: least, usual, largest.
         seq_len: the same of sequence lengths; None for 1, 128 and the model's limit.
         buckets: rising lengths, one profile each, instead of `seq_len`; `auto` derives them from `texts`.
-        texts: your own texts, checked besides poolfold's corpus.
+        texts: your own texts, checked besides poolfold's corpus. Where there is `int8`, one in four makes it instead.
         dimensions: keep the first so many values of a vector (Matryoshka); None keeps all.
         renormalize: where a Normalize stands before the cut, bring what is left to unit length again; False gives the
             bare cut, as sentence-transformers' `truncate_dim` does.
@@ -91,6 +93,8 @@ def export(
         validate_seconds: about what validation takes; None for 120. Texts are proven as long as that allows, and
             `validated_up_to` of the manifest says how long.
         validate_length: prove texts of up to so many tokens, whatever it takes, instead.
+        int8_floor: the smallest cosine that any text may have in `int8`; None for 0.99. Layers that it costs too much
+            stay fp32.
         threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.
@@ -114,7 +118,7 @@ def export(
     from exporter.spec.build_options import BuildOptions
     from exporter.spec.model import read_dtypes
     from exporter.spec.names import read_pooling
-    from exporter.spec.options import ExportOptions, Shapes, read_validation
+    from exporter.spec.options import ExportOptions, Shapes, read_floor, read_validation
     from exporter.spec.origin import TokenizerSource, Trust
     from graphs.pooling.head import Cut
 
@@ -130,7 +134,7 @@ def export(
         model=str(model),
         output=Path(output),
         pooling=tuple(read_pooling(name) for name in pooling),
-        dtypes=read_dtypes(dtypes),
+        dtypes=(read := read_dtypes(dtypes)),
         targets=tuple(dict.fromkeys(targets)),
         shapes=Shapes(batch, seq_len, buckets if isinstance(buckets, str) or buckets is None else tuple(buckets)),
         build=build_options,
@@ -146,6 +150,7 @@ def export(
         trust=Trust(allow_pickle, trust_remote_code),
         tokenizer=TokenizerSource(tokenizer),
         validation=read_validation(validate_seconds, validate_length),
+        int8_floor=read_floor(int8_floor, read),
     )
     return export_model(options, console)
 

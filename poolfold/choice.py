@@ -54,7 +54,7 @@ def _entries(manifest: Manifest, target: Target) -> tuple[Runnable, ...]:
             compiled = [(engine, manifest.graph_at(engine.graph)) for engine in engines]
             listed = [(e.strategy, e.dtype, graph) for e, graph in compiled if graph is not None]
         case Runs.GRAPH:
-            listed = [(graph.strategy, graph.dtype, graph) for graph in manifest.graphs]
+            listed = [(g.strategy, g.dtype, g) for g in manifest.graphs if g.runs_on(target.name)]
     return tuple(
         Runnable(target.name, strategy, dtype, form, path)
         for strategy, dtype, graph in listed

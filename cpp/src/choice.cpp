@@ -55,12 +55,15 @@ const Strategy& choose_strategy(const std::string& directory, const Manifest& ma
 const Graph& choose_graph(const std::string& directory, const Manifest& manifest, const std::string& strategy,
                           const Options& options) {
   std::vector<std::string> has;
+  const auto runs = [&](const Graph& graph) {
+    return graph.strategy == strategy && graph.made_for.value_or(options.target) == options.target;
+  };
   for (const Graph& graph : manifest.graphs)
-    if (graph.strategy == strategy) add(has, graph.dtype);
+    if (runs(graph)) add(has, graph.dtype);
   const std::string dtype =
       choose(directory, "dtype (for strategy " + strategy + ")", options.dtype, has, std::string("fp32"));
   return *std::find_if(manifest.graphs.begin(), manifest.graphs.end(), [&](const Graph& graph) {
-    return graph.strategy == strategy && graph.dtype == dtype;
+    return runs(graph) && graph.dtype == dtype;
   });
 }
 

@@ -111,6 +111,26 @@ void read_run_memory(const Value& value, std::optional<RunMemory>& target) {
   target = memory;
 }
 
+void read_kept_layers(const Value& value) {
+  if (value.json.is_null()) return;
+  read_object(value, {{"layers", a_string}, {"share", a_number}, {"cosine", a_number}}, true);
+}
+
+void read_quantized(const Value& value, std::optional<std::string>& made_for) {
+  if (value.json.is_null()) return;
+  std::string target;
+  read_object(value,
+              {{"target", into(target)},
+               {"floor", a_number},
+               {"texts", an_int},
+               {"layers", an_int},
+               {"kept", read_kept_layers},
+               {"cosine", a_number},
+               {"without", a_number}},
+              true);
+  made_for = target;
+}
+
 void read_precision(const Value& value) {
   read_object(value, {{"rule", a_string}, {"nodes", an_int}, {"why", a_string}});
 }
@@ -139,7 +159,8 @@ void read(const Value& value, Graph& graph) {
                       {"status", a_string},
                       {"prompted", [&](const Value& form) { read_prompted(form, graph.prompted); }, false},
                       {"sliced", into(graph.sliced), false},
-                      {"run_memory", record<std::optional<RunMemory>>(graph.run_memory, read_run_memory), false}});
+                      {"run_memory", record<std::optional<RunMemory>>(graph.run_memory, read_run_memory), false},
+                      {"quantized", [&](const Value& how) { read_quantized(how, graph.made_for); }, false}});
 }
 
 void read(const Value& value, FoldedPrompt& prompt) {

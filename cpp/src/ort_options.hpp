@@ -17,6 +17,8 @@ inline Ort::SessionOptions ort_options(std::optional<int> threads, bool spinning
   options.SetLogSeverityLevel(ORT_LOGGING_LEVEL_ERROR);
   options.SetIntraOpNumThreads(threads ? *threads : default_threads());
   options.AddConfigEntry("optimization.disable_specified_optimizers", kSlowerFusions);
+  // Else products of int8 overflow in 16 bits on CPUs without VNNI, and nothing tells.
+  options.AddConfigEntry("session.x64quantprecision", "1");
   options.AddConfigEntry("session.intra_op.allow_spinning", spinning ? "1" : "0");
   // By default threads busy-wait for about 40 ms after a run, which slows the next run of another session.
   options.AddConfigEntry("session.force_spinning_stop", "1");

@@ -61,6 +61,18 @@ TEST_CASE("what a run takes is optional, and checked") {
         "again.");
 }
 
+TEST_CASE("a graph in int8 tells what it was made for") {
+  auto json = small_manifest();
+  CHECK(!parse_manifest(seal(json)).graphs.at(0).made_for);
+  json["graphs"][0]["quantized"] = {{"target", "openvino"}, {"floor", 0.99}, {"texts", 66},  {"layers", 24},
+                                    {"kept", nullptr},      {"cosine", 1},   {"without", 1}};
+  CHECK(parse_manifest(seal(json)).graphs.at(0).made_for == "openvino");
+  json["graphs"][0]["quantized"]["kept"] = {{"layers", "6 of 64x32"}, {"share", 0.25}, {"cosine", "high"}};
+  CHECK(refusal(seal(json)) ==
+        "manifest.json is malformed: Expected `float`, got `str` - at `$.graphs[0].quantized.kept.cosine`. Export the "
+        "model again.");
+}
+
 TEST_CASE("every single changed byte of a manifest is refused") {
   const std::string sealed = seal(small_manifest());
   for (std::size_t at = 0; at < sealed.size(); ++at) {

@@ -17,9 +17,16 @@ from graphs.pooling.strategy import Strategy, strategy_name
 _COPIED = ("config.json", "special_tokens_map.json")
 
 
-def graph_path(strategy: Strategy, dtype: DType, form: Form = Form.PLAIN, *, sliced: bool = False) -> str:
-    """Where a graph lies, relative to the artifact; `sliced`: the one with attention in slices."""
-    return f"onnx/{strategy_name(strategy)}_{dtype}{_suffix(form)}{'_sliced' if sliced else ''}.onnx"
+def graph_path(
+    strategy: Strategy, dtype: DType, form: Form = Form.PLAIN, *, sliced: bool = False, target: str | None = None
+) -> str:
+    """Where a graph lies, relative to the artifact.
+
+    sliced: the one with attention in slices.
+    target: the one that runs it, where that has a graph of its own; ONNX Runtime's has the plain name.
+    """
+    own = "" if target in (None, "onnxruntime") else f"_{target}"
+    return f"onnx/{strategy_name(strategy)}_{dtype}{own}{_suffix(form)}{'_sliced' if sliced else ''}.onnx"
 
 
 def _suffix(form: Form) -> str:

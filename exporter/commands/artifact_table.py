@@ -62,7 +62,8 @@ def _strategy_rows(manifest: Manifest, strategy: Strategy, workloads: Sequence[s
     """The model itself where it was measured, then the graphs, then the engines."""
     name, baseline = strategy.name, _baseline(manifest)
     candidates = [("fp32", baseline, "reference")] * bool(manifest.latency)
-    candidates += [(g.dtype, "onnxruntime", g.status_on_cpu) for g in manifest.graphs if g.strategy == name]
+    own = [graph for graph in manifest.graphs if graph.strategy == name and graph.runs_on("onnxruntime")]
+    candidates += [(graph.dtype, "onnxruntime", graph.status_on_cpu) for graph in own]
     engines: dict[tuple[str, str], list[Engine]] = {}
     for engine in manifest.engines:
         if engine.strategy == name:
@@ -144,6 +145,7 @@ def _how_to_read(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
             "fp16: the smaller cosine of the graph and its rehearsal (fp32, with each fp16 tensor rounded). On a CPU "
             "ONNX Runtime computes fp16 mostly in fp32: its times say nothing of a GPU."
         )
+    lines += _about_int8(manifest)
     if any(engine.dtype == "bf16" for engine in manifest.engines):
         lines.append("bf16: how OpenVINO executes the fp32 graph on this CPU; no graph is stored in it.")
     if _any_built(manifest.engines):
@@ -161,6 +163,26 @@ def _how_to_read(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
     if any(row.disturbed for row in manifest.latency):
         lines.append(DISTURBED)
     return lines
+
+
+def _about_int8(manifest: Manifest) -> list[str]:
+    """What int8 costs on average, and which layers are not in it."""
+    rows = [row for row in manifest.parity if row.dtype == "int8" and "cosine_mean" in row.checks]
+    if not rows:
+        return []
+    cosine, neighbours = (min(r.checks[name].value for r in rows) for name in ("cosine_mean", "neighbours_mean"))
+    made = next(graph.quantized for graph in manifest.graphs if graph.quantized)
+    kept = f"; in fp32 stay {made.kept.layers}" if made.kept else ""
+    told = (
+        f"int8: cosine and top-10 of the worst text; on average {at_least(cosine)} and {neighbours:.3f}. Made by "
+        f"{count(made.texts, 'text')} that judge nothing{kept}."
+    )
+    if any(row.ran_on.rehearsed for row in rows):
+        told += (
+            " On openvino the smaller figures of the graph and its rehearsal (fp32, with activations rounded as a CPU "
+            "does that multiplies int8)."
+        )
+    return [told]
 
 
 def _about_strategies(manifest: Manifest) -> str:

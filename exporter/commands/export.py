@@ -40,7 +40,8 @@ from exporter.host.text_file import read_texts
     "dtypes",
     type=flags.DTYPES,
     multiple=True,
-    help="Precision of a graph; bf16: how openvino executes the fp32 one. Repeat for several.",
+    help="Precision of a graph; bf16: how openvino executes the fp32 one. int8: for onnxruntime and openvino, a graph "
+    "of its own for each. Repeat for several.",
 )
 @click.option("--target", "targets", type=flags.TARGETS, multiple=True, help="Repeat for several.")
 @flags.building
@@ -69,6 +70,13 @@ from exporter.host.text_file import read_texts
 @click.option("--revision", metavar="R", help="Branch, tag or commit of a hub id.")
 @click.option("--force", is_flag=True, help="Replace a DIR that is not empty, once everything has succeeded.")
 @flags.proving
+@click.option(
+    "--int8-floor",
+    type=float,
+    metavar="F",
+    help="The smallest cosine that any text may have in int8; layers that it costs too much stay fp32.  "
+    "[default: 0.99]",
+)
 @click.option("--skip-latency", is_flag=True, help="Leave out the padding, latency and memory stages.")
 @click.option(
     "--bench-seconds",

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import msgspec
 import numpy as np
+import onnx_ir as ir
 
 from exporter.measure import worker
 from exporter.measure.protocol import Pooled, Run
@@ -67,11 +68,11 @@ class Finding:
 
 
 def large_graphs(directory: Path, graphs: Sequence[Graph]) -> tuple[Graph, ...]:
-    """The graphs that may need but one form: of fp32, in two forms, with weights of LEAST_BYTES or more."""
+    """The graphs that may need but one form: of fp32 or int8, in two forms, with weights of LEAST_BYTES or more."""
     return tuple(
         graph
         for graph in graphs
-        if graph.dtype == DType.FP32
+        if graph.dtype in (DType.FP32, DType.INT8)
         and graph.padding_free is not None
         and graph.prompted is None
         and fp32_bytes(directory / graph.path) >= LEAST_BYTES
@@ -79,9 +80,13 @@ def large_graphs(directory: Path, graphs: Sequence[Graph]) -> tuple[Graph, ...]:
 
 
 def fp32_bytes(path: Path) -> int:
-    """What the float weights of a graph take in fp32, however they are stored."""
+    """What the weights of a graph take in fp32, however they are stored."""
     tensors = [value.const_value for value in load_graph(path).graph.initializers.values()]
-    return sum(4 * tensor.size for tensor in tensors if tensor is not None and tensor.dtype.is_floating_point())
+    return sum(4 * tensor.size for tensor in tensors if tensor is not None and _is_weight(tensor.dtype))
+
+
+def _is_weight(dtype: ir.DataType) -> bool:
+    return dtype.is_floating_point() or dtype is ir.DataType.INT8
 
 
 def compare_forms(
@@ -109,7 +114,7 @@ def compare_forms(
         (graph, target, [dtype for dtype in dtypes if dtype.of_graph == graph.dtype])
         for graph in graphs
         for target, dtypes in shares.items()
-        if not find_target(target).has_engine_files
+        if graph.runs_on(target) and not find_target(target).has_engine_files
     ]
     batches = [_full(manifest, *shape) for shape in _SHAPES]
     findings = []

@@ -8,5 +8,6 @@ onnx_file         the reference of an ONNX file: ONNX Runtime on the file as it 
 merge_adapter     a LoRA adapter merged into its base model, and proven
 trace             a checkpoint's encoder as a graph; experts lets it trace a mixture of experts
 adopt             an ONNX file's encoder as a graph; symbolic_shapes its shapes in terms of batch and seq
+encoder_session   a captured encoder in ONNX Runtime, for what an export learns of it
 of_artifact       the model that an artifact was exported from
 """

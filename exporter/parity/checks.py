@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.parity import variants
-from exporter.parity.compare import LIMITS, compare, cosines
+from exporter.parity.compare import LIMITS, Limits, compare, cosines
 from exporter.parity.ladder import Costs
-from exporter.parity.report import Check, ParityReport, at_least, at_most, none_of, worst_texts
+from exporter.parity.report import Check, ParityReport, at_least, at_most, none_of, over_all, worst_texts
 from exporter.parity.tokens import Batch, Tokens, sorted_batches, sorted_groups
 from exporter.spec.model import DType
 from exporter.spec.reference import Reference
@@ -111,17 +111,20 @@ def run_reference(
     )
 
 
-def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, executor: Executor) -> ParityReport:
+def check(
+    run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, executor: Executor, limits: Limits | None = None
+) -> ParityReport:
     """Hold a candidate against the reference, and against itself on the same texts asked for in other ways.
 
     Args:
         run: the reference's vectors.
         strategy: which of them.
-        dtype: the candidate's precision, which decides the limits.
+        dtype: the candidate's precision.
         embed: the candidate.
         executor: what computes it, for the report.
+        limits: what it is held to; None for what its precision is.
     """
-    texts, limits, wanted = run.tokens.texts, LIMITS[dtype], run.vectors[strategy]
+    texts, limits, wanted = run.tokens.texts, limits or LIMITS[dtype], run.vectors[strategy]
     dim = wanted.shape[1]
     got = np.empty_like(wanted)
     for batch in run.batches:
@@ -133,6 +136,11 @@ def check(run: ReferenceRun, strategy: Strategy, dtype: DType, embed: Embed, exe
         at_most("difference", comparison.difference.tolist(), limits.difference, texts),
         at_least("neighbours", comparison.neighbours.tolist(), limits.neighbours, texts),
     ]
+    if limits.mean is not None:
+        cosine, neighbours = comparison.cosine, comparison.neighbours
+        checks.append(over_all("cosine_1_percent", float(np.quantile(cosine, 0.01)), limits.cosine))
+        checks.append(over_all("cosine_mean", float(cosine.mean()), limits.mean))
+        checks.append(over_all("neighbours_mean", float(neighbours.mean()), limits.neighbours_mean))
     for name, make in (("alone", variants.alone), ("padded", variants.padded), ("reordered", variants.reordered)):
         batches = make(run.tokens)
         rows = [row for batch in batches for row in batch.rows]

@@ -27,25 +27,51 @@ class Limits:
 
     cosine: smallest cosine of a row with PyTorch's, also where ids are padded on the other side.
     difference: largest absolute difference between rows of unit length; None where it is reported and not judged.
-    neighbours: smallest share of a text's nearest neighbours that agree.
+    neighbours: smallest share of a text's nearest neighbours that agree; None where it is reported and not judged.
     same_text: smallest cosine between two vectors of one text, from different batches.
+    mean, neighbours_mean: the smallest averages of cosine and neighbours over all texts; None where the worst text is
+        all that is judged.
+    behind_prompt: smallest cosine between a text's vector behind a folded prompt and that of the whole run.
     tie: similarities that differ by no more count as equal; more than rounding moves them by on a six-layer BERT, and
         far less than what tells one text from another.
     """
 
     cosine: float
     difference: float | None
-    neighbours: float
+    neighbours: float | None
     same_text: float
+    behind_prompt: float
     tie: float
+    mean: float | None = None
+    neighbours_mean: float | None = None
 
 
 LIMITS: Mapping[DType, Limits] = {
-    DType.FP32: Limits(cosine=1 - 1e-6, difference=1e-5, neighbours=1.0, same_text=1 - 1e-6, tie=1e-5),
-    DType.FP16: Limits(cosine=0.999, difference=None, neighbours=0.99, same_text=0.9999, tie=1e-3),
+    DType.FP32: Limits(1 - 1e-6, difference=1e-5, neighbours=1.0, same_text=1 - 1e-6, behind_prompt=1 - 1e-6, tie=1e-5),
+    DType.FP16: Limits(0.999, difference=None, neighbours=0.99, same_text=0.9999, behind_prompt=0.9999, tie=1e-3),
     # Three bits fewer than fp16: eight times the rounding, and a cosine's distance from 1 grows with its square.
-    DType.BF16: Limits(cosine=0.995, difference=None, neighbours=0.99, same_text=0.999, tie=1e-2),
+    DType.BF16: Limits(0.995, difference=None, neighbours=0.99, same_text=0.999, behind_prompt=0.999, tie=1e-2),
 }
+
+
+def int8_limits(floor: float, *, exact_alone: bool) -> Limits:
+    """What int8 is held to.
+
+    Args:
+        floor: the smallest cosine that any text may have, `--int8-floor`.
+        exact_alone: whether a row is rounded by itself and all else is fp32; bf16 moves a vector with its batch.
+    """
+    return Limits(
+        cosine=floor,
+        difference=None,
+        neighbours=None,
+        same_text=1 - 1e-6 if exact_alone else 0.999,
+        # The prompt's keys and values are computed in fp32.
+        behind_prompt=floor,
+        tie=1e-3,
+        mean=(1 + floor) / 2,
+        neighbours_mean=0.9,
+    )
 
 
 @dataclass(frozen=True, eq=False)

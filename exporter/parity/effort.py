@@ -20,7 +20,8 @@ _RANGES = 1.5
 class Effort(NamedTuple):
     """Of the candidates that an export will have.
 
-    fp32, fp16: one form of a strategy's graph of that precision, on every target that runs it, and its rehearsal.
+    fp32, fp16: one form of a strategy's graph of that precision, on every target that runs it, and its rehearsal; what
+        int8 takes stands with fp32, as it has the same forms.
     once: the look at ranges.
     """
 
@@ -36,18 +37,21 @@ class Effort(NamedTuple):
 def expected_effort(targets: Sequence[str], dtypes: Sequence[DType]) -> Effort:
     """Of an export to these targets in these precisions, whatever the model."""
     runs = [
-        *dict.fromkeys(dtype.of_graph for dtype in dtypes),
+        *dict.fromkeys(dtype.of_graph for dtype in dtypes if dtype.of_graph.runs_everywhere),
         *(
             dtype
             for name, share in target_dtypes(targets, dtypes).items()
-            if find_target(name).runs is Runs.COMPILED
             for dtype in share
+            if find_target(name).runs is Runs.COMPILED or dtype is DType.INT8
         ),
     ]
     of = {graph: sum(effort(d, rehearsed=False) for d in runs if d.of_graph == graph) for graph in DType}
+    plain = of[DType.FP32] + of[DType.INT8]
+    if "openvino" in targets and of[DType.INT8]:
+        plain += effort(DType.INT8, rehearsed=True) / _FORMS
     if not of[DType.FP16]:
-        return Effort(of[DType.FP32], 0, 0)
-    return Effort(of[DType.FP32], of[DType.FP16] + effort(DType.FP16, rehearsed=True) / _FORMS, _RANGES)
+        return Effort(plain, 0, 0)
+    return Effort(plain, of[DType.FP16] + effort(DType.FP16, rehearsed=True) / _FORMS, _RANGES)
 
 
 def effort(dtype: str, *, rehearsed: bool) -> float:

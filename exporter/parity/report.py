@@ -14,6 +14,11 @@ SAME_TEXT = frozenset({"alone_cosine", "padded_cosine", "reordered_cosine"})
 MASKED = frozenset({"masked_ids_right_cosine", "masked_ids_left_cosine", "masked_ids_holes_cosine"})
 """Checks that ids under mask 0 move no vector: padding on either side, and tokens masked inside a text."""
 
+_INT8 = (
+    " The layers that stay fp32 were chosen on other texts: give more texts like these with --texts, take a lower "
+    "--int8-floor, or leave int8 out."
+)
+
 PROMPT = "prompt_cosine"
 """Check that a folded prompt gives the vectors that it gives when it is computed with the text."""
 
@@ -77,7 +82,9 @@ class ParityReport:
     def explain(self) -> str:
         """The checks that failed, with their values, limits and texts; the message of a CheckFailed."""
         failed = [
-            f"{c.name} {c.value:.7g}, limit {c.bound} {c.limit:.7g} ({c.text})" for c in self.checks if not c.passed
+            f"{c.name} {c.value:.7g}, limit {c.bound} {c.limit:.7g}{f' ({c.text})' if c.text else ''}"
+            for c in self.checks
+            if not c.passed
         ]
         worst = ", ".join(f"{w.text} {w.cosine:.7f}" for w in self.worst)
         what = f"{self.strategy} {self.dtype} on {self.executor}"
@@ -99,14 +106,22 @@ class ParityReport:
                 f"{what} gives {self.reference}'s vectors, and others behind a folded prompt: {'; '.join(failed)}. "
                 "The model's vectors depend on where a text begins. Export it without prompts."
             )
-        return f"{what} does not give {self.reference}'s vectors: {'; '.join(failed)}. Smallest cosines: {worst}."
+        remedy = _INT8 if self.dtype == "int8" else ""
+        return (
+            f"{what} does not give {self.reference}'s vectors: {'; '.join(failed)}. Smallest cosines: {worst}.{remedy}"
+        )
 
 
-def at_least(name: str, values: Sequence[float], limit: float, texts: Sequence[str]) -> Check:
+def at_least(name: str, values: Sequence[float], limit: float | None, texts: Sequence[str]) -> Check:
     """A check on the smallest of the values, one for each text."""
     row = min(range(len(values)), key=lambda i: values[i])
     value = float(values[row])
-    return Check(name, value, ">=", limit, value >= limit, shorten(texts[row]))
+    return Check(name, value, ">=", limit, limit is None or value >= limit, shorten(texts[row]))
+
+
+def over_all(name: str, value: float, limit: float | None) -> Check:
+    """A check on a number that all texts have together, which may not be smaller than the limit."""
+    return Check(name, value, ">=", limit, limit is None or value >= limit, "")
 
 
 def at_most(name: str, values: Sequence[float], limit: float | None, texts: Sequence[str]) -> Check:

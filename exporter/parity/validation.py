@@ -2,6 +2,7 @@
 
 fp16 is judged twice on a CPU: the graph itself, which ONNX Runtime's CPU provider mostly computes in fp32, and its
 rehearsal, the same graph in fp32 with every fp16 tensor rounded, which shows what a GPU would round, overflow or lose.
+So is int8 for OpenVINO, which rounds activations on CPUs that multiply int8, and on others does not.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import numpy.typing as npt
 
 from exporter.parity.behind_prompt import check_prompts
 from exporter.parity.checks import Embed, Progress, ReferenceRun, candidate_shapes, check
-from exporter.parity.compare import LIMITS
+from exporter.parity.compare import LIMITS, Limits, int8_limits
 from exporter.parity.effort import effort
 from exporter.parity.ladder import Costs
 from exporter.parity.report import ParityReport
@@ -27,11 +28,13 @@ from exporter.spec.model import DType
 from graphs.files.weights import load_graph, save_graphs
 from graphs.pooling.strategy import parse_strategy
 from graphs.precision.rehearsal import RehearseFloat16Pass
+from graphs.quantization.rehearsal import RehearseGroupsPass
 from poolfold.choice import Runnable, only_form, runnables
 from poolfold.encoder import Encoder
 from poolfold.errors import CheckFailed
 from poolfold.load import open_encoder, read_tokenizer
 from poolfold.manifest import Engine, Executor, Graph, Manifest
+from poolfold.sessions.behind_prompt import BehindPrompt, no_states
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU
 from poolfold.sessions.targets import find_target, has_engine_files
@@ -51,7 +54,8 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
 
     `provider` is ONNX Runtime's; only the plain form of a graph runs on another than `cpu`.
     """
-    listed = []
+    listed: list[Candidate] = []
+    rehearsed: set[tuple[str, str, str]] = set()
     for runs in runnables(manifest):
         target = find_target(runs.target)
         only = only_form(manifest, target, runs.path) if provider == CPU else "plain"
@@ -61,10 +65,17 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
         if targets is None or runs.target in targets:
             executor = Executor(target=runs.target, device=target.device(provider), form=runs.form)
             listed.append(Candidate(runs, executor))
-            # What fp16 rounds is the same in each form, so one is rehearsed; a GPU rounds by itself.
-            if runs.dtype == DType.FP16 and runs.form == "plain" and executor.device == CPU:
+            # What is rounded is the same in each form, so one is rehearsed; a GPU rounds by itself.
+            key = runs.target, runs.strategy, runs.dtype
+            if _rounds_elsewhere(runs) and executor.device == CPU and key not in rehearsed:
                 listed.append(Candidate(runs, msgspec.structs.replace(executor, rehearsed=True)))
+                rehearsed.add(key)
     return tuple(listed)
+
+
+def _rounds_elsewhere(runs: Runnable) -> bool:
+    """Whether another machine rounds what this one may not: fp16 on a GPU, and int8 where the CPU multiplies it."""
+    return runs.dtype == DType.FP16 or (runs.dtype == DType.INT8 and runs.target == "openvino")
 
 
 def work(listed: Sequence[Candidate]) -> float:
@@ -103,11 +114,19 @@ def check_candidates(
         tell = partial(_tell, progress, done, work([candidate]), total, f"{runs.strategy} {runs.dtype}, {executor}")
         with _opened(directory, manifest, candidate, scratch, threads, provider) as encoder:
             embed, dtype = _watched(encoder.embed, tell), DType(runs.dtype)
-            report = check(run, parse_strategy(runs.strategy), dtype, embed, executor)
-            behind = check_prompts(encoder, run.tokens, LIMITS[dtype].same_text)
+            limits = _limits(manifest, runs)
+            report = check(run, parse_strategy(runs.strategy), dtype, embed, executor, limits)
+            behind = check_prompts(encoder, run.tokens, limits.behind_prompt)
         reports.append(report if behind is None else report.also(behind))
         done += each * work([candidate])
     return tuple(reports)
+
+
+def _limits(manifest: Manifest, runs: Runnable) -> Limits:
+    graph = manifest.graph_at(runs.path)
+    if graph is None or graph.quantized is None:
+        return LIMITS[DType(runs.dtype)]
+    return int8_limits(graph.quantized.floor, exact_alone=runs.target == "onnxruntime")
 
 
 def _tell(progress: Progress, before: float, share: float, total: float, what: str, done: float) -> None:
@@ -161,12 +180,14 @@ def _opened(
     with tempfile.TemporaryDirectory(prefix="poolfold-", dir=scratch) as folder:
         path = Path(folder) / "rehearsal.onnx"
         model = load_graph(directory / runs.path)
-        RehearseFloat16Pass()(model)
+        rehearse = RehearseGroupsPass() if runs.dtype == DType.INT8 else RehearseFloat16Pass()
+        rehearse(model)
         save_graphs({path: model}, Path(folder) / "rehearsal.bin")
         del model
         dim = next(s.dim for s in manifest.strategies if s.name == runs.strategy)
+        session = OnnxRuntimeSession(path, threads=threads, spinning=False)
         with Encoder(
-            OnnxRuntimeSession(path, threads=threads, spinning=False),
+            BehindPrompt(session, no_states(manifest)) if runs.form == "prompted" else session,
             read_tokenizer(directory, manifest),
             strategy=runs.strategy,
             dtype=runs.dtype,
@@ -211,18 +232,18 @@ def mark_validated(
         tuple(
             msgspec.structs.replace(
                 g,
-                status=status(g.strategy, g.dtype, "onnxruntime", "plain", g.status),
+                status=status(g.strategy, g.dtype, on, "plain", g.status),
                 padding_free=g.padding_free
                 and msgspec.structs.replace(
-                    g.padding_free,
-                    status=status(g.strategy, g.dtype, "onnxruntime", "padding-free", g.padding_free.status),
+                    g.padding_free, status=status(g.strategy, g.dtype, on, "padding-free", g.padding_free.status)
                 ),
                 prompted=g.prompted
                 and msgspec.structs.replace(
-                    g.prompted, status=status(g.strategy, g.dtype, "onnxruntime", "prompted", g.prompted.status)
+                    g.prompted, status=status(g.strategy, g.dtype, on, "prompted", g.prompted.status)
                 ),
             )
             for g in graphs
+            for on in [g.quantized.target if g.quantized else "onnxruntime"]
         ),
         tuple(
             msgspec.structs.replace(e, status=status(e.strategy, e.dtype, e.target, e.form, e.status)) for e in engines

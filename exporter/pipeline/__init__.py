@@ -4,8 +4,8 @@ export_model         the whole; make_artifact the stages after the capture
 read_model           the model, and the user's options held against it -> plan
 afford               what the machine can hold of a model, and what validation may take
 capture              encoder graph and reference vectors, in a process of its own
-encoder_session      the captured encoder in ONNX Runtime
 ranges               how large each tensor gets on real text
+quantize             how the weights are put into 8 bits, and which layers are not
 recipes              which graph passes, in which order, and why
 fold_prompts         the keys and values of prompts, as constants
 write_graphs         a graph for each strategy, precision and form

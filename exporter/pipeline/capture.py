@@ -60,7 +60,7 @@ def capture(options: ExportOptions, effort: Effort, scratch: Path, console: Cons
         reference = model.reference(plan.head)
         proof = prove(
             reference,
-            lambda length: plan.tokens if length == limit else read_texts(plan.spec, options.texts, length),
+            lambda length: plan.tokens if length == limit else read_texts(plan.spec, options.judging, length),
             limit,
             plan.strategies,
             allowed,

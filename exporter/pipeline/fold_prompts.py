@@ -17,7 +17,7 @@ import onnx_ir as ir
 
 from exporter.artifact.layout import prompt_path
 from exporter.host.console import Stage, count
-from exporter.pipeline.encoder_session import open_encoder
+from exporter.model.encoder_session import open_encoder
 from exporter.pipeline.recipes import with_grouped_heads
 from exporter.spec.choices import behind_prompts, reads_prompts
 from exporter.spec.model import ModelSpec

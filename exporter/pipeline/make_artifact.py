@@ -28,6 +28,7 @@ from exporter.parity.validation import (
 from exporter.pipeline.fold_prompts import Folding, fold_prompts
 from exporter.pipeline.measurements import measure
 from exporter.pipeline.plan import Capture
+from exporter.pipeline.quantize import Int8, quantize
 from exporter.pipeline.ranges import measure_ranges
 from exporter.pipeline.recipes import SharedEncoder
 from exporter.pipeline.run_memory import run_memory
@@ -51,6 +52,12 @@ class Work:
     scratch: Path
     console: Console
 
+    @property
+    def int8_targets(self) -> tuple[str, ...]:
+        """The targets that graphs in int8 are made for."""
+        shares = target_dtypes(self.options.targets, self.options.dtypes)
+        return tuple(target for target, share in shares.items() if DType.INT8 in share)
+
     def orders(self, *, files: bool) -> tuple[EngineOrder, ...]:
         """What engine files are built, or what is compiled in memory."""
         options, profiles = self.options, self.captured.plan.profiles
@@ -69,7 +76,7 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     """
     work = Work(options, captured, place.scratch, console)
     draft = describe(place.directory, work)
-    draft = add_graphs(draft, work, measure_tensor_ranges(draft, work))
+    draft = add_graphs(draft, work, measure_tensor_ranges(draft, work), calibrate_int8(draft, work))
     draft = choose_forms(draft, work)
     draft = compile_graphs(draft, work)
     with engine_files(draft, work) as building:
@@ -102,7 +109,15 @@ def measure_tensor_ranges(draft: Draft, work: Work) -> dict[str, float]:
     return ranges.largest
 
 
-def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
+def calibrate_int8(draft: Draft, work: Work) -> Int8 | None:
+    """What graphs in int8 are made by; None where none is."""
+    if not work.int8_targets:
+        return None
+    with work.console.stage("quantize") as stage:
+        return quantize(draft.directory, work.captured.encoder, work.captured.plan, work.options, stage)
+
+
+def add_graphs(draft: Draft, work: Work, largest: dict[str, float], int8: Int8 | None) -> Draft:
     """A graph for each strategy, precision and form."""
     plan = work.captured.plan
     dtypes = [dtype.of_graph for dtype in work.options.dtypes]
@@ -110,13 +125,28 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
     folding = folded_prompts(draft, work, dtypes)
     encoder = load_graph(work.captured.encoder)
     text = plan.spec.text
-    shared = SharedEncoder(encoder, plan.head, largest, include_prompt=text.include_prompt, longest=text.max_seq_length)
+    shared = SharedEncoder(
+        encoder,
+        plan.head,
+        largest,
+        include_prompt=text.include_prompt,
+        longest=text.max_seq_length,
+        quantization=None if int8 is None else int8.quantization,
+    )
     graphs = write_graphs(
-        draft.directory, shared, plan.strategies, dtypes, packed, work.console, prompted=folding.strategies
+        draft.directory,
+        shared,
+        plan.strategies,
+        dtypes,
+        packed,
+        work.console,
+        prompted=folding.strategies,
+        int8=int8,
+        int8_targets=work.int8_targets,
     )
     graphs = tuple(msgspec.structs.replace(graph, run_memory=run_memory(plan.spec, encoder, graph)) for graph in graphs)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
-    del encoder, shared
+    del encoder, shared, int8
     gc.collect()
     return replace(draft, graphs=graphs, folded_prompts=folding.prompts)
 
@@ -124,7 +154,7 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float]) -> Draft:
 def folded_prompts(draft: Draft, work: Work, dtypes: Sequence[DType]) -> Folding:
     """The prompts that need not be computed at run time, and the strategies whose graphs start behind them."""
     plan, given = work.captured.plan, work.options.fold_prompts
-    if DType.FP32 not in dtypes or not (given or any(plan.spec.text.prompts.values())):
+    if not {DType.FP32, DType.INT8} & set(dtypes) or not (given or any(plan.spec.text.prompts.values())):
         return Folding()
     with work.console.stage("prompts") as stage:
         return fold_prompts(

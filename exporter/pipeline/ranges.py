@@ -13,8 +13,8 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
+from exporter.model.encoder_session import open_encoder
 from exporter.parity.tokens import Batch
-from exporter.pipeline.encoder_session import open_encoder
 from graphs.files.weights import load_graph
 from graphs.ir.names import ATTENTION_MASK, INPUT_IDS
 from graphs.precision.ranges import ProbeRangesPass

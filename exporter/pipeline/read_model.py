@@ -46,7 +46,7 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
     special = len(tokenizer.ids([""])[0])
     if special >= limit:
         raise InputError(f"A limit of {limit} tokens leaves none for the text beside {special} special ones. Raise it.")
-    tokens = read_texts(spec, options.texts, limit)
+    tokens = read_texts(spec, options.judging, limit)
     by_text = dict(zip(tokens.texts, tokens.rows, strict=True))
     lengths = [len(by_text[text]) for text in options.texts if text in by_text]
     profiles = () if options.shapes is None else choose_profiles(limit, options.shapes, lengths)

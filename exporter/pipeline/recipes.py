@@ -32,6 +32,10 @@ from graphs.pooling.whole_mask import WholeMaskPass
 from graphs.precision.float16 import ConvertToFloat16Pass, KeptNode
 from graphs.precision.half_storage import HalfStoragePass
 from graphs.prompt.behind_prompt import BehindPromptPass
+from graphs.quantization.quantize_rows import QuantizeRowsPass
+from graphs.quantization.quantize_tables import QuantizeTablesPass
+from graphs.quantization.quantize_weights import QuantizeWeightsPass
+from graphs.quantization.quantized import Quantization
 from graphs.unpadding.padding_free import PaddingFreePass
 
 Notes = Mapping[str, str]
@@ -53,6 +57,7 @@ class SharedEncoder:
     include_prompt: whether the prompt's tokens are pooled; if not, the mask marks them by a 2.
     measured: the largest magnitude of each tensor on real text; empty where fp16 was not asked for.
     longest: tokens of the longest text; attention of no text beyond WHOLE_UP_TO is computed at once.
+    quantization: how weights are put into int8; None where that was not asked for.
     converted, stored: fp32 tensor -> what `ConvertToFloat16Pass` and `HalfStoragePass` made of it.
     """
 
@@ -63,6 +68,7 @@ class SharedEncoder:
     stored: dict[Any, Any] = field(default_factory=dict)
     include_prompt: bool = True
     longest: int = 0
+    quantization: Quantization | None = None
 
 
 @dataclass(frozen=True)
@@ -75,11 +81,16 @@ class StrategyGraph:
 
 @dataclass(frozen=True)
 class TypedGraph:
-    """A graph ready to save, the nodes that stayed fp32 in it, and what was done to it."""
+    """A graph ready to save, and what was done to it.
+
+    kept: the nodes that stayed fp32 in fp16.
+    layers: linear layers in int8.
+    """
 
     model: ir.Model
     kept: tuple[KeptNode, ...] = ()
     notes: Notes = field(default_factory=dict)
+    layers: int = 0
 
 
 def prepare_encoder(encoder: ir.Model, pad_token_id: int) -> None:
@@ -154,7 +165,9 @@ def _fold(graph: ir.Model, shared: SharedEncoder, strategy: Strategy) -> None:
     cleanup(graph)
 
 
-def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType, *, blocks: bool = False) -> TypedGraph:
+def build_graph(
+    shared: SharedEncoder, graph: ir.Model, dtype: DType, *, blocks: bool = False, target: str | None = None
+) -> TypedGraph:
     """A form of a strategy in one precision; `graph` stays as it is.
 
     Args:
@@ -162,6 +175,7 @@ def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType, *, blocks:
         graph: the form in fp32.
         dtype: the precision.
         blocks: compute windows in blocks where texts are long, for runtimes whose kernels hold every score.
+        target: what runs it, where each has its own: in int8.
     """
     graph, notes = graph.clone(), {}
     if blocks and shared.longest > WHOLE_UP_TO:
@@ -169,10 +183,8 @@ def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType, *, blocks:
         windows = BlockedWindowsPass(_BLOCK, shared.longest)
         if windows(graph).modified:
             notes["blocked-windows"] = windows.result.describe()
-    if dtype is DType.FP32:
-        # Last: every other pass looks for constants in front of a node, and not for casts of them.
-        HalfStoragePass(shared.stored)(graph)
-        return TypedGraph(graph, notes=notes)
+    if dtype in (DType.FP32, DType.INT8):
+        return _stored(shared, graph, dtype, notes, target)
     if dtype is not DType.FP16:
         raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
     # Last: its rules look at each node and its inputs, which no later pass may change.
@@ -181,16 +193,31 @@ def build_graph(shared: SharedEncoder, graph: ir.Model, dtype: DType, *, blocks:
     return TypedGraph(graph, tuple(convert.kept))
 
 
-def slice_attention(shared: SharedEncoder, graph: ir.Model) -> TypedGraph | None:
-    """A form of a strategy in fp32 with the attention of long texts in slices; None where no text is long."""
+def slice_attention(shared: SharedEncoder, graph: ir.Model, dtype: DType = DType.FP32) -> TypedGraph | None:
+    """A form of a strategy for ONNX Runtime with the attention of long texts in slices; None where no text is long."""
     if shared.longest <= WHOLE_UP_TO:
         return None
     # Behind all passes that look at attentions, which are in branches from here on.
     graph, slices = graph.clone(), SlicedAttentionPass(WHOLE_UP_TO, SLICE)
     if not slices(graph).modified:
         return None
+    return _stored(shared, graph, dtype, {"sliced-attention": slices.result.describe()}, None)
+
+
+def _stored(shared: SharedEncoder, graph: ir.Model, dtype: DType, notes: Notes, target: str | None) -> TypedGraph:
+    """A graph that computes in fp32 with its weights as they are stored."""
+    layers = 0
+    if dtype is DType.INT8:
+        if shared.quantization is None:
+            raise ValueError("a graph in int8 needs what was calibrated; got no quantization")
+        # Before the weights that stay are stored: it looks for constants in front of a product, too.
+        rounding = (QuantizeWeightsPass if target == "openvino" else QuantizeRowsPass)(shared.quantization)
+        for quantize in (QuantizeTablesPass(shared.quantization), rounding):
+            quantize(graph)
+        layers = rounding.layers
+    # Last: every other pass looks for constants in front of a node, and not for casts of them.
     HalfStoragePass(shared.stored)(graph)
-    return TypedGraph(graph, notes={"sliced-attention": slices.result.describe()})
+    return TypedGraph(graph, notes=notes, layers=layers)
 
 
 def longest_switch(window: int | None) -> int:

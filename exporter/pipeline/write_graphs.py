@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.artifact.layout import graph_path, weights_path
 from exporter.host.console import Console, Stage
+from exporter.pipeline.quantize import Int8
 from exporter.pipeline.recipes import (
     Notes,
     SharedEncoder,
@@ -37,6 +38,8 @@ def write_graphs(
     console: Console,
     *,
     prompted: Collection[Strategy] = (),
+    int8: Int8 | None = None,
+    int8_targets: Sequence[str] = (),
 ) -> tuple[Graph, ...]:
     """Build and write every graph; returns what the manifest says of each.
 
@@ -47,31 +50,75 @@ def write_graphs(
         dtypes: the precisions.
         packed: the precisions that engines are built of, which take the packed form besides.
         console: reports progress of this stage.
-        prompted: the strategies that take the prompted form besides, in fp32.
+        prompted: the strategies that take the prompted form besides, in fp32 and int8.
+        int8: what graphs in int8 are made by.
+        int8_targets: what they are made for, each its own.
     """
     (directory / "onnx").mkdir()
     described: list[Graph] = []
     with console.stage("graphs") as stage:
         folded = {strategy: _fold(shared, strategy, behind_prompt=strategy in prompted) for strategy in strategies}
         for dtype in dict.fromkeys(dtypes):
-            forms = [Form.PLAIN, Form.PADDING_FREE]
-            forms += [Form.PACKED] * (dtype in packed) + [Form.PROMPTED] * (dtype is DType.FP32)
-            # Engines compute attention without holding its scores.
-            blocks = dtype is DType.FP32 and dtype not in packed
-            built = {s: _build(shared, graph, dtype, forms, blocks=blocks) for s, graph in folded.items()}
-            sliced = {s: _slice(shared, graph) if dtype is DType.FP32 else {} for s, graph in folded.items()}
+            made = [
+                _make(shared, strategy, graph, dtype, target, packed)
+                for target in (int8_targets if dtype is DType.INT8 else (None,))
+                for strategy, graph in folded.items()
+            ]
             weights = directory / weights_path(dtype)
-            files = {
-                directory / graph_path(s, dtype, form, sliced=part is sliced): typed.model
-                for part in (built, sliced)
-                for s, typed_forms in part.items()
-                for form, typed in typed_forms.items()
-            }
+            files = {directory / path: typed.model for one in made for path, typed in one.files.items()}
             save_graphs(files, weights)
             listed = weights_path(dtype) if weights.exists() else None
-            described += [_describe(s, dtype, typed, sliced[s], folded[s].notes, listed) for s, typed in built.items()]
+            described += [_describe(one, folded[one.strategy].notes, listed, int8) for one in made]
         _narrate(described, stage)
     return tuple(described)
+
+
+@dataclass(frozen=True)
+class _Made:
+    """The graphs of one strategy and precision; of one target, in int8.
+
+    forms, sliced: form -> graph.
+    """
+
+    strategy: Strategy
+    dtype: DType
+    target: str | None
+    forms: _Forms
+    sliced: _Forms
+
+    def path(self, form: Form = Form.PLAIN, *, sliced: bool = False) -> str:
+        return graph_path(self.strategy, self.dtype, form, sliced=sliced, target=self.target)
+
+    @property
+    def files(self) -> dict[str, TypedGraph]:
+        return {
+            self.path(form, sliced=part is self.sliced): typed
+            for part in (self.forms, self.sliced)
+            for form, typed in part.items()
+        }
+
+
+def _make(
+    shared: SharedEncoder,
+    strategy: Strategy,
+    folded: StrategyGraph,
+    dtype: DType,
+    target: str | None,
+    packed: Sequence[DType],
+) -> _Made:
+    wanted = [Form.PLAIN, Form.PADDING_FREE]
+    wanted += [Form.PACKED] * (dtype in packed) + [Form.PROMPTED] * (dtype is not DType.FP16)
+    # Engines compute attention without holding its scores; in int8 OpenVINO has a graph of its own.
+    blocks = (dtype is DType.FP32 and dtype not in packed) or target == "openvino"
+    forms = {
+        form: build_graph(shared, folded.forms[form], dtype, blocks=blocks, target=target)
+        for form in wanted
+        if form in folded.forms
+    }
+    # ONNX Runtime's, on a CPU.
+    sliceable = [] if dtype is DType.FP16 or target == "openvino" else [f for f in folded.forms if f is not Form.PACKED]
+    parts = ((form, slice_attention(shared, folded.forms[form], dtype)) for form in sliceable)
+    return _Made(strategy, dtype, target, forms, {form: typed for form, typed in parts if typed is not None})
 
 
 def _fold(shared: SharedEncoder, strategy: Strategy, *, behind_prompt: bool) -> StrategyGraph:
@@ -81,31 +128,17 @@ def _fold(shared: SharedEncoder, strategy: Strategy, *, behind_prompt: bool) -> 
     return replace(folded, forms={**folded.forms, Form.PROMPTED: fold_behind_prompt(shared, strategy)})
 
 
-def _build(
-    shared: SharedEncoder, folded: StrategyGraph, dtype: DType, forms: Sequence[Form], *, blocks: bool
-) -> _Forms:
-    forms = [form for form in forms if form in folded.forms]
-    return {form: build_graph(shared, folded.forms[form], dtype, blocks=blocks) for form in forms}
-
-
-def _slice(shared: SharedEncoder, folded: StrategyGraph) -> _Forms:
-    """The forms that ONNX Runtime runs on a CPU, with attention in slices."""
-    forms = (form for form in folded.forms if form is not Form.PACKED)
-    return {form: typed for form in forms if (typed := slice_attention(shared, folded.forms[form])) is not None}
-
-
-def _describe(
-    strategy: Strategy, dtype: DType, forms: _Forms, sliced: _Forms, notes: Notes, weights: str | None
-) -> Graph:
+def _describe(made: _Made, notes: Notes, weights: str | None, int8: Int8 | None) -> Graph:
+    forms, sliced = made.forms, made.sliced
     typed, free = forms[Form.PLAIN], forms.get(Form.PADDING_FREE)
     summary = summarise(typed.model)
     nodes = Counter(node.rule for node in typed.kept)
     why = {node.rule: node.why for node in reversed(typed.kept)}
     return Graph(
-        path=graph_path(strategy, dtype),
+        path=made.path(),
         weights=weights,
-        strategy=strategy_name(strategy),
-        dtype=dtype,
+        strategy=strategy_name(made.strategy),
+        dtype=made.dtype,
         inputs=tuple(value.name or "" for value in typed.model.graph.inputs),
         output=typed.model.graph.outputs[0].name or "",
         opset=typed.model.opset_imports[""],
@@ -116,25 +149,28 @@ def _describe(
         padding_free=None
         if free is None
         else PaddingFree(
-            path=graph_path(strategy, dtype, Form.PADDING_FREE),
+            path=made.path(Form.PADDING_FREE),
             nodes=summarise(free.model).nodes,
             faster_below={},  # `padding_benefit` measures it
         ),
-        packed=graph_path(strategy, dtype, Form.PACKED) if Form.PACKED in forms else None,
+        packed=made.path(Form.PACKED) if Form.PACKED in forms else None,
         passes=dict(notes) | {k: note for t in (*forms.values(), *sliced.values()) for k, note in t.notes.items()},
         status="built",
         prompted=None
         if Form.PROMPTED not in forms
-        else Prompted(
-            path=graph_path(strategy, dtype, Form.PROMPTED), nodes=summarise(forms[Form.PROMPTED].model).nodes
-        ),
-        sliced={graph_path(strategy, dtype, form): graph_path(strategy, dtype, form, sliced=True) for form in sliced},
+        else Prompted(path=made.path(Form.PROMPTED), nodes=summarise(forms[Form.PROMPTED].model).nodes),
+        sliced={made.path(form): made.path(form, sliced=True) for form in sliced},
+        quantized=int8.describe(made.target, typed.layers) if int8 and made.target else None,
     )
 
 
 def _narrate(graphs: Sequence[Graph], stage: Stage) -> None:
-    stage.outcome = ", ".join(f"{g.strategy} {g.dtype} {g.nodes} nodes" for g in graphs)
+    stage.outcome = ", ".join(f"{g.strategy} {g.dtype}{_whose(g)} {g.nodes} nodes" for g in graphs)
     kept = {rule.rule: rule for graph in graphs for rule in graph.kept_fp32}
     for rule in kept.values():
         if rule.rule != "pooling":
             stage.warn(f"fp16: {rule.nodes} nodes stay fp32 by the rule {rule.rule}: {rule.why}")
+
+
+def _whose(graph: Graph) -> str:
+    return f" for {graph.quantized.target}" if graph.quantized else ""

@@ -123,6 +123,7 @@ def _contents(manifest: Manifest) -> Section:
             str(g.nodes),
         ]
         for g in manifest.graphs
+        if g.runs_on("onnxruntime")
     ]
     rows += [
         [e.strategy, e.dtype, e.target, e.status, f"{e.attention_fused} of {e.attention_layers}", _layers(e)]

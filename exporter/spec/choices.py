@@ -74,20 +74,24 @@ def target_dtypes(names: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str,
     """
     for dtype in dtypes:
         able = [target.name for target in targets.TARGETS if dtype in target.dtypes]
-        if dtype.of_graph is not dtype and not set(able) & set(names):
+        if not dtype.runs_everywhere and not set(able) & set(names):
             raise InputError(
-                f"--dtype {dtype} needs --target {' or '.join(able)}: no graph is stored in it, and no other target "
-                f"executes one in it. Add --target {able[0]}."
+                f"--dtype {dtype} needs --target {' or '.join(able)}: no other target computes in it. Add --target "
+                f"{able[0]}."
             )
     shares = {name: tuple(d for d in dtypes if d in find_target(name).dtypes) for name in names}
     for name, share in shares.items():
         if not share:
             target = find_target(name)
             raise InputError(
-                f"--target {name} needs --dtype {' or '.join(target.dtypes)}: {target.why}. Add --dtype "
-                f"{target.dtypes[0]}."
+                f"--target {name} needs --dtype {_either(target.dtypes)}: {target.why}. Add --dtype {target.dtypes[0]}."
             )
     return shares
+
+
+def _either(names: Sequence[str]) -> str:
+    """`a, b or c`."""
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 _LAST = frozenset({PoolingMode.LASTTOKEN})
@@ -122,10 +126,10 @@ def require_foldable(
     if not prompts:
         return
     name = next(iter(prompts))
-    if DType.FP32 not in [dtype.of_graph for dtype in dtypes]:
+    if not {DType.FP32, DType.INT8} & {dtype.of_graph for dtype in dtypes}:
         raise InputError(
-            f"--fold-prompt {name} needs --dtype fp32 or bf16: only graphs in fp32 start behind a prompt. Add one, or "
-            "leave the prompt out."
+            f"--fold-prompt {name} needs --dtype fp32, bf16 or int8: graphs in fp16 do not start behind a prompt. Add "
+            "one, or leave the prompt out."
         )
     if not behind_prompts(strategies, include_prompt=spec.text.include_prompt):
         raise InputError(

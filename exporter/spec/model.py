@@ -19,16 +19,25 @@ if TYPE_CHECKING:  # it would import onnx-ir, which most commands do without
 
 
 class DType(StrEnum):
-    """Precision of what runs. It lives in the graph, not in a builder flag; bf16 alone is how an fp32 graph is run."""
+    """Precision of what runs. It lives in the graph, not in a builder flag; bf16 alone is how an fp32 graph is run.
+
+    int8: weights, and the activations that they are multiplied by; the rest is fp32, or what the CPU has.
+    """
 
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
+    INT8 = "int8"
 
     @property
     def of_graph(self) -> DType:
         """The precision of the graph that runs."""
         return DType.FP32 if self is DType.BF16 else self
+
+    @property
+    def runs_everywhere(self) -> bool:
+        """Whether a graph in it is made for every target alike, and checked in ONNX Runtime."""
+        return self in (DType.FP32, DType.FP16)
 
 
 def read_dtypes(names: Iterable[str]) -> tuple[DType, ...]:

@@ -14,6 +14,7 @@ DTYPE_WORDS = {
     **dict.fromkeys(("float32", "float", "f32", "single"), "fp32"),
     **dict.fromkeys(("float16", "half", "f16"), "fp16"),
     **dict.fromkeys(("bfloat16", "brain"), "bf16"),
+    **dict.fromkeys(("i8", "q8", "quantized"), "int8"),
 }
 TARGET_WORDS = {
     **dict.fromkeys(("onnx", "ort", "cpu", "cuda"), "onnxruntime"),

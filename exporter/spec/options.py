@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -75,6 +75,27 @@ def read_validation(seconds: float | None, length: int | None) -> Validation:
     return Validation(VALIDATE_SECONDS if seconds is None else seconds, length)
 
 
+INT8_FLOOR = 0.99
+"""The smallest cosine that a text may have in int8 where nobody says."""
+_CALIBRATE_EVERY, _CALIBRATE_MOST, _CALIBRATE_FROM = 4, 128, 16
+"""One of so many of a user's texts makes int8, and the others judge it; of few texts all judge."""
+
+
+def read_floor(floor: float | None, dtypes: Sequence[DType]) -> float:
+    """What a user said; None for nothing.
+
+    Raises:
+        InputError: no cosine below 1, or one where nothing is in int8.
+    """
+    if floor is None:
+        return INT8_FLOOR
+    if DType.INT8 not in dtypes:
+        raise InputError(f"--int8-floor {floor} needs --dtype int8. Add it, or leave the floor out.")
+    if not 0 < floor < 1:
+        raise InputError(f"--int8-floor is {floor}; expected a cosine between 0 and 1, such as {INT8_FLOOR}.")
+    return floor
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """The parameters of `exporter.export`, whose signature has the defaults.
@@ -83,6 +104,7 @@ class ExportOptions:
     cut: `--dimensions`, and whether what is left is normalised again.
     max_seq_length: tokens of the longest text; None for the model's own limit.
     fold_prompts: further prompts to fold, by name.
+    int8_floor: the smallest cosine that any text may have in int8.
     shapes: of engines; None where none is built.
     """
 
@@ -105,3 +127,17 @@ class ExportOptions:
     max_seq_length: int | None = None
     fold_prompts: Mapping[str, str] = field(default_factory=dict)
     validation: Validation = Validation()
+    int8_floor: float = INT8_FLOOR
+
+    @property
+    def calibrating(self) -> tuple[str, ...]:
+        """Those of the user's texts that int8 is made by; none of them judges anything."""
+        if DType.INT8 not in self.dtypes or len(self.texts) < _CALIBRATE_FROM:
+            return ()
+        return self.texts[::_CALIBRATE_EVERY][:_CALIBRATE_MOST]
+
+    @property
+    def judging(self) -> tuple[str, ...]:
+        """Those of the user's texts that the artifact is checked on."""
+        calibrating = set(self.calibrating)
+        return tuple(text for text in self.texts if text not in calibrating)

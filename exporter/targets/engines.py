@@ -97,7 +97,7 @@ def make_engines(
         for order in orders
         for dtype in order.dtypes
         for graph in graphs
-        if graph.dtype == dtype.of_graph
+        if graph.dtype == dtype.of_graph and graph.runs_on(order.target)
         for form, path in _forms(graph, order)
     ]
     engines = []

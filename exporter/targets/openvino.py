@@ -96,8 +96,8 @@ def compile_and_inspect(graph: Path, dtype: str, threads: int | None) -> Compila
     """Compile a graph as the shipping session does, and look at what came of it.
 
     Args:
-        graph: an fp32 ONNX graph, external data beside it.
-        dtype: "fp32" or "bf16".
+        graph: an ONNX graph in fp32, or one for OpenVINO in int8; external data beside it.
+        dtype: "fp32", "bf16" or "int8".
         threads: threads of one run; None for OpenVINO's own choice.
 
     Raises:

@@ -53,8 +53,9 @@ class Manifest(Record, frozen=True):
         return msgspec.structs.replace(self.model.text, prompts={**self.model.text.prompts, **given})
 
     def graph(self, strategy: str, dtype: str) -> Graph | None:
-        """The graph of a strategy and a dtype, or None."""
-        return next((g for g in self.graphs if (g.strategy, g.dtype) == (strategy, dtype)), None)
+        """The graph of a strategy and a dtype that ONNX Runtime runs, or None."""
+        named = (g for g in self.graphs if (g.strategy, g.dtype) == (strategy, dtype))
+        return next((graph for graph in named if graph.runs_on("onnxruntime")), None)
 
     def graph_at(self, path: str) -> Graph | None:
         """The graph one of whose forms is a file."""

@@ -169,6 +169,34 @@ EMBEDDING = Output(
 """One vector a text: what every graph of this schema version gives."""
 
 
+class KeptLayers(Record, frozen=True):
+    """Linear layers that stay fp32 in an int8 graph: how many of which shapes, and what share of all weights that is.
+
+    `cosine`: the smallest of the texts that int8 was made by, with these in fp32.
+    """
+
+    layers: str
+    share: float
+    cosine: float
+
+
+class Quantized(Record, frozen=True):
+    """How a graph was put into int8. `target`: the only one that runs it.
+
+    `floor`: the cosine that no text may fall below. `texts`: how many it was made by; none of them judged it. `layers`:
+    linear layers in int8. `kept`: those in fp32, None where all are in int8. `cosine`: the smallest of these texts.
+    `without`: the same with all layers in int8.
+    """
+
+    target: str
+    floor: float
+    texts: int
+    layers: int
+    kept: KeptLayers | None
+    cosine: float
+    without: float
+
+
 class Graph(Record, frozen=True):
     """An ONNX graph: `input_ids`, `attention_mask` int64 [batch, seq] -> `sentence_embedding` fp32 [batch, dim].
 
@@ -178,7 +206,7 @@ class Graph(Record, frozen=True):
     prompt: its further input is `prompt_states`, of a `FoldedPrompt` or without any token. `passes` says what each
     optimisation did, or why it did nothing. `sliced`: path of a form -> that of the same form with the attention of
     long texts in slices of queries, which ONNX Runtime runs on a CPU instead. `run_memory`: of any form on a CPU; None
-    before 0.6.
+    before 0.6. `quantized`: None but in int8.
     """
 
     path: str
@@ -199,6 +227,11 @@ class Graph(Record, frozen=True):
     prompted: Prompted | None = None
     run_memory: RunMemory | None = None
     sliced: dict[str, str] = msgspec.field(default_factory=dict)
+    quantized: Quantized | None = None
+
+    def runs_on(self, target: str) -> bool:
+        """Whether a target runs the graph, or compiles it: each does but for those made for one alone."""
+        return self.quantized is None or self.quantized.target == target
 
     @property
     def files(self) -> tuple[str, ...]:

@@ -5,10 +5,14 @@ from __future__ import annotations
 from poolfold.manifest.record import Record
 
 _REHEARSED = "fp16 rehearsal on "
+_REHEARSED_INT8 = "int8 rehearsal on "
 
 
 class Executor(Record, frozen=True):
-    """What computed vectors: a target on a device, one form of a graph; `rehearsed` where fp16 was rounded in fp32."""
+    """What computed vectors: a target on a device, one form of a graph; `rehearsed` where rounding was done in fp32.
+
+    On OpenVINO that rounding is int8's, elsewhere fp16's.
+    """
 
     target: str
     device: str
@@ -17,7 +21,8 @@ class Executor(Record, frozen=True):
 
     def __str__(self) -> str:
         form = "" if self.form == "plain" else f", {self.form}"
-        return f"{_REHEARSED if self.rehearsed else ''}{self.target} {self.device}{form}"
+        rehearsed = _REHEARSED_INT8 if self.target == "openvino" else _REHEARSED
+        return f"{rehearsed if self.rehearsed else ''}{self.target} {self.device}{form}"
 
     @classmethod
     def parse(cls, name: str) -> Executor:
@@ -26,9 +31,11 @@ class Executor(Record, frozen=True):
         Raises:
             ValueError: not such a name.
         """
-        runs, _, form = name.removeprefix(_REHEARSED).partition(", ")
+        runs, _, form = name.removeprefix(_REHEARSED).removeprefix(_REHEARSED_INT8).partition(", ")
         target, device = runs.rsplit(" ", 1)
-        return cls(target=target, device=device, form=form or "plain", rehearsed=name.startswith(_REHEARSED))
+        return cls(
+            target=target, device=device, form=form or "plain", rehearsed=name.startswith((_REHEARSED, _REHEARSED_INT8))
+        )
 
 
 class ParityCheck(Record, frozen=True):

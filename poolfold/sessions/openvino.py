@@ -34,8 +34,11 @@ from poolfold.sessions.threads import default_threads
 from poolfold.verify.files import OpenFile, open_file
 
 DEVICE = "CPU"
-PRECISIONS = {"fp32": "f32", "bf16": "bf16"}
-"""Precisions in which an fp32 graph is executed: our name -> OpenVINO's."""
+PRECISIONS = {"fp32": "f32", "bf16": "bf16", "int8": ""}
+"""Precisions in which a graph is executed: our name -> OpenVINO's. In int8, what is not multiplied in 8 bits is bf16
+where the CPU has it, else fp32."""
+INT8_GROUP = 128
+"""Channels of a row of activations that share a scale where they are multiplied by int8 weights."""
 
 _TELEMETRY = "openvino_telemetry"
 _UNWRITTEN = np.uint32(0x7FC0DEAD).view(np.float32)
@@ -83,7 +86,9 @@ def require_precision(dtype: str) -> None:
         TargetUnavailable: the CPU has no instructions for it, or OpenVINO is not installed.
     """
     if dtype not in PRECISIONS:
-        raise InputError(f"dtype is {dtype!r}; expected {' or '.join(PRECISIONS)}, in which openvino executes a graph.")
+        raise InputError(
+            f"dtype is {dtype!r}; expected one of {', '.join(PRECISIONS)}, in which openvino executes a graph."
+        )
     openvino = load_library()
     core = openvino.Core()
     has = core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES")
@@ -115,15 +120,16 @@ def compile_graph(
     """
     require_precision(dtype)
     openvino = load_library()
+    core = openvino.Core()
+    rest = "bf16" if "BF16" in core.get_property(DEVICE, "OPTIMIZATION_CAPABILITIES") else "f32"
     asked = {
-        "INFERENCE_PRECISION_HINT": getattr(openvino.Type, PRECISIONS[dtype]),
-        # Off; by default OpenVINO rounds activations to int8 where weights are stored in 8 bits or fewer.
-        "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,
+        "INFERENCE_PRECISION_HINT": getattr(openvino.Type, PRECISIONS[dtype] or rest),
+        # By default OpenVINO rounds activations to int8 wherever weights are stored in 8 bits or fewer.
+        "DYNAMIC_QUANTIZATION_GROUP_SIZE": INT8_GROUP if dtype == "int8" else 0,
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads or default_threads(),
     }
-    core = openvino.Core()
     with suppress(RuntimeError):  # no public property; a release may lack it
         core.set_property(DEVICE, {"CPU_RUNTIME_CACHE_CAPACITY": str(_PREPARED)})
     try:

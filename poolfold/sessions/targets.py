@@ -83,7 +83,7 @@ class Target:
 TARGETS = (
     Target(
         name="onnxruntime",
-        dtypes=("fp32", "fp16"),
+        dtypes=("fp32", "fp16", "int8"),
         why="ONNX Runtime runs a graph in the precision that it has",
         runs=Runs.GRAPH,
         open=open_in_onnxruntime,
@@ -95,7 +95,7 @@ TARGETS = (
     ),
     Target(
         name="openvino",
-        dtypes=("fp32", "bf16"),
+        dtypes=("fp32", "bf16", "int8"),
         why="OpenVINO executes the fp32 graph; asked for fp16, it computes in fp32 or bf16 on CPUs without fp16, and "
         "does not say so",
         runs=Runs.COMPILED,

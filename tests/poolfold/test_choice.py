@@ -7,8 +7,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from poolfold.choice import choose
-from poolfold.manifest import Engine, Manifest
+from poolfold.choice import choose, runnables
+from poolfold.manifest import Engine, Manifest, Quantized
 from poolfold.sessions.targets import find_target
 from tests.artifacts import write_artifact
 
@@ -42,3 +42,25 @@ def test_onnx_runtime_alone_runs_slices_on_a_cpu(manifest: Manifest, target: str
 
 def test_a_sliced_form_belongs_to_its_graph(manifest: Manifest) -> None:
     assert manifest.graph_at(SLICED) is manifest.graphs[0]
+
+
+@pytest.mark.parametrize("target", ["onnxruntime", "openvino"])
+def test_a_graph_in_int8_runs_on_the_target_that_it_was_made_for(manifest: Manifest, target: str) -> None:
+    made = {
+        name: msgspec.structs.replace(
+            manifest.graphs[0],
+            path=f"onnx/{name}",
+            dtype="int8",
+            sliced={},
+            quantized=Quantized(name, 0.99, texts=9, layers=4, kept=None, cosine=0.995, without=0.995),
+        )
+        for name in ("openvino", "onnxruntime")
+    }
+    engine = msgspec.structs.replace(manifest.engines[0], dtype="int8", path="onnx/openvino", graph="onnx/openvino")
+    both = msgspec.structs.replace(
+        manifest, graphs=(*manifest.graphs, *made.values()), engines=(*manifest.engines, engine)
+    )
+    assert choose(Path("a"), both, find_target(target), "mean", "int8").forms == {"plain": f"onnx/{target}"}
+    assert choose(Path("a"), both, find_target(target), "mean", None).dtype == "fp32"
+    assert both.graph("mean", "int8") is made["onnxruntime"]
+    assert {(r.target, r.path) for r in runnables(both) if r.dtype == "int8"} == {(n, f"onnx/{n}") for n in made}

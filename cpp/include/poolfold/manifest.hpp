@@ -72,6 +72,7 @@ struct Graph {
   std::optional<std::string> prompted;  // its path
   std::map<std::string, std::string> sliced;  // path of a form -> what ONNX Runtime runs on a CPU instead
   std::optional<RunMemory> run_memory;
+  std::optional<std::string> made_for;  // the only target that runs it, of a graph in int8
 };
 
 // A prompt whose keys and values are the file `path`: float32 [2 * attentions, heads, tokens, head], for the prompted

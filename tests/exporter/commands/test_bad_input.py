@@ -155,7 +155,10 @@ def test_pickled_weights_load_when_asked_for(checkpoint: Path, tmp_path: Path) -
         (["--dtype", "fp8"], r"fp32"),
         (["--target", "tensorrt-rtx"], r"needs --dtype fp16"),
         (["--dtype", "bf16"], r"--dtype bf16 needs --target openvino"),
-        (["--dtype", "fp16", "--target", "openvino"], r"--target openvino needs --dtype fp32 or bf16: .*CPUs without"),
+        (
+            ["--dtype", "fp16", "--target", "openvino"],
+            r"--target openvino needs --dtype fp32, bf16 or int8: .*CPUs without",
+        ),
         (["--texts", "nowhere.txt"], r"nowhere\.txt does not exist"),
         (["--revision", "main"], r"revision"),
         (["--pool", "cls"], r"--pool"),

@@ -38,6 +38,7 @@ DEFAULTS = {
             "--pooling",
             "--bench-seconds",
             "--validate-seconds",
+            "--int8-floor",
             "--max-seq-length",
             "--renormalize",
             "--dtype",

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from exporter.parity.checks import check, run_reference
+from exporter.parity.compare import LIMITS, int8_limits
 from exporter.parity.report import MASKED
 from exporter.parity.tokens import Tokens
 from exporter.spec.model import DType
@@ -60,6 +61,8 @@ def make_tokens(padding_side: str = "right", limit: int = 24) -> Tokens:
 MODEL = make_model()
 TOKENS = make_tokens()
 RUN = run_reference(MODEL, TOKENS, STRATEGIES)
+TURNED = np.full(WIDTH, WIDTH**-0.5, np.float32)
+"""A direction of unit length."""
 
 
 def failing(embed: Callable, dtype: DType = DType.FP32, strategy: Strategy = MEAN) -> set[str]:
@@ -74,7 +77,7 @@ def sound(strategy: Strategy = MEAN) -> Callable:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-@pytest.mark.parametrize("dtype", DType)
+@pytest.mark.parametrize("dtype", LIMITS)
 @pytest.mark.parametrize("side", ["left", "right"])
 def test_the_model_itself_passes_every_check(strategy, dtype, side):
     run = run_reference(MODEL, make_tokens(side), STRATEGIES)
@@ -95,6 +98,30 @@ def test_the_model_itself_passes_every_check(strategy, dtype, side):
         "masked_ids_holes_cosine",
         "other_side_cosine",
     ]
+
+
+def test_int8_is_judged_by_averages_too():
+    """A text that is off by no more than the floor allows passes; all texts off by as much do not."""
+
+    def off(rows):
+        def embed(ids, mask):
+            vectors = MODEL.one(MEAN, ids, mask)
+            far = mask.sum(axis=1) <= rows
+            return vectors + 0.12 * far[:, None] * np.linalg.norm(vectors, axis=1, keepdims=True) * TURNED
+
+        report = check(RUN, MEAN, DType.INT8, embed, SAID, int8_limits(0.99, exact_alone=True))
+        return {c.name: c.value for c in report.checks}, {c.name for c in report.checks if not c.passed}
+
+    values, failed = off(0)
+    assert failed == set()
+    others = {c.name for c in check(RUN, MEAN, DType.FP32, sound(), SAID).checks}
+    assert [name for name in values if name not in others] == ["cosine_1_percent", "cosine_mean", "neighbours_mean"]
+    values, failed = off(3)
+    assert failed == set()
+    assert 0.99 < values["cosine"] < values["cosine_mean"]
+    values, failed = off(10_000)
+    assert values["cosine"] > 0.99
+    assert failed == {"cosine_mean"}
 
 
 def test_the_reference_runs_once_for_all_strategies():
@@ -166,7 +193,7 @@ def test_one_row_of_another_text_fails_although_all_others_are_right():
                 vectors[row] = MODEL.one(MEAN, np.array([other]), np.ones((1, len(other)), int))[0]
         return vectors
 
-    for dtype in DType:
+    for dtype in LIMITS:
         report = check(RUN, MEAN, dtype, permuted, SAID)
         checks = {c.name: c for c in report.checks}
         assert not checks["cosine"].passed
@@ -190,7 +217,7 @@ def on_text(index: int, change: Callable[[np.ndarray], np.ndarray | float]) -> C
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 0.0])
-@pytest.mark.parametrize("dtype", DType)
+@pytest.mark.parametrize("dtype", LIMITS)
 def test_one_unusable_row_fails_and_is_named(value, dtype):
     report = check(RUN, MEAN, dtype, on_text(5, lambda _: value), SAID)
     first = report.checks[0]
@@ -277,7 +304,7 @@ def test_positions_that_are_counted_in_too_few_bits_fail_on_the_other_side_only(
         first = np.where(first > 16, first // 2 * 2, first)
         return MODEL.hidden(ids, mask)[np.arange(len(ids)), first].astype(np.float32)
 
-    for dtype in DType:
+    for dtype in LIMITS:
         assert failing(counts_to_16, dtype, strategy=CLS) == {"other_side_cosine"}
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from exporter.parity.compare import LIMITS, NEIGHBOURS, compare, cosines
+from exporter.parity.compare import LIMITS, NEIGHBOURS, compare, cosines, int8_limits
 from exporter.spec.model import DType
 from poolfold.sessions.outputs import refused_rows
 
@@ -26,10 +26,20 @@ def on_circle(*degrees: float) -> np.ndarray:
 
 def test_limits_are_those_that_artifacts_are_held_to():
     fp32, fp16, bf16 = (LIMITS[dtype] for dtype in (DType.FP32, DType.FP16, DType.BF16))
-    assert set(LIMITS) == set(DType)
+    assert {*LIMITS, DType.INT8} == set(DType)
     assert (fp32.cosine, fp32.difference, fp32.neighbours, fp32.same_text) == (1 - 1e-6, 1e-5, 1.0, 1 - 1e-6)
     assert (fp16.cosine, fp16.difference, fp16.neighbours, fp16.same_text) == (0.999, None, 0.99, 0.9999)
+    for limits in LIMITS.values():
+        assert limits.behind_prompt == limits.same_text
+        assert limits.mean is limits.neighbours_mean is None, "the worst text is judged, and no average"
     assert (bf16.cosine, bf16.difference, bf16.neighbours, bf16.same_text) == (0.995, None, 0.99, 0.999)
+
+
+@pytest.mark.parametrize(("exact_alone", "same_text"), [(True, 1 - 1e-6), (False, 0.999)])
+def test_int8_is_held_to_its_floor_and_to_averages(exact_alone: bool, same_text: float):
+    limits = int8_limits(0.98, exact_alone=exact_alone)
+    assert (limits.cosine, limits.behind_prompt, limits.mean) == (0.98, 0.98, 0.99)
+    assert (limits.neighbours, limits.neighbours_mean, limits.same_text) == (None, 0.9, same_text)
 
 
 def test_values_by_hand():

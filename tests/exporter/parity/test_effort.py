@@ -5,7 +5,7 @@ import pytest
 from exporter.parity.effort import expected_effort
 from exporter.spec.model import DType
 
-FP32, FP16, BF16 = DType.FP32, DType.FP16, DType.BF16
+FP32, FP16, BF16, INT8 = DType
 
 
 @pytest.mark.parametrize(
@@ -14,6 +14,8 @@ FP32, FP16, BF16 = DType.FP32, DType.FP16, DType.BF16
         (("onnxruntime",), (FP32,), 2 * 2, 2),
         (("onnxruntime", "openvino"), (FP32, BF16), 2 * 6, 2 * 3),
         (("onnxruntime",), (FP32, FP16), 2 * (2 + 2 * 1.5 + 2.5) + 1.5, 2 * (1 + 2 * 1.5 + 2.5) + 1.5),
+        (("onnxruntime",), (FP32, INT8), 2 * 4, 2 * 2),
+        (("openvino",), (INT8,), 2 * (2 + 2.5), 2 * (1 + 1.25)),
         (("onnxruntime", "tensorrt-rtx"), (FP16,), 2 * (2 * 1.5 + 2.5) + 1.5, 2 * (2 * 1.5 + 2.5) + 1.5),
     ],
 )

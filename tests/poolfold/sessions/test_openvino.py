@@ -124,7 +124,7 @@ def test_it_is_compiled_as_documented(attention: Path, threads: int) -> None:
 
 
 def test_a_name_that_is_no_precision_is_refused(attention: Path) -> None:
-    with pytest.raises(InputError, match="dtype is 'fp16'; expected fp32 or bf16"):
+    with pytest.raises(InputError, match="dtype is 'fp16'; expected one of fp32, bf16, int8"):
         OpenVinoSession(attention, dtype="fp16")
 
 

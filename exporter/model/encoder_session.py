@@ -22,4 +22,6 @@ def open_encoder(path: Path, threads: int | None, *, prepack: bool = True) -> or
     options.intra_op_num_threads = threads or default_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
+    # As the loader: without it products of int8 overflow on CPUs without VNNI.
+    options.add_session_config_entry("session.x64quantprecision", "1")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
