@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from bench import markdown
 from bench.exports import Environment, environment_of, export_ours, versions
@@ -35,7 +36,7 @@ BEGIN = "<!-- what `python -m bench.four_bits` measured: begin -->"
 END = "<!-- what `python -m bench.four_bits` measured: end -->"
 
 
-def batches(tokens: Tokens, groups: Sequence[Sequence[int]]) -> list[np.ndarray]:
+def batches(tokens: Tokens, groups: Sequence[Sequence[int]]) -> list[npt.NDArray[np.int64]]:
     """Ids and mask of each group of rows, int64 [rows, 2, tokens]."""
     made = [make_batch(tokens, group) for group in groups]
     return [np.stack([batch.input_ids, batch.attention_mask], axis=1) for batch in made]

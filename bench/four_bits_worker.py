@@ -3,17 +3,20 @@
 usage: four_bits_worker.py GRAPH TOKENS.npz OUTPUT.npz; TOKENS has calibrate_N and judge_N, int64 [rows, 2, tokens].
 """
 
+import importlib
 import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 sys.modules["openvino_telemetry"] = None  # type: ignore[assignment]  # it reports over the network
-
-import nncf  # type: ignore[import-not-found]  # noqa: E402
-import numpy as np  # noqa: E402
-import openvino as ov  # noqa: E402
-from openvino import opset13 as op  # noqa: E402
+nncf: Any = importlib.import_module("nncf")
+ov: Any = importlib.import_module("openvino")
+op: Any = importlib.import_module("openvino.opset13")
 
 _GROUP = 32
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "symmetric": {"mode": "INT4_SYM"},
     "asymmetric": {"mode": "INT4_ASYM"},
     "symmetric, AWQ": {"mode": "INT4_SYM", "awq": True},
@@ -31,8 +34,9 @@ def main(graph: str, tokens: str, output: str) -> None:
     core = ov.Core()
     arrays = np.load(tokens)
     calibrate, judge = ([arrays[name] for name in arrays if name.startswith(kind)] for kind in ("calibrate", "judge"))
-    found: dict[str, np.ndarray] = {}
-    for name, given in {"": {}, **VARIANTS}.items():
+    found: dict[str, npt.NDArray[Any]] = {}
+    variants: dict[str, dict[str, Any]] = {"": {}, **VARIANTS}
+    for name, given in variants.items():
         model = _transposed(core.read_model(graph))
         options = dict(given)
         try:
@@ -51,7 +55,7 @@ def main(graph: str, tokens: str, output: str) -> None:
     np.savez(output, **found)
 
 
-def _transposed(model: "ov.Model") -> "ov.Model":
+def _transposed(model: Any) -> Any:
     """The graph with each weight [columns, channels], as PyTorch's layers have it.
 
     Of weights [channels, columns] NNCF 3.4 estimates wrong scales, and its GPTQ refuses them.
@@ -68,7 +72,7 @@ def _transposed(model: "ov.Model") -> "ov.Model":
     return model
 
 
-def _feeds(batch: np.ndarray) -> dict[str, np.ndarray]:
+def _feeds(batch: npt.NDArray[np.int64]) -> dict[str, npt.NDArray[np.int64]]:
     return {"input_ids": batch[:, 0], "attention_mask": batch[:, 1]}
 
 

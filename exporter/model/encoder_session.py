@@ -6,6 +6,7 @@ from pathlib import Path
 
 import onnxruntime as ort
 
+from poolfold.sessions.int8_products import CONFIG, exact_products
 from poolfold.sessions.threads import default_threads
 
 
@@ -22,6 +23,5 @@ def open_encoder(path: Path, threads: int | None, *, prepack: bool = True) -> or
     options.intra_op_num_threads = threads or default_threads()
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
-    # As the loader: without it products of int8 overflow on CPUs without VNNI.
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    options.add_session_config_entry(CONFIG, exact_products())
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

@@ -12,6 +12,7 @@ graph_inputs    names of inputs and output; the inputs for a batch
 packing         positions of the real tokens in a batch
 memory          what a run may take, and what to do where there is too little
 targets         one record a target, and the list of them
+int8_products   whether ONNX Runtime's products of int8 must be told to be exact
 threads         how many threads a run takes where the caller does not say
 user_cache      files kept between processes
 """

@@ -24,6 +24,7 @@ from poolfold.sessions.graph_inputs import (
     make_inputs,
     require_names,
 )
+from poolfold.sessions.int8_products import CONFIG, exact_products
 from poolfold.sessions.memory import tell_out_of_memory
 from poolfold.sessions.ort_providers import CPU, Provider, add_provider, choose_profile, require_used
 from poolfold.sessions.profiles import cut, split_batch
@@ -100,9 +101,7 @@ class OnnxRuntimeSession:
         options.log_severity_level = _LOG_ERRORS_ONLY
         options.intra_op_num_threads = threads or default_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
-        # Else products of int8 overflow in 16 bits on CPUs without VNNI, and nothing tells: MiniLM's worst cosine was
-        # .972 instead of .993.
-        options.add_session_config_entry("session.x64quantprecision", "1")
+        options.add_session_config_entry(CONFIG, exact_products())
         # By default threads busy-wait for about 40 ms after a run, which slows the next run of another session.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if provider is None:

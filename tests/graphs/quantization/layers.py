@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 import onnxruntime as ort
 
+from poolfold.sessions.int8_products import CONFIG, exact_products
 from tests.graphs.build import FLOAT, GraphBuilder, to_bytes
 
 CHANNELS, COLUMNS = 256, 48
@@ -44,7 +45,7 @@ def run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     options = ort.SessionOptions()
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
-    options.add_session_config_entry("session.x64quantprecision", "1")
+    options.add_session_config_entry(CONFIG, exact_products())
     session = ort.InferenceSession(to_bytes(model), options, providers=["CPUExecutionProvider"])
     return session.run(None, dict(feeds))
 
