@@ -19,7 +19,8 @@ from exporter.spec.options import Validation
 from poolfold.errors import CheckFailed
 from poolfold.manifest import Manifest, read_manifest
 from poolfold.verify import verify
-from tests.conftest import export_here, once
+from tests.architectures import ARCHITECTURES, LAYERS
+from tests.conftest import architecture_checkpoint, export_here, once
 from tests.exporter.pipeline.test_export import TEXTS, smallest_cosine
 from tests.models import tiny_checkpoint
 
@@ -160,6 +161,16 @@ def test_a_folded_prompt_and_long_texts_go_with_it(tmp_path: Path) -> None:
             texts = ["tide and rope", "a lamp"]
             behind, fp32 = encoder.encode(texts, prompt_name="query"), poolfold.load(tmp_path / "out", dtype="fp32")
             assert smallest_cosine(behind, fp32.encode(texts, prompt_name="query")) >= 0.98
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ARCHITECTURES)
+def test_each_architecture_holds_the_floor(name: str, tmp_path: Path) -> None:
+    architecture_checkpoint(tmp_path / "m", name)
+    options = {"pooling": ("mean",), "dtypes": (DType.INT8,), "targets": TARGETS}
+    manifest = export_here(tmp_path / "m", tmp_path / "out", **options)
+    assert min(checks["cosine"] for checks in int8_parity(manifest).values()) >= 0.99
+    assert all(graph.quantized is not None and graph.quantized.layers >= LAYERS for graph in manifest.graphs)
 
 
 def unseen() -> list[str]:
