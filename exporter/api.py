@@ -122,6 +122,7 @@ def export(
     from exporter.spec.origin import TokenizerSource, Trust
     from graphs.pooling.head import Cut
 
+    precisions = read_dtypes(dtypes)
     build_options = BuildOptions(
         builder_level,
         workspace_gib,
@@ -134,7 +135,7 @@ def export(
         model=str(model),
         output=Path(output),
         pooling=tuple(read_pooling(name) for name in pooling),
-        dtypes=(read := read_dtypes(dtypes)),
+        dtypes=precisions,
         targets=tuple(dict.fromkeys(targets)),
         shapes=Shapes(batch, seq_len, buckets if isinstance(buckets, str) or buckets is None else tuple(buckets)),
         build=build_options,
@@ -150,7 +151,7 @@ def export(
         trust=Trust(allow_pickle, trust_remote_code),
         tokenizer=TokenizerSource(tokenizer),
         validation=read_validation(validate_seconds, validate_length),
-        int8_floor=read_floor(int8_floor, read),
+        int8_floor=read_floor(int8_floor, precisions),
     )
     return export_model(options, console)
 

@@ -971,7 +971,7 @@ FAULTS = (
     Fault(
         "OpenVINO's rounding is rehearsed over whole rows",
         "graphs/quantization/rehearsal.py",
-        "group = GROUP if channels % GROUP == 0 else channels",
+        "group = size if channels % size == 0 else channels",
         "group = channels",
         _INT8,
     ),

@@ -47,7 +47,7 @@ def expected_effort(targets: Sequence[str], dtypes: Sequence[DType]) -> Effort:
     ]
     of = {graph: sum(effort(d, rehearsed=False) for d in runs if d.of_graph == graph) for graph in DType}
     plain = of[DType.FP32] + of[DType.INT8]
-    if "openvino" in targets and of[DType.INT8]:
+    if of[DType.INT8] and any(find_target(name).rounds_activations for name in targets):
         plain += effort(DType.INT8, rehearsed=True) / _FORMS
     if not of[DType.FP16]:
         return Effort(plain, 0, 0)

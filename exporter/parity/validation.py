@@ -35,6 +35,7 @@ from poolfold.errors import CheckFailed
 from poolfold.load import open_encoder, read_tokenizer
 from poolfold.manifest import Engine, Executor, Graph, Manifest
 from poolfold.sessions.behind_prompt import BehindPrompt, no_states
+from poolfold.sessions.openvino import INT8_GROUP
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU
 from poolfold.sessions.targets import find_target, has_engine_files
@@ -75,7 +76,7 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
 
 def _rounds_elsewhere(runs: Runnable) -> bool:
     """Whether another machine rounds what this one may not: fp16 on a GPU, and int8 where the CPU multiplies it."""
-    return runs.dtype == DType.FP16 or (runs.dtype == DType.INT8 and runs.target == "openvino")
+    return runs.dtype == DType.FP16 or (runs.dtype == DType.INT8 and find_target(runs.target).rounds_activations)
 
 
 def work(listed: Sequence[Candidate]) -> float:
@@ -126,7 +127,7 @@ def _limits(manifest: Manifest, runs: Runnable) -> Limits:
     graph = manifest.graph_at(runs.path)
     if graph is None or graph.quantized is None:
         return LIMITS[DType(runs.dtype)]
-    return int8_limits(graph.quantized.floor, exact_alone=runs.target == "onnxruntime")
+    return int8_limits(graph.quantized.floor, exact_alone=not find_target(runs.target).rounds_activations)
 
 
 def _tell(progress: Progress, before: float, share: float, total: float, what: str, done: float) -> None:
@@ -180,7 +181,7 @@ def _opened(
     with tempfile.TemporaryDirectory(prefix="poolfold-", dir=scratch) as folder:
         path = Path(folder) / "rehearsal.onnx"
         model = load_graph(directory / runs.path)
-        rehearse = RehearseGroupsPass() if runs.dtype == DType.INT8 else RehearseFloat16Pass()
+        rehearse = RehearseGroupsPass(INT8_GROUP) if runs.dtype == DType.INT8 else RehearseFloat16Pass()
         rehearse(model)
         save_graphs({path: model}, Path(folder) / "rehearsal.bin")
         del model

@@ -37,6 +37,7 @@ from graphs.quantization.quantize_tables import QuantizeTablesPass
 from graphs.quantization.quantize_weights import QuantizeWeightsPass
 from graphs.quantization.quantized import Quantization
 from graphs.unpadding.padding_free import PaddingFreePass
+from poolfold.sessions.targets import find_target
 
 Notes = Mapping[str, str]
 """What each pass did to a graph, or why it did nothing."""
@@ -211,7 +212,8 @@ def _stored(shared: SharedEncoder, graph: ir.Model, dtype: DType, notes: Notes, 
         if shared.quantization is None:
             raise ValueError("a graph in int8 needs what was calibrated; got no quantization")
         # Before the weights that stay are stored: it looks for constants in front of a product, too.
-        rounding = (QuantizeWeightsPass if target == "openvino" else QuantizeRowsPass)(shared.quantization)
+        by_itself = target is not None and find_target(target).rounds_activations
+        rounding = (QuantizeWeightsPass if by_itself else QuantizeRowsPass)(shared.quantization)
         for quantize in (QuantizeTablesPass(shared.quantization), rounding):
             quantize(graph)
         layers = rounding.layers

@@ -25,6 +25,7 @@ from graphs.files.summary import summarise
 from graphs.files.weights import save_graphs
 from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold.manifest import Graph, PaddingFree, Precision, Prompted
+from poolfold.sessions.targets import Runs, find_target
 
 _Forms = dict[Form, TypedGraph]
 
@@ -108,15 +109,16 @@ def _make(
 ) -> _Made:
     wanted = [Form.PLAIN, Form.PADDING_FREE]
     wanted += [Form.PACKED] * (dtype in packed) + [Form.PROMPTED] * (dtype is not DType.FP16)
-    # Engines compute attention without holding its scores; in int8 OpenVINO has a graph of its own.
-    blocks = (dtype is DType.FP32 and dtype not in packed) or target == "openvino"
+    # In fp32 all targets share a graph, in int8 each has its own. Engines compute attention without holding its scores.
+    compiles = target is not None and find_target(target).runs is Runs.COMPILED
+    blocks = compiles or (dtype is DType.FP32 and dtype not in packed)
     forms = {
         form: build_graph(shared, folded.forms[form], dtype, blocks=blocks, target=target)
         for form in wanted
         if form in folded.forms
     }
     # ONNX Runtime's, on a CPU.
-    sliceable = [] if dtype is DType.FP16 or target == "openvino" else [f for f in folded.forms if f is not Form.PACKED]
+    sliceable = [] if dtype is DType.FP16 or compiles else [form for form in folded.forms if form is not Form.PACKED]
     parts = ((form, slice_attention(shared, folded.forms[form], dtype)) for form in sliceable)
     return _Made(strategy, dtype, target, forms, {form: typed for form, typed in parts if typed is not None})
 

@@ -15,12 +15,17 @@ from typing import Any
 from exporter.targets.interface import Availability, EngineRequest, no_options
 from poolfold.errors import TargetUnavailable
 from poolfold.manifest import Engine
+from poolfold.sessions.int8_products import exact_products
 from poolfold.sessions.openvino import DEVICE, compile_graph, load_library, require_precision
 
 __all__ = ["availability", "compile_and_inspect", "make_engine", "require_precision", "require_supported"]
 
 NAME = "openvino"
 require_supported = no_options
+_NOT_ROUNDED = (
+    "this CPU has no VNNI, so that products are computed in fp32 here: no faster, and what a CPU with VNNI rounds is "
+    "rehearsed and not run"
+)
 _DECOMPOSED = "Softmax_"
 """So begins OpenVINO's own name of the softmax, where it takes an attention operator apart to generate a kernel."""
 
@@ -110,10 +115,11 @@ def compile_and_inspect(graph: Path, dtype: str, threads: int | None) -> Compila
     seconds = time.perf_counter() - started
     rounded = rounded_indices(compiled)
     warning = f"{rounded} index computations run in bf16, which has 8 bits: positions may be taken for their neighbours"
+    warnings = [warning] * bool(rounded) + [_NOT_ROUNDED] * (dtype == "int8" and exact_products() == "1")
     return Compilation(
         library_version=_version(openvino),
         attention_fused=fused_attention(model, compiled),
-        warnings=(warning,) if rounded else (),
+        warnings=tuple(warnings),
         seconds=seconds,
     )
 

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 LARGEST = 127
-_TINY = np.float32(1e-12)
-"""Scale of a slice of zeros."""
+TINY = 1e-12
+"""The least scale: of a slice of zeros."""
 _LEAST = 1e-5
 """Magnitudes below it count as it: a channel that no text moved must not get an endless factor."""
 
@@ -29,7 +29,7 @@ def quantize(values: Floats, axis: int) -> tuple[npt.NDArray[np.int8], Floats]:
     Returns:
         int8 of the same shape, and the scales, float32 [columns] or [rows].
     """
-    scales = np.maximum(np.abs(values).max(axis=axis) / np.float32(LARGEST), _TINY).astype(np.float32)
+    scales = np.maximum(np.abs(values).max(axis=axis) / np.float32(LARGEST), np.float32(TINY)).astype(np.float32)
     # In pieces of rows: a table may be a gigabyte, and each step makes a copy.
     whole = np.empty(values.shape, np.int8)
     for start in range(0, len(values), 4096):

@@ -39,7 +39,7 @@ class QuantizeTablesPass(ir.passes.InPlacePass):
             row = stage.op("Gather", initializer(graph, int8.values), ids, dtype=_INT8, shape=old.shape)
             scale = stage.op("Gather", initializer(graph, int8.scales), ids, shape=ir.Shape([*old.shape[:-1], 1]))
             wide = stage.op("Cast", row, to=_FLOAT, shape=old.shape)
-            replace(graph, old, stage.op("Mul", wide, scale, shape=old.shape))
+            replace(old, stage.op("Mul", wide, scale, shape=old.shape))
         if found:
             graph.sort()
             common.RemoveUnusedNodesPass()(model)
@@ -53,5 +53,7 @@ def _table(node: ir.Node) -> ir.Value | None:
     table, ids = node.inputs
     if table is None or table.const_value is None or table.dtype != _FLOAT or ids is None or ids.const_value:
         return None
+    if any(reader.op_type != "Gather" for reader, _ in table.uses()):
+        return None  # multiplied too: it needs scales of its columns
     large = len(table.const_value.shape) == 2 and table.const_value.nbytes >= LEAST_TABLE_BYTES
     return table if large and table.is_initializer() else None

@@ -21,7 +21,7 @@ class Int8:
 
     values: int8 [rows, columns].
     scales: float32 [columns] of a weight, [rows, 1] of a table.
-    sums: of a weight's columns, as they are in int8 and scaled, float32 [columns]; of a table its scales.
+    sums: what each column of a weight in int8 adds up to, times its scale, float32 [columns]; a table's are not read.
     """
 
     values: ir.TensorProtocol
@@ -85,28 +85,22 @@ def _int8(name: str, array: Floats, axis: int) -> Int8:
 
 def initializer(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
     """The initializer of a tensor's name, made where it is not there yet."""
-    name = str(tensor.name)
-    if name not in graph.initializers:
-        shape = ir.Shape(tensor.shape.numpy())
-        graph.register_initializer(
-            ir.Value(name=name, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
-        )
-    return graph.initializers[name]
+    there = graph.initializers.get(str(tensor.name))
+    return own_initializer(graph, tensor) if there is None else there
 
 
 def own_initializer(graph: ir.Graph, tensor: ir.TensorProtocol) -> ir.Value:
-    """A further initializer over a tensor, which lies in the file once: for readers that a runtime rewrites."""
+    """A further initializer over a tensor, whose bytes lie in the file once: for readers that a runtime rewrites."""
     number, name = 1, str(tensor.name)
     while (further := name if number == 1 else f"{name}.{number}") in graph.initializers:
         number += 1
-    value = ir.Value(
-        name=further, type=ir.TensorType(tensor.dtype), shape=ir.Shape(tensor.shape.numpy()), const_value=tensor
-    )
+    shape = ir.Shape(tensor.shape.numpy())
+    value = ir.Value(name=further, type=ir.TensorType(tensor.dtype), shape=shape, const_value=tensor)
     graph.register_initializer(value)
     return value
 
 
-def replace(graph: ir.Graph, old: ir.Value, new: ir.Value) -> None:
+def replace(old: ir.Value, new: ir.Value) -> None:
     """Let what reads one value read another, which takes its name."""
     name = old.name
     old.name, new.name = f"{name}.fp32", name

@@ -5,21 +5,17 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from graphs.ir.stage import Stage
-from graphs.quantization.int8 import LARGEST
-
-GROUP = 128
-"""Channels that share a scale, as OpenVINO is asked for (`DYNAMIC_QUANTIZATION_GROUP_SIZE`)."""
-_TINY = 1e-12
+from graphs.quantization.int8 import LARGEST, TINY
 
 
 class RehearseGroupsPass(ir.passes.InPlacePass):
     """Round what is multiplied by int8 weights to 8 bits and back, in groups of channels.
 
     Before: x [..., channels] -> MatMul(Mul(Cast(weight int8), scale))
-    After:  x -> [..., groups, 128] -> largest magnitude over 127 is a group's scale -> round -> [..., channels]
+    After:  x -> [..., groups, group] -> largest magnitude over 127 is a group's scale -> round -> [..., channels]
               -> MatMul
 
-    Channels that are no multiple of 128 share one scale.
+    Channels that are no multiple of a group share one scale.
 
     Requires: a graph of `quantize_weights`, shapes inferred.
     Ensures: a row of the product depends on that row of the input alone.
@@ -27,6 +23,10 @@ class RehearseGroupsPass(ir.passes.InPlacePass):
         bf16.
     Source: this project; OpenVINO's dynamic quantisation.
     """
+
+    def __init__(self, group: int) -> None:
+        """Take the channels that share a scale."""
+        self.group = group
 
     def call(self, model: ir.Model) -> ir.passes.PassResult:
         """Round the input of every product with an int8 weight."""
@@ -38,7 +38,7 @@ class RehearseGroupsPass(ir.passes.InPlacePass):
             value = node.inputs[0]
             assert value is not None
             if value not in rounded:
-                rounded[value] = _rounded(stage, value)
+                rounded[value] = _rounded(stage, value, self.group)
             node.replace_input_with(0, rounded[value])
         if found:
             graph.sort()
@@ -55,16 +55,16 @@ def _is_wide(value: ir.Value | None) -> bool:
     return value is not None and value.dtype == ir.DataType.INT8
 
 
-def _rounded(stage: Stage, value: ir.Value) -> ir.Value:
+def _rounded(stage: Stage, value: ir.Value, size: int) -> ir.Value:
     shape = value.shape
     assert shape is not None
     channels = shape[-1]
     assert isinstance(channels, int)
-    group = GROUP if channels % GROUP == 0 else channels
+    group = size if channels % size == 0 else channels
     same = [0] * (len(shape) - 1)
     grouped = stage.op("Reshape", value, stage.axes(*same, channels // group, group))
     largest = stage.op("ReduceMax", stage.op("Abs", grouped), stage.axes(-1))
     step = stage.constant("step", 1 / LARGEST)
-    scale = stage.op("Max", stage.op("Mul", largest, step), stage.constant("tiny", _TINY))
+    scale = stage.op("Max", stage.op("Mul", largest, step), stage.constant("tiny", TINY))
     whole = stage.op("Round", stage.op("Div", grouped, scale))
     return stage.op("Reshape", stage.op("Mul", whole, scale), stage.axes(*same, channels), shape=shape)

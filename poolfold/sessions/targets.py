@@ -40,6 +40,7 @@ class Target:
     open: opens a session of a graph or an engine.
     prepare: imports the libraries that `open` needs, so that what they take in memory can be told from the model.
     tiles_attention: whether it computes attention without all scores of a layer in memory.
+    rounds_activations: whether it rounds itself what it multiplies by int8 weights, where the CPU multiplies int8.
     runs_here: whether an engine's library and GPU are here; asked of engine files only.
     providers: what ONNX Runtime may compute with; `cpu` alone for other runtimes.
     libraries: modules that `open` imports.
@@ -57,6 +58,7 @@ class Target:
     distributions: tuple[str, ...]
     extra: str | None
     tiles_attention: bool = False
+    rounds_activations: bool = False
     runs_here: Callable[[Engine], bool] = lambda _: True
     providers: tuple[str, ...] = (CPU,)
 
@@ -106,6 +108,7 @@ TARGETS = (
         distributions=("openvino",),
         extra="openvino",
         tiles_attention=True,
+        rounds_activations=True,
     ),
     Target(
         name="tensorrt",

@@ -124,6 +124,17 @@ def test_int8_is_judged_by_averages_too():
     assert failed == {"cosine_mean"}
 
 
+def test_int8_that_loses_neighbours_alone_fails():
+    turn = np.random.default_rng(5).standard_normal((WIDTH, WIDTH)) / np.sqrt(WIDTH)
+
+    def embed(ids, mask):
+        vectors = MODEL.one(MEAN, ids, mask)
+        return (vectors + vectors @ turn).astype(np.float32)
+
+    report = check(RUN, MEAN, DType.INT8, embed, SAID, int8_limits(0.01, exact_alone=True))
+    assert {c.name for c in report.checks if not c.passed} == {"neighbours_mean"}
+
+
 def test_the_reference_runs_once_for_all_strategies():
     calls = []
 

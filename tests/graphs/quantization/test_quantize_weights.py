@@ -8,10 +8,11 @@ import pytest
 
 from graphs.quantization.quantize_weights import QuantizeWeightsPass
 from graphs.quantization.quantized import Quantization
-from graphs.quantization.rehearsal import GROUP, RehearseGroupsPass
+from graphs.quantization.rehearsal import RehearseGroupsPass
 from tests.graphs.build import ops
 from tests.graphs.quantization.layers import CHANNELS, columns_by_hand, graph, inputs, rows_by_hand, run, weight
 
+GROUP = 128
 FACTORS = np.exp(np.random.default_rng(3).normal(size=CHANNELS)).astype(np.float32)
 
 
@@ -41,7 +42,7 @@ def test_layers_that_share_input_and_factors_share_the_division() -> None:
 def test_rehearsal_rounds_each_row_in_groups_of_channels() -> None:
     x, w = inputs(), weight()
     model = quantized(Quantization(kept={"w1"}), w, weight(2))
-    RehearseGroupsPass()(model)
+    RehearseGroupsPass(GROUP)(model)
     got, kept = run(model, {"x": x})
     groups = rows_by_hand(x.reshape(3, 5, CHANNELS // GROUP, GROUP)).values.reshape(x.shape)
     np.testing.assert_allclose(got, groups @ columns_by_hand(w), rtol=1e-3, atol=1e-3 * np.abs(got).max())
@@ -55,7 +56,7 @@ def test_channels_that_make_no_whole_groups_share_one_scale() -> None:
     model = graph(w)
     model.graph.inputs[0].shape = ir.Shape(["batch", "seq", 100])
     QuantizeWeightsPass(Quantization())(model)
-    RehearseGroupsPass()(model)
+    RehearseGroupsPass(GROUP)(model)
     (got,) = run(model, {"x": x})
     wanted = rows_by_hand(x).values @ columns_by_hand(w)
     np.testing.assert_allclose(got, wanted, rtol=1e-3, atol=1e-3 * np.abs(wanted).max())
