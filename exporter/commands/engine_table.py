@@ -17,7 +17,8 @@ def print_graphs(manifest: Manifest, console: Console, *, insides: bool) -> None
         own = [graph for graph in manifest.graphs if graph.runs_on("onnxruntime")]
         layers = _layers([(graph.attention_ops, graph.attention_layers) for graph in own])
         forms = ", each also on real tokens only (padding-free), taken where that is faster" if free else ""
-        console.note(f"onnxruntime: {count(len(own), 'graph')}, {layers}{forms}.")
+        if own:
+            console.note(f"onnxruntime: {count(len(own), 'graph')}, {layers}{forms}.")
         return
     rows = []
     for graph in manifest.graphs:
