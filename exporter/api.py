@@ -73,12 +73,13 @@ def export(
         output: the artifact: a new directory.
         pooling: strategies, such as `cls`, `mean` or `cls+mean`; `trained` is what the checkpoint says.
         dtypes: precisions of the graphs; `bf16` is how `openvino` executes the fp32 one; `int8` is made for
-            `onnxruntime` and `openvino`, each its own.
+            `onnxruntime`, `openvino` and `tensorrt-rtx`, each its own, `fp8` for `tensorrt-rtx`.
         targets: what is to run the artifact.
         batch: batch sizes that an engine accepts, and the one that it is tuned for: least, usual, largest.
         seq_len: the same of sequence lengths; None for 1, 128 and the model's limit.
         buckets: rising lengths, one profile each, instead of `seq_len`; `auto` derives them from `texts`.
-        texts: your own texts, checked besides poolfold's corpus. Where there is `int8`, one in four makes it instead.
+        texts: your own texts, checked besides poolfold's corpus. One in four makes `int8` or `fp8`
+            instead, where there is any.
         dimensions: keep the first so many values of a vector (Matryoshka); None keeps all.
         renormalize: where a Normalize stands before the cut, bring what is left to unit length again; False gives the
             bare cut, as sentence-transformers' `truncate_dim` does.
@@ -93,8 +94,8 @@ def export(
         validate_seconds: about what validation takes; None for 120. Texts are proven as long as that allows, and
             `validated_up_to` of the manifest says how long.
         validate_length: prove texts of up to so many tokens, whatever it takes, instead.
-        int8_floor: the smallest cosine that any text may have in `int8`; None for 0.99. Layers that it costs too much
-            stay fp32.
+        int8_floor: the smallest cosine that any text may have in `int8` or `fp8`; None for 0.99. Layers that it costs
+            too much stay as they are.
         threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.

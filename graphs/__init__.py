@@ -41,13 +41,14 @@ precision/       fp16, and weights in 16 bits
   attention_scores bounds the scores inside an Attention
   mask_constants   finds the constants that mask attention, and the tensors that carry them
   positions        finds the float arithmetic on positions
-quantization/    int8
+quantization/    int8 and fp8
   linears          finds the products with a weight, and those that share an input
-  int8             the numbers: rounding, scales, and factors that smooth activations
-  quantized        the weights of a model in int8, each made once
+  numbers          the numbers: rounding, scales, and factors that smooth activations
+  quantized        the weights of a model in 8 bits, each made once
   quantize_tables  pass: look embeddings up in int8, with a scale a row
   quantize_rows    pass: multiply in int8, with a scale for each row of the activations
   quantize_weights pass: store weights in int8 and widen them, for runtimes that round activations themselves
+  quantize_static  pass: write rounding at constant scales into the graph, for engines
   rehearsal        pass: round these activations in fp32
   channel_ranges   pass: output the extremes of each channel that linear layers read
 files/           graphs on disk

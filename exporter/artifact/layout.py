@@ -33,9 +33,9 @@ def _suffix(form: Form) -> str:
     return "" if form is Form.PLAIN else f"_{form}"
 
 
-def weights_path(dtype: DType) -> str:
-    """Where the weights lie that all graphs of a dtype share."""
-    return f"onnx/weights_{dtype}.bin"
+def weights_path(dtype: DType, target: str | None = None) -> str:
+    """Where the weights lie that all graphs of a dtype share; of a target, where engines alone are built of them."""
+    return f"onnx/weights_{dtype}{'' if target is None else f'_{target}'}.bin"
 
 
 def prompt_path(number: int) -> str:

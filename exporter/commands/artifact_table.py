@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,8 @@ import msgspec
 from exporter.host.console import Console, count
 from exporter.spec.options import LATENCY, PADDING
 from exporter.spec.origin import BASELINES, CHECKPOINT
-from poolfold.manifest import Engine, Latency, Manifest, Parity, Strategy
+from poolfold.manifest import Engine, Latency, Manifest, Parity, Quantized, Strategy
+from poolfold.sessions.targets import has_engine_files
 
 _MOST_TOLD = ("1x128", "32x128", "32x128 ragged")
 """Workloads that a narrow table has before others: they are what most texts look like."""
@@ -145,7 +146,7 @@ def _how_to_read(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
             "fp16: the smaller cosine of the graph and its rehearsal (fp32, with each fp16 tensor rounded). On a CPU "
             "ONNX Runtime computes fp16 mostly in fp32: its times say nothing of a GPU."
         )
-    lines += _about_int8(manifest)
+    lines += _about_8_bits(manifest)
     if any(engine.dtype == "bf16" for engine in manifest.engines):
         lines.append("bf16: how OpenVINO executes the fp32 graph on this CPU; no graph is stored in it.")
     if _any_built(manifest.engines):
@@ -165,24 +166,46 @@ def _how_to_read(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
     return lines
 
 
-def _about_int8(manifest: Manifest) -> list[str]:
-    """What int8 costs on average, and which layers are not in it."""
-    rows = [row for row in manifest.parity if row.dtype == "int8" and "cosine_mean" in row.checks]
-    if not rows:
-        return []
-    cosine, neighbours = (min(r.checks[name].value for r in rows) for name in ("cosine_mean", "neighbours_mean"))
-    made = next(graph.quantized for graph in manifest.graphs if graph.quantized)
-    kept = f"; in fp32 stay {made.kept.layers}" if made.kept else ""
-    told = (
-        f"int8: cosine and top-10 of the worst text; on average {at_least(cosine)} and {neighbours:.3f}. Made by "
-        f"{count(made.texts, 'text')} that judge nothing{kept}."
-    )
-    if any(row.ran_on.rehearsed for row in rows):
-        told += (
-            " On openvino the smaller figures of the graph and its rehearsal (fp32, with activations rounded as a CPU "
-            "does that multiplies int8)."
+def _about_8_bits(manifest: Manifest) -> list[str]:
+    """What int8 and fp8 cost on average, and which layers are not in them."""
+    lines = []
+    made = {(graph.dtype, graph.quantized.target): graph.quantized for graph in manifest.graphs if graph.quantized}
+    on_cpu = {key: of for key, of in made.items() if not has_engine_files(key[1])}
+    if rows := _parity_of(manifest, on_cpu):
+        cosine, neighbours = _averages(rows)
+        told = (
+            f"int8: cosine and top-10 of the worst text; on average {cosine} and {neighbours}. "
+            f"{_made_by(next(iter(on_cpu.values())), 'fp32')}"
         )
-    return [told]
+        if any(row.ran_on.rehearsed for row in rows):
+            told += (
+                " On openvino the smaller figures of the graph and its rehearsal (fp32, with activations rounded as a "
+                "CPU does that multiplies int8)."
+            )
+        lines.append(told)
+    for (dtype, target), of in made.items():
+        if (dtype, target) not in on_cpu and (rows := _parity_of(manifest, [(dtype, target)])):
+            worst = at_least(min(row.checks["cosine"].value for row in rows))
+            cosine, neighbours = _averages(rows)
+            lines.append(
+                f"{dtype} for {target}, rehearsed on this CPU (fp32, with what is in 8 bits or fp16 rounded): cosine "
+                f"{worst} of the worst text; on average {cosine}, and top-10 {neighbours}. {_made_by(of, 'fp16')}"
+            )
+    return lines
+
+
+def _parity_of(manifest: Manifest, of: Collection[tuple[str, str]]) -> list[Parity]:
+    return [row for row in manifest.parity if (row.dtype, row.ran_on.target) in of and "cosine_mean" in row.checks]
+
+
+def _averages(rows: Sequence[Parity]) -> tuple[str, str]:
+    cosine, neighbours = (min(row.checks[name].value for row in rows) for name in ("cosine_mean", "neighbours_mean"))
+    return at_least(cosine), f"{neighbours:.3f}"
+
+
+def _made_by(made: Quantized, else_in: str) -> str:
+    kept = f"; in {else_in} stay {made.kept.layers}" if made.kept else ""
+    return f"Made by {count(made.texts, 'text')} that judge nothing{kept}."
 
 
 def _about_strategies(manifest: Manifest) -> str:

@@ -40,8 +40,8 @@ from exporter.host.text_file import read_texts
     "dtypes",
     type=flags.DTYPES,
     multiple=True,
-    help="Precision of a graph; bf16: how openvino executes the fp32 one. int8: for onnxruntime and openvino, a graph "
-    "of its own for each. Repeat for several.",
+    help="Precision of a graph; bf16: how openvino executes the fp32 one. int8: for onnxruntime, openvino and "
+    "tensorrt-rtx, a graph of its own for each; fp8: for tensorrt-rtx. Repeat for several.",
 )
 @click.option("--target", "targets", type=flags.TARGETS, multiple=True, help="Repeat for several.")
 @flags.building
@@ -74,7 +74,7 @@ from exporter.host.text_file import read_texts
     "--int8-floor",
     type=float,
     metavar="F",
-    help="The smallest cosine that any text may have in int8; layers that it costs too much stay fp32.  "
+    help="The smallest cosine that any text may have in int8 or fp8; layers that it costs too much stay as they are.  "
     "[default: 0.99]",
 )
 @click.option("--skip-latency", is_flag=True, help="Leave out the padding, latency and memory stages.")

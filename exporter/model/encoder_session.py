@@ -24,4 +24,8 @@ def open_encoder(path: Path, threads: int | None, *, prepack: bool = True) -> or
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.add_session_config_entry("session.disable_prepacking", "0" if prepack else "1")
     options.add_session_config_entry(CONFIG, exact_products())
+    # What is rounded and widened again is computed as it is written, and not in integers of fewer bits.
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
+    # ONNX Runtime takes fp8's zero point for its lowest number, and leaves out a Relu in front of it.
+    options.add_session_config_entry("optimization.disable_specified_optimizers", "ReluQuantRewrite;ClipQuantRewrite")
     return ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])

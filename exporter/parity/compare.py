@@ -55,7 +55,7 @@ LIMITS: Mapping[DType, Limits] = {
 
 
 def int8_limits(floor: float, *, exact_alone: bool) -> Limits:
-    """What int8 is held to.
+    """What int8 and fp8 are held to.
 
     Args:
         floor: the smallest cosine that any text may have, `--int8-floor`.

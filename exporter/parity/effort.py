@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from exporter.spec.choices import target_dtypes
 from exporter.spec.model import DType
-from poolfold.sessions.targets import Runs, find_target
+from poolfold.sessions.targets import Rounding, Runs, find_target
 
 _FORMS = 2
 """Plain and padding-free. Those for engines run on a GPU, where they take no time to speak of."""
@@ -21,7 +21,7 @@ class Effort(NamedTuple):
     """Of the candidates that an export will have.
 
     fp32, fp16: one form of a strategy's graph of that precision, on every target that runs it, and its rehearsal; what
-        int8 takes stands with fp32, as it has the same forms.
+        8 bits take stands with fp32, as int8 has the same forms.
     once: the look at ranges.
     """
 
@@ -36,22 +36,22 @@ class Effort(NamedTuple):
 
 def expected_effort(targets: Sequence[str], dtypes: Sequence[DType]) -> Effort:
     """Of an export to these targets in these precisions, whatever the model."""
+    shared = [(find_target(name), dtype) for name, share in target_dtypes(targets, dtypes).items() for dtype in share]
     runs = [
         *dict.fromkeys(dtype.of_graph for dtype in dtypes if dtype.of_graph.runs_everywhere),
         *(
             dtype
-            for name, share in target_dtypes(targets, dtypes).items()
-            for dtype in share
-            if find_target(name).runs is Runs.COMPILED or dtype is DType.INT8
+            for target, dtype in shared
+            if target.runs is Runs.COMPILED or (dtype.in_8_bits and not target.has_engine_files)
         ),
     ]
     of = {graph: sum(effort(d, rehearsed=False) for d in runs if d.of_graph == graph) for graph in DType}
     plain = of[DType.FP32] + of[DType.INT8]
-    if of[DType.INT8] and any(find_target(name).rounds_activations for name in targets):
-        plain += effort(DType.INT8, rehearsed=True) / _FORMS
-    if not of[DType.FP16]:
-        return Effort(plain, 0, 0)
-    return Effort(plain, of[DType.FP16] + effort(DType.FP16, rehearsed=True) / _FORMS, _RANGES)
+    rehearsed = [d for target, d in shared if d.in_8_bits and target.rounding is not Rounding.ROWS]
+    plain += sum(effort(dtype, rehearsed=True) for dtype in rehearsed) / _FORMS
+    half = of[DType.FP16] + effort(DType.FP16, rehearsed=True) / _FORMS if of[DType.FP16] else 0
+    ranges = bool(half) or any(d.in_8_bits and target.has_engine_files for target, d in shared)
+    return Effort(plain, half, _RANGES if ranges else 0)
 
 
 def effort(dtype: str, *, rehearsed: bool) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from exporter.spec.model import DType
 from poolfold.manifest import Executor, Parity, ParityCheck, WorstText
 from poolfold.tokenise import shorten
 
@@ -14,9 +15,9 @@ SAME_TEXT = frozenset({"alone_cosine", "padded_cosine", "reordered_cosine"})
 MASKED = frozenset({"masked_ids_right_cosine", "masked_ids_left_cosine", "masked_ids_holes_cosine"})
 """Checks that ids under mask 0 move no vector: padding on either side, and tokens masked inside a text."""
 
-_INT8 = (
+_EIGHT_BITS = (
     " The layers that stay fp32 were chosen on other texts: give more texts like these with --texts, take a lower "
-    "--int8-floor, or leave int8 out."
+    "--int8-floor, or leave {} out."
 )
 
 PROMPT = "prompt_cosine"
@@ -106,7 +107,7 @@ class ParityReport:
                 f"{what} gives {self.reference}'s vectors, and others behind a folded prompt: {'; '.join(failed)}. "
                 "The model's vectors depend on where a text begins. Export it without prompts."
             )
-        remedy = _INT8 if self.dtype == "int8" else ""
+        remedy = _EIGHT_BITS.format(self.dtype) if DType(self.dtype).in_8_bits else ""
         return (
             f"{what} does not give {self.reference}'s vectors: {'; '.join(failed)}. Smallest cosines: {worst}.{remedy}"
         )

@@ -2,7 +2,8 @@
 
 fp16 is judged twice on a CPU: the graph itself, which ONNX Runtime's CPU provider mostly computes in fp32, and its
 rehearsal, the same graph in fp32 with every fp16 tensor rounded, which shows what a GPU would round, overflow or lose.
-So is int8 for OpenVINO, which rounds activations on CPUs that multiply int8, and on others does not.
+So is int8 for OpenVINO, which rounds activations on CPUs that multiply int8, and on others does not. Graphs in 8 bits
+that engines are built of run nowhere else: of them the rehearsal alone is judged, and they stay `built`.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from poolfold.sessions.behind_prompt import BehindPrompt, no_states
 from poolfold.sessions.openvino import INT8_GROUP
 from poolfold.sessions.ort import OnnxRuntimeSession
 from poolfold.sessions.ort_providers import CPU
-from poolfold.sessions.targets import find_target, has_engine_files
+from poolfold.sessions.targets import Rounding, find_target, has_engine_files
 
 _BY_PADDING = ("plain", "padding-free")
 
@@ -52,6 +53,8 @@ class Candidate(NamedTuple):
 
 def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provider: str = CPU) -> tuple[Candidate, ...]:
     """Everything to check of an artifact; only what runs on some targets, where these are given.
+
+    Without targets, also the rehearsal of each graph in 8 bits that engines are built of.
 
     `provider` is ONNX Runtime's; only the plain form of a graph runs on another than `cpu`.
     """
@@ -71,12 +74,22 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
             if _rounds_elsewhere(runs) and executor.device == CPU and key not in rehearsed:
                 listed.append(Candidate(runs, msgspec.structs.replace(executor, rehearsed=True)))
                 rehearsed.add(key)
+    if targets is None and provider == CPU:
+        for graph in manifest.graphs:
+            made_for = None if graph.quantized is None else graph.quantized.target
+            if made_for is not None and has_engine_files(made_for):
+                runs = Runnable(made_for, graph.strategy, graph.dtype, "plain", graph.path)
+                listed.append(Candidate(runs, Executor(target=made_for, device=CPU, rehearsed=True)))
     return tuple(listed)
 
 
 def _rounds_elsewhere(runs: Runnable) -> bool:
     """Whether another machine rounds what this one may not: fp16 on a GPU, and int8 where the CPU multiplies it."""
-    return runs.dtype == DType.FP16 or (runs.dtype == DType.INT8 and find_target(runs.target).rounds_activations)
+    return runs.dtype == DType.FP16 or _rounds_by_itself(runs)
+
+
+def _rounds_by_itself(runs: Runnable) -> bool:
+    return DType(runs.dtype).in_8_bits and find_target(runs.target).rounding is Rounding.GROUPS
 
 
 def work(listed: Sequence[Candidate]) -> float:
@@ -127,7 +140,7 @@ def _limits(manifest: Manifest, runs: Runnable) -> Limits:
     graph = manifest.graph_at(runs.path)
     if graph is None or graph.quantized is None:
         return LIMITS[DType(runs.dtype)]
-    return int8_limits(graph.quantized.floor, exact_alone=not find_target(runs.target).rounds_activations)
+    return int8_limits(graph.quantized.floor, exact_alone=find_target(runs.target).rounding is Rounding.ROWS)
 
 
 def _tell(progress: Progress, before: float, share: float, total: float, what: str, done: float) -> None:
@@ -181,7 +194,7 @@ def _opened(
     with tempfile.TemporaryDirectory(prefix="poolfold-", dir=scratch) as folder:
         path = Path(folder) / "rehearsal.onnx"
         model = load_graph(directory / runs.path)
-        rehearse = RehearseGroupsPass(INT8_GROUP) if runs.dtype == DType.INT8 else RehearseFloat16Pass()
+        rehearse = RehearseGroupsPass(INT8_GROUP) if _rounds_by_itself(runs) else RehearseFloat16Pass()
         rehearse(model)
         save_graphs({path: model}, Path(folder) / "rehearsal.bin")
         del model
@@ -222,7 +235,9 @@ def mark_validated(
     graphs: Sequence[Graph], engines: Sequence[Engine], reports: Sequence[ParityReport]
 ) -> tuple[tuple[Graph, ...], tuple[Engine, ...]]:
     """Set the status `validated` on what was checked here and passed, and on nothing else."""
-    passed = {(r.strategy, r.dtype, r.executor.target, r.executor.form) for r in reports if r.passed}
+    # A rehearsal alone proves nothing of what ships.
+    ran = [r for r in reports if not r.executor.rehearsed]
+    passed = {(r.strategy, r.dtype, r.executor.target, r.executor.form) for r in ran if r.passed}
     failed = {(r.strategy, r.dtype, r.executor.target) for r in reports if not r.passed}
 
     def status(strategy: str, dtype: str, target: str, form: str, before: str) -> str:

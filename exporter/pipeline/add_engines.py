@@ -15,6 +15,7 @@ from exporter.artifact.draft import Draft
 from exporter.artifact.publish import require_apart, staging
 from exporter.host.console import Console, count
 from exporter.spec.build_options import BuildOptions
+from exporter.spec.choices import either
 from exporter.spec.model import DType
 from exporter.spec.options import Shapes
 from exporter.spec.profiles import choose_profiles
@@ -55,7 +56,7 @@ def build_into(request: BuildRequest, console: Console) -> Manifest:
     Raises:
         PoolfoldError: bad input, an unavailable target, a build that failed. Both directories are then as they were.
     """
-    require_supported(request.options, request.targets)
+    require_supported(request.options, dict.fromkeys(request.targets, request.dtypes))
     same = request.output.resolve() == request.directory.resolve()
     if not same:
         require_apart(request.output, [request.directory])
@@ -71,7 +72,9 @@ def build_into(request: BuildRequest, console: Console) -> Manifest:
         EngineOrder(target, _share(target, request.dtypes, graphs), profiles, request.options)
         for target in request.targets
     ]
-    require_available({order.target: order.dtypes for order in orders})
+    shares = {order.target: order.dtypes for order in orders}
+    require_supported(request.options, shares)
+    require_available(shares)
     with staging(request.output, force=request.force or same) as place:
         _copy(request.directory, place.directory, manifest, link=same)
         with console.stage("engines") as stage:
@@ -115,13 +118,15 @@ def choose_graphs(manifest: Manifest, request: BuildRequest) -> tuple[Graph, ...
 def _share(target: str, asked: Sequence[DType], graphs: Sequence[Graph]) -> tuple[DType, ...]:
     """The precisions that the target builds."""
     has = find_target(target)
-    there = [DType(dtype) for dtype in has.dtypes if any(graph.dtype == dtype for graph in graphs)]
-    wrong = [dtype for dtype in asked if dtype not in has.dtypes]
+    own = [graph for graph in graphs if graph.runs_on(target)]
+    there = [DType(dtype) for dtype in has.dtypes if any(graph.dtype == dtype for graph in own)]
+    wrong = [dtype for dtype in asked if dtype not in there]
     if wrong or not there:
-        got = ", ".join(dict.fromkeys(graph.dtype for graph in graphs))
+        got = ", ".join(dict.fromkeys(graph.dtype for graph in own)) or "none for it"
+        wanted = next((dtype for dtype in wrong if dtype in has.dtypes), has.dtypes[0])
         raise InputError(
-            f"--target {target} builds {' and '.join(has.dtypes)}: {has.why}. Got graphs in {got}. Export the model "
-            f"with --dtype {has.dtypes[0]}."
+            f"--target {target} builds {either(has.dtypes)}: {has.why}. Got graphs in {got}. Export the model "
+            f"with --target {target} --dtype {wanted}."
         )
     return tuple(there)
 

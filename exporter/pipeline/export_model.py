@@ -44,7 +44,7 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
             from exporter.pipeline.make_artifact import make_artifact
             from exporter.targets.engines import require_available, require_supported
 
-            require_supported(options.build, options.targets)
+            require_supported(options.build, shares)
             require_available(shares)
             captured: Capture = reading.result()
         return make_artifact(options, place, captured, console)

@@ -28,19 +28,20 @@ from exporter.parity.validation import (
 from exporter.pipeline.fold_prompts import Folding, fold_prompts
 from exporter.pipeline.measurements import measure
 from exporter.pipeline.plan import Capture
-from exporter.pipeline.quantize import Int8, quantize
+from exporter.pipeline.quantize import EightBits, Wanted, quantize
 from exporter.pipeline.ranges import measure_ranges
 from exporter.pipeline.recipes import SharedEncoder
 from exporter.pipeline.run_memory import run_memory
 from exporter.pipeline.vector_ranges import with_ranges
 from exporter.pipeline.write_graphs import write_graphs
-from exporter.spec.choices import target_dtypes
+from exporter.spec.choices import starts_behind_prompts, target_dtypes
 from exporter.spec.description import describe_model, describe_strategies
 from exporter.spec.model import DType
 from exporter.spec.options import ExportOptions
 from exporter.targets.engines import EngineOrder, engines_in_background, make_engines, outcome
 from graphs.files.weights import load_graph
 from poolfold.manifest import Engine, Manifest
+from poolfold.sessions.targets import find_target
 
 
 @dataclass(frozen=True)
@@ -53,10 +54,10 @@ class Work:
     console: Console
 
     @property
-    def int8_targets(self) -> tuple[str, ...]:
-        """The targets that graphs in int8 are made for."""
+    def eight_bits(self) -> tuple[Wanted, ...]:
+        """The targets and precisions that graphs in 8 bits are made for."""
         shares = target_dtypes(self.options.targets, self.options.dtypes)
-        return tuple(target for target, share in shares.items() if DType.INT8 in share)
+        return tuple((target, dtype) for target, share in shares.items() for dtype in share if dtype.in_8_bits)
 
     def orders(self, *, files: bool) -> tuple[EngineOrder, ...]:
         """What engine files are built, or what is compiled in memory."""
@@ -76,7 +77,7 @@ def make_artifact(options: ExportOptions, place: Staging, captured: Capture, con
     """
     work = Work(options, captured, place.scratch, console)
     draft = describe(place.directory, work)
-    draft = add_graphs(draft, work, measure_tensor_ranges(draft, work), calibrate_int8(draft, work))
+    draft = add_graphs(draft, work, measure_tensor_ranges(draft, work), put_into_8_bits(draft, work))
     draft = choose_forms(draft, work)
     draft = compile_graphs(draft, work)
     with engine_files(draft, work) as building:
@@ -98,8 +99,9 @@ def describe(directory: Path, work: Work) -> Draft:
 
 
 def measure_tensor_ranges(draft: Draft, work: Work) -> dict[str, float]:
-    """The largest magnitude of each tensor on real text; empty where no graph is fp16."""
-    if DType.FP16 not in work.options.dtypes:
+    """The largest magnitude of each tensor on real text; empty where nothing is fp16."""
+    engines = any(find_target(target).has_engine_files for target, _ in work.eight_bits)
+    if DType.FP16 not in work.options.dtypes and not engines:
         return {}
     tokens = work.captured.proof.run.tokens
     with work.console.stage("ranges") as stage:
@@ -109,20 +111,21 @@ def measure_tensor_ranges(draft: Draft, work: Work) -> dict[str, float]:
     return ranges.largest
 
 
-def calibrate_int8(draft: Draft, work: Work) -> Int8 | None:
-    """What graphs in int8 are made by; None where none is."""
-    if not work.int8_targets:
-        return None
+def put_into_8_bits(draft: Draft, work: Work) -> dict[Wanted, EightBits]:
+    """What graphs in 8 bits are made by; empty where none is."""
+    if not work.eight_bits:
+        return {}
+    captured = work.captured
     with work.console.stage("quantize") as stage:
-        return quantize(draft.directory, work.captured.encoder, work.captured.plan, work.options, stage)
+        return quantize(draft.directory, captured.encoder, captured.plan, work.options, work.eight_bits, stage)
 
 
-def add_graphs(draft: Draft, work: Work, largest: dict[str, float], int8: Int8 | None) -> Draft:
+def add_graphs(draft: Draft, work: Work, largest: dict[str, float], eight_bits: dict[Wanted, EightBits]) -> Draft:
     """A graph for each strategy, precision and form."""
     plan = work.captured.plan
     dtypes = [dtype.of_graph for dtype in work.options.dtypes]
     packed = [dtype for order in work.orders(files=True) for dtype in order.dtypes]
-    folding = folded_prompts(draft, work, dtypes)
+    folding = folded_prompts(draft, work)
     encoder = load_graph(work.captured.encoder)
     text = plan.spec.text
     shared = SharedEncoder(
@@ -131,7 +134,7 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float], int8: Int8 |
         largest,
         include_prompt=text.include_prompt,
         longest=text.max_seq_length,
-        quantization=None if int8 is None else int8.quantization,
+        quantizations={wanted: of.quantization for wanted, of in eight_bits.items()},
     )
     graphs = write_graphs(
         draft.directory,
@@ -141,20 +144,21 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float], int8: Int8 |
         packed,
         work.console,
         prompted=folding.strategies,
-        int8=int8,
-        int8_targets=work.int8_targets,
+        eight_bits=eight_bits,
     )
     graphs = tuple(msgspec.structs.replace(graph, run_memory=run_memory(plan.spec, encoder, graph)) for graph in graphs)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
-    del encoder, shared, int8
+    del encoder, shared, eight_bits
     gc.collect()
     return replace(draft, graphs=graphs, folded_prompts=folding.prompts)
 
 
-def folded_prompts(draft: Draft, work: Work, dtypes: Sequence[DType]) -> Folding:
+def folded_prompts(draft: Draft, work: Work) -> Folding:
     """The prompts that need not be computed at run time, and the strategies whose graphs start behind them."""
-    plan, given = work.captured.plan, work.options.fold_prompts
-    if not {DType.FP32, DType.INT8} & set(dtypes) or not (given or any(plan.spec.text.prompts.values())):
+    plan, options = work.captured.plan, work.options
+    if not starts_behind_prompts(options.targets, options.dtypes) or not (
+        options.fold_prompts or any(plan.spec.text.prompts.values())
+    ):
         return Folding()
     with work.console.stage("prompts") as stage:
         return fold_prompts(
@@ -162,8 +166,8 @@ def folded_prompts(draft: Draft, work: Work, dtypes: Sequence[DType]) -> Folding
             plan.spec,
             work.captured.encoder,
             plan.strategies,
-            given,
-            work.options.threads,
+            options.fold_prompts,
+            options.threads,
             stage,
         )
 

@@ -40,7 +40,7 @@ def read_plan(options: ExportOptions, stage: Stage) -> Plan:
         )
     options.validation.require_within(limit)
     strategies = choose_strategies(spec, options.pooling)
-    require_foldable(options.fold_prompts, spec, strategies, options.dtypes)
+    require_foldable(options.fold_prompts, spec, strategies, options.targets, options.dtypes)
     head = choose_head(spec, strategies, options.cut)
     tokenizer = Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size)
     special = len(tokenizer.ids([""])[0])

@@ -33,11 +33,12 @@ from graphs.precision.float16 import ConvertToFloat16Pass, KeptNode
 from graphs.precision.half_storage import HalfStoragePass
 from graphs.prompt.behind_prompt import BehindPromptPass
 from graphs.quantization.quantize_rows import QuantizeRowsPass
+from graphs.quantization.quantize_static import QuantizeStaticPass
 from graphs.quantization.quantize_tables import QuantizeTablesPass
 from graphs.quantization.quantize_weights import QuantizeWeightsPass
 from graphs.quantization.quantized import Quantization
 from graphs.unpadding.padding_free import PaddingFreePass
-from poolfold.sessions.targets import find_target
+from poolfold.sessions.targets import Rounding, find_target
 
 Notes = Mapping[str, str]
 """What each pass did to a graph, or why it did nothing."""
@@ -58,7 +59,7 @@ class SharedEncoder:
     include_prompt: whether the prompt's tokens are pooled; if not, the mask marks them by a 2.
     measured: the largest magnitude of each tensor on real text; empty where fp16 was not asked for.
     longest: tokens of the longest text; attention of no text beyond WHOLE_UP_TO is computed at once.
-    quantization: how weights are put into int8; None where that was not asked for.
+    quantizations: how weights are put into 8 bits, by the target and the precision; empty where none is.
     converted, stored: fp32 tensor -> what `ConvertToFloat16Pass` and `HalfStoragePass` made of it.
     """
 
@@ -69,7 +70,7 @@ class SharedEncoder:
     stored: dict[Any, Any] = field(default_factory=dict)
     include_prompt: bool = True
     longest: int = 0
-    quantization: Quantization | None = None
+    quantizations: Mapping[tuple[str, DType], Quantization] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class TypedGraph:
     """A graph ready to save, and what was done to it.
 
     kept: the nodes that stayed fp32 in fp16.
-    layers: linear layers in int8.
+    layers: linear layers in 8 bits.
     """
 
     model: ir.Model
@@ -176,7 +177,7 @@ def build_graph(
         graph: the form in fp32.
         dtype: the precision.
         blocks: compute windows in blocks where texts are long, for runtimes whose kernels hold every score.
-        target: what runs it, where each has its own: in int8.
+        target: what runs it, where each has its own: in 8 bits.
     """
     graph, notes = graph.clone(), {}
     if blocks and shared.longest > WHOLE_UP_TO:
@@ -184,17 +185,28 @@ def build_graph(
         windows = BlockedWindowsPass(_BLOCK, shared.longest)
         if windows(graph).modified:
             notes["blocked-windows"] = windows.result.describe()
+    if target is not None and find_target(target).rounding is Rounding.STATIC:
+        # What engines are built of: all that is not in 8 bits is fp16.
+        static = QuantizeStaticPass(shared.quantizations[target, dtype])
+        static(graph)
+        return _in_half(shared, graph, static.layers)
     if dtype in (DType.FP32, DType.INT8):
         return _stored(shared, graph, dtype, notes, target)
     if dtype is not DType.FP16:
         raise ValueError(f"{dtype} is no precision of a graph; expected {dtype.of_graph}, which it executes")
+    return _in_half(shared, graph, layers=0)
+
+
+def _in_half(shared: SharedEncoder, graph: ir.Model, layers: int) -> TypedGraph:
     # Last: its rules look at each node and its inputs, which no later pass may change.
     convert = ConvertToFloat16Pass(shared.measured, shared.converted)
     convert(graph)
-    return TypedGraph(graph, tuple(convert.kept))
+    return TypedGraph(graph, tuple(convert.kept), layers=layers)
 
 
-def slice_attention(shared: SharedEncoder, graph: ir.Model, dtype: DType = DType.FP32) -> TypedGraph | None:
+def slice_attention(
+    shared: SharedEncoder, graph: ir.Model, dtype: DType = DType.FP32, target: str | None = None
+) -> TypedGraph | None:
     """A form of a strategy for ONNX Runtime with the attention of long texts in slices; None where no text is long."""
     if shared.longest <= WHOLE_UP_TO:
         return None
@@ -202,19 +214,19 @@ def slice_attention(shared: SharedEncoder, graph: ir.Model, dtype: DType = DType
     graph, slices = graph.clone(), SlicedAttentionPass(WHOLE_UP_TO, SLICE)
     if not slices(graph).modified:
         return None
-    return _stored(shared, graph, dtype, {"sliced-attention": slices.result.describe()}, None)
+    return _stored(shared, graph, dtype, {"sliced-attention": slices.result.describe()}, target)
 
 
 def _stored(shared: SharedEncoder, graph: ir.Model, dtype: DType, notes: Notes, target: str | None) -> TypedGraph:
     """A graph that computes in fp32 with its weights as they are stored."""
     layers = 0
     if dtype is DType.INT8:
-        if shared.quantization is None:
-            raise ValueError("a graph in int8 needs what was calibrated; got no quantization")
+        if target is None:
+            raise ValueError("a graph in int8 is made for a target; got none")
         # Before the weights that stay are stored: it looks for constants in front of a product, too.
-        by_itself = target is not None and find_target(target).rounds_activations
-        rounding = (QuantizeWeightsPass if by_itself else QuantizeRowsPass)(shared.quantization)
-        for quantize in (QuantizeTablesPass(shared.quantization), rounding):
+        quantization, by_itself = shared.quantizations[target, dtype], find_target(target).rounding is Rounding.GROUPS
+        rounding = (QuantizeWeightsPass if by_itself else QuantizeRowsPass)(quantization)
+        for quantize in (QuantizeTablesPass(quantization), rounding):
             quantize(graph)
         layers = rounding.layers
     # Last: every other pass looks for constants in front of a node, and not for casts of them.

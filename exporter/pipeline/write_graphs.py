@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from exporter.artifact.layout import graph_path, weights_path
 from exporter.host.console import Console, Stage
-from exporter.pipeline.quantize import Int8
+from exporter.pipeline.quantize import EightBits, Wanted
 from exporter.pipeline.recipes import (
     Notes,
     SharedEncoder,
@@ -39,8 +39,7 @@ def write_graphs(
     console: Console,
     *,
     prompted: Collection[Strategy] = (),
-    int8: Int8 | None = None,
-    int8_targets: Sequence[str] = (),
+    eight_bits: Mapping[Wanted, EightBits] | None = None,
 ) -> tuple[Graph, ...]:
     """Build and write every graph; returns what the manifest says of each.
 
@@ -49,34 +48,34 @@ def write_graphs(
         shared: what the graphs share.
         strategies: one graph for each of them and of `dtypes`, in its plain and its padding-free form.
         dtypes: the precisions.
-        packed: the precisions that engines are built of, which take the packed form besides.
+        packed: those that engines are built of, which take the packed form besides.
         console: reports progress of this stage.
         prompted: the strategies that take the prompted form besides, in fp32 and int8.
-        int8: what graphs in int8 are made by.
-        int8_targets: what they are made for, each its own.
+        eight_bits: what graphs in 8 bits are made by, each target its own.
     """
     (directory / "onnx").mkdir()
     described: list[Graph] = []
     with console.stage("graphs") as stage:
         folded = {strategy: _fold(shared, strategy, behind_prompt=strategy in prompted) for strategy in strategies}
+        of_targets = eight_bits or {}
         for dtype in dict.fromkeys(dtypes):
             made = [
                 _make(shared, strategy, graph, dtype, target, packed)
-                for target in (int8_targets if dtype is DType.INT8 else (None,))
+                for target in ([t for t, d in of_targets if d is dtype] if dtype.in_8_bits else (None,))
                 for strategy, graph in folded.items()
             ]
-            weights = directory / weights_path(dtype)
-            files = {directory / path: typed.model for one in made for path, typed in one.files.items()}
-            save_graphs(files, weights)
-            listed = weights_path(dtype) if weights.exists() else None
-            described += [_describe(one, folded[one.strategy].notes, listed, int8) for one in made]
+            for weights in dict.fromkeys(one.weights for one in made):
+                alike = [one for one in made if one.weights == weights]
+                files = {directory / path: typed.model for one in alike for path, typed in one.files.items()}
+                listed = None if save_graphs(files, directory / weights) is None else weights
+                described += [_describe(one, folded[one.strategy].notes, listed, of_targets) for one in alike]
         _narrate(described, stage)
     return tuple(described)
 
 
 @dataclass(frozen=True)
 class _Made:
-    """The graphs of one strategy and precision; of one target, in int8.
+    """The graphs of one strategy and precision; of one target, in 8 bits.
 
     forms, sliced: form -> graph.
     """
@@ -89,6 +88,12 @@ class _Made:
 
     def path(self, form: Form = Form.PLAIN, *, sliced: bool = False) -> str:
         return graph_path(self.strategy, self.dtype, form, sliced=sliced, target=self.target)
+
+    @property
+    def weights(self) -> str:
+        """On a CPU targets share the weights of a precision, and none needs those that engines hold."""
+        engines = self.target is not None and find_target(self.target).has_engine_files
+        return weights_path(self.dtype, self.target if engines else None)
 
     @property
     def files(self) -> dict[str, TypedGraph]:
@@ -107,10 +112,14 @@ def _make(
     target: str | None,
     packed: Sequence[DType],
 ) -> _Made:
-    wanted = [Form.PLAIN, Form.PADDING_FREE]
-    wanted += [Form.PACKED] * (dtype in packed) + [Form.PROMPTED] * (dtype is not DType.FP16)
-    # In fp32 all targets share a graph, in int8 each has its own. Engines compute attention without holding its scores.
-    compiles = target is not None and find_target(target).runs is Runs.COMPILED
+    runs = None if target is None else find_target(target).runs
+    if runs is Runs.ENGINE:
+        wanted = [Form.PLAIN, Form.PACKED]
+    else:
+        wanted = [Form.PLAIN, Form.PADDING_FREE]
+        wanted += [Form.PACKED] * (dtype in packed and target is None) + [Form.PROMPTED] * (dtype is not DType.FP16)
+    # In fp32 all targets share a graph, in 8 bits each has its own. Engines attend without holding the scores.
+    compiles = runs is Runs.COMPILED
     blocks = compiles or (dtype is DType.FP32 and dtype not in packed)
     forms = {
         form: build_graph(shared, folded.forms[form], dtype, blocks=blocks, target=target)
@@ -118,8 +127,9 @@ def _make(
         if form in folded.forms
     }
     # ONNX Runtime's, on a CPU.
-    sliceable = [] if dtype is DType.FP16 or compiles else [form for form in folded.forms if form is not Form.PACKED]
-    parts = ((form, slice_attention(shared, folded.forms[form], dtype)) for form in sliceable)
+    on_cpu = dtype is not DType.FP16 and runs in (None, Runs.GRAPH)
+    sliceable = [form for form in folded.forms if form is not Form.PACKED] if on_cpu else []
+    parts = ((form, slice_attention(shared, folded.forms[form], dtype, target)) for form in sliceable)
     return _Made(strategy, dtype, target, forms, {form: typed for form, typed in parts if typed is not None})
 
 
@@ -130,7 +140,7 @@ def _fold(shared: SharedEncoder, strategy: Strategy, *, behind_prompt: bool) -> 
     return replace(folded, forms={**folded.forms, Form.PROMPTED: fold_behind_prompt(shared, strategy)})
 
 
-def _describe(made: _Made, notes: Notes, weights: str | None, int8: Int8 | None) -> Graph:
+def _describe(made: _Made, notes: Notes, weights: str | None, eight_bits: Mapping[Wanted, EightBits]) -> Graph:
     forms, sliced = made.forms, made.sliced
     typed, free = forms[Form.PLAIN], forms.get(Form.PADDING_FREE)
     summary = summarise(typed.model)
@@ -162,7 +172,7 @@ def _describe(made: _Made, notes: Notes, weights: str | None, int8: Int8 | None)
         if Form.PROMPTED not in forms
         else Prompted(path=made.path(Form.PROMPTED), nodes=summarise(forms[Form.PROMPTED].model).nodes),
         sliced={made.path(form): made.path(form, sliced=True) for form in sliced},
-        quantized=int8.describe(made.target, typed.layers) if int8 and made.target else None,
+        quantized=eight_bits[made.target, made.dtype].describe(made.target, typed.layers) if made.target else None,
     )
 
 

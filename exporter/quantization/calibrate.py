@@ -1,4 +1,4 @@
-"""The magnitude of each channel that linear layers read, on texts, and the factors that follow from it."""
+"""The extremes of each channel that linear layers read, on texts, and what follows from them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from exporter.model.encoder_session import open_encoder
@@ -15,28 +14,50 @@ from exporter.parity.tokens import Tokens, make_batch
 from graphs.files.weights import load_graph
 from graphs.ir.names import ATTENTION_MASK, INPUT_IDS
 from graphs.quantization.channel_ranges import ProbeChannelsPass
-from graphs.quantization.int8 import smoothing_factors
+from graphs.quantization.numbers import FP8, INT8, Floats, Number, smoothing_factors
+from graphs.quantization.quantized import Quantization
 
 _ALPHA = 0.5
-"""Measured on MiniLM, worst of 84 texts, without smoothing and with .4, .5, .6: .981, .987, .994, .994 with rows, and
-.990, .997, .997, .996 in groups of channels."""
+"""Where a row or a group has its own scale. Measured on MiniLM, worst of 84 texts, without smoothing and with .4, .5,
+.6: .981, .987, .994, .994 with rows, and .990, .997, .997, .996 in groups of channels."""
+_STATIC_ALPHAS: Mapping[Number, float | None] = {INT8: 0.7, FP8: None}
+"""Where all inputs of a layer share one scale. The same, without and with .5, .6, .7, .8: .940, .767, .912, .981, .979
+in int8, and .992, .990, .990, .991, .987 in fp8, whose steps are as fine for small values as for large ones."""
 _ONE_SIDED = 0.75
 """Of the width of a symmetric range: below it, a range of its own is worth an addition. Behind a GELU it is half."""
 
-Floats = npt.NDArray[np.float32]
 Progress = Callable[[int, int, str], None]
 
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """What texts told of a model.
+    """What texts told of a model: of the input of each weight, by the weight's name.
 
-    smoothing: name of a weight -> by what its rows are multiplied, float32 [channels].
-    one_sided: names of weights whose inputs lie mostly on one side of 0.
+    channels: highest and lowest value of each channel, float32 [2, channels].
+    rows: the largest magnitude of each row of the weight, and of those that read the same input, float32 [channels].
     """
 
-    smoothing: Mapping[str, Floats]
-    one_sided: frozenset[str]
+    channels: Mapping[str, Floats]
+    rows: Mapping[str, Floats]
+
+    def dynamic(self) -> Quantization:
+        """For inputs whose scales are found as they come."""
+        smoothing = self._smoothing(_ALPHA)
+        smooth = {name: both / smoothing[name] for name, both in self.channels.items()}
+        one_sided = frozenset(name for name, both in smooth.items() if _share_of_symmetric(both) < _ONE_SIDED)
+        return Quantization(smoothing, one_sided)
+
+    def static(self, number: Number) -> Quantization:
+        """For inputs that have one scale, found here."""
+        alpha = _STATIC_ALPHAS[number]
+        smoothing = {} if alpha is None else self._smoothing(alpha)
+        largest = {name: float(np.abs(both / smoothing.get(name, 1)).max()) for name, both in self.channels.items()}
+        return Quantization(smoothing, largest=largest, number=number)
+
+    def _smoothing(self, alpha: float) -> dict[str, Floats]:
+        """By what the rows of each weight are multiplied, float32 [channels]."""
+        extremes = self.channels.items()
+        return {name: smoothing_factors(np.abs(both).max(axis=0), self.rows[name], alpha) for name, both in extremes}
 
 
 def calibrate(encoder: Path, tokens: Tokens, threads: int | None, progress: Progress) -> Calibration:
@@ -64,17 +85,15 @@ def calibrate(encoder: Path, tokens: Tokens, threads: int | None, progress: Prog
         extremes = [_wider(*pair) for pair in zip(extremes, found, strict=True)] if extremes else found
     path.unlink()
     weights = {value.name: value.const_value for value in load_graph(encoder).graph.initializers.values()}
-    smoothing: dict[str, Floats] = {}
-    one_sided: set[str] = set()
-    for name, (highest, lowest) in zip(names, extremes, strict=True):
+    channels: dict[str, Floats] = {}
+    rows: dict[str, Floats] = {}
+    for name, both in zip(names, extremes, strict=True):
         of_group = probe.channels[name]
         tensors = [tensor for weight in of_group if (tensor := weights[weight]) is not None]
         largest = np.max([np.abs(tensor.numpy()).max(axis=1) for tensor in tensors], axis=0)
-        factors = smoothing_factors(np.maximum(highest, -lowest), largest, _ALPHA)
-        smoothing |= dict.fromkeys(of_group, factors)
-        if _share_of_symmetric(highest / factors, lowest / factors) < _ONE_SIDED:
-            one_sided |= set(of_group)
-    return Calibration(smoothing, frozenset(one_sided))
+        channels |= dict.fromkeys(of_group, both)
+        rows |= dict.fromkeys(of_group, largest)
+    return Calibration(channels, rows)
 
 
 def _wider(one: Floats, other: Floats) -> Floats:
@@ -82,7 +101,7 @@ def _wider(one: Floats, other: Floats) -> Floats:
     return np.stack([np.maximum(one[0], other[0]), np.minimum(one[1], other[1])])
 
 
-def _share_of_symmetric(highest: Floats, lowest: Floats) -> float:
+def _share_of_symmetric(extremes: Floats) -> float:
     """How wide the range of all channels is, over one that reaches as far on both sides of 0."""
-    high, low = float(highest.max()), float(lowest.min())
+    high, low = float(extremes[0].max()), float(extremes[1].min())
     return (high - low) / max(2 * max(high, -low), 1e-30)

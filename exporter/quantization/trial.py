@@ -1,9 +1,8 @@
-"""The vectors of an encoder in int8 with some layers in fp32, beside those in fp32: what a choice of layers costs."""
+"""The vectors of an encoder in 8 bits with some layers in fp32, beside those in fp32: what a choice of layers costs."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +17,10 @@ from graphs.ir.names import ATTENTION_MASK, INPUT_IDS, LAST_HIDDEN_STATE
 from graphs.pooling.head import Head, apply_head
 from graphs.pooling.strategy import Strategy, pool
 from graphs.quantization.quantize_rows import QuantizeRowsPass
+from graphs.quantization.quantize_static import QuantizeStaticPass
 from graphs.quantization.quantize_tables import QuantizeTablesPass
 from graphs.quantization.quantized import Quantization
+from poolfold.sessions.targets import Rounding
 
 Vectors = Mapping[Strategy, npt.NDArray[np.float32]]
 
@@ -33,7 +34,6 @@ class Trials:
         tokens: Tokens,
         strategies: Sequence[Strategy],
         head: Head,
-        quantization: Quantization,
         threads: int | None,
     ) -> None:
         """Compute the vectors in fp32.
@@ -43,23 +43,27 @@ class Trials:
             tokens: the texts.
             strategies: what to pool.
             head: the modules behind the pooling.
-            quantization: of the weights; what it keeps is replaced in each trial.
             threads: of a session; None for `default_threads`.
         """
         self._encoder = encoder
         self._tokens = tokens
         self._strategies = strategies
         self._head = head
-        self._quantization = quantization
         self._threads = threads
         self._wanted = self._vectors(open_encoder(encoder, threads))
 
-    def worst(self, kept: Collection[str]) -> float:
-        """The smallest cosine of any text and strategy, with the weights `kept` in fp32 and the others in int8."""
+    def worst(self, quantization: Quantization, rounding: Rounding) -> float:
+        """The smallest cosine of any text and strategy.
+
+        Args:
+            quantization: of the weights, with what stays fp32.
+            rounding: of what they are multiplied by; groups count as rows, which are coarser.
+        """
         model = load_graph(self._encoder)
-        quantization = replace(self._quantization, kept=frozenset(kept))
-        for quantize in (QuantizeTablesPass(quantization), QuantizeRowsPass(quantization)):
-            quantize(model)
+        static = rounding is Rounding.STATIC
+        passes = (QuantizeStaticPass,) if static else (QuantizeTablesPass, QuantizeRowsPass)
+        for quantize in passes:
+            quantize(quantization)(model)
         path, weights = self._encoder.with_name("trial.onnx"), self._encoder.with_name("trial.bin")
         try:
             save_graphs({path: model}, weights)

@@ -7,6 +7,11 @@ from dataclasses import dataclass
 HARDWARE = ("none", "same_compute_capability", "ampere_plus")
 """Which GPUs may run an engine: this one's kind, those of its compute capability, or all since Ampere."""
 
+COMPUTE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
+"""What TensorRT-RTX targets by default, spelled out so that the manifest says what was asked for."""
+FP8_FROM = 8.9
+"""The least compute capability of a GPU that multiplies fp8."""
+
 
 @dataclass(frozen=True)
 class BuildOptions:

@@ -84,12 +84,12 @@ def target_dtypes(names: Sequence[str], dtypes: Sequence[DType]) -> Mapping[str,
         if not share:
             target = find_target(name)
             raise InputError(
-                f"--target {name} needs --dtype {_either(target.dtypes)}: {target.why}. Add --dtype {target.dtypes[0]}."
+                f"--target {name} needs --dtype {either(target.dtypes)}: {target.why}. Add --dtype {target.dtypes[0]}."
             )
     return shares
 
 
-def _either(names: Sequence[str]) -> str:
+def either(names: Sequence[str]) -> str:
     """`a, b or c`."""
     return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
@@ -108,8 +108,18 @@ def reads_prompts(strategies: Sequence[Strategy]) -> str:
     return f"the pooling {', '.join(strategy_name(strategy) for strategy in strategies)} reads the prompt's own tokens"
 
 
+def starts_behind_prompts(targets: Sequence[str], dtypes: Sequence[DType]) -> bool:
+    """Whether any graph can start behind a folded prompt: of fp32, or of int8 for a CPU."""
+    on_cpu = [share for name, share in target_dtypes(targets, dtypes).items() if not find_target(name).has_engine_files]
+    return DType.FP32 in {d.of_graph for d in dtypes} or any(DType.INT8 in share for share in on_cpu)
+
+
 def require_foldable(
-    prompts: Mapping[str, str], spec: ModelSpec, strategies: Sequence[Strategy], dtypes: Sequence[DType]
+    prompts: Mapping[str, str],
+    spec: ModelSpec,
+    strategies: Sequence[Strategy],
+    targets: Sequence[str],
+    dtypes: Sequence[DType],
 ) -> None:
     """Refuse prompts to fold of which it is known before any work that they cannot be; causal or not shows later.
 
@@ -126,10 +136,10 @@ def require_foldable(
     if not prompts:
         return
     name = next(iter(prompts))
-    if not {DType.FP32, DType.INT8} & {dtype.of_graph for dtype in dtypes}:
+    if not starts_behind_prompts(targets, dtypes):
         raise InputError(
-            f"--fold-prompt {name} needs --dtype fp32, bf16 or int8: graphs in fp16 do not start behind a prompt. Add "
-            "one, or leave the prompt out."
+            f"--fold-prompt {name} needs --dtype fp32 or bf16, or int8 for a CPU: graphs for engines do not start "
+            "behind a prompt. Add one, or leave the prompt out."
         )
     if not behind_prompts(strategies, include_prompt=spec.text.include_prompt):
         raise InputError(

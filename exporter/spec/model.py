@@ -21,18 +21,25 @@ if TYPE_CHECKING:  # it would import onnx-ir, which most commands do without
 class DType(StrEnum):
     """Precision of what runs. It lives in the graph, not in a builder flag; bf16 alone is how an fp32 graph is run.
 
-    int8: weights, and the activations that they are multiplied by; the rest is fp32, or what the CPU has.
+    int8, fp8 (e4m3): weights, and the activations that they are multiplied by; the rest is fp32, or what the CPU has,
+    and fp16 in an engine.
     """
 
     FP32 = "fp32"
     FP16 = "fp16"
     BF16 = "bf16"
     INT8 = "int8"
+    FP8 = "fp8"
 
     @property
     def of_graph(self) -> DType:
         """The precision of the graph that runs."""
         return DType.FP32 if self is DType.BF16 else self
+
+    @property
+    def in_8_bits(self) -> bool:
+        """Whether linear layers are in 8 bits, each target having a graph of its own."""
+        return self in (DType.INT8, DType.FP8)
 
     @property
     def runs_everywhere(self) -> bool:

@@ -15,6 +15,7 @@ DTYPE_WORDS = {
     **dict.fromkeys(("float16", "half", "f16"), "fp16"),
     **dict.fromkeys(("bfloat16", "brain"), "bf16"),
     **dict.fromkeys(("i8", "q8", "quantized"), "int8"),
+    **dict.fromkeys(("float8", "f8", "e4m3"), "fp8"),
 }
 TARGET_WORDS = {
     **dict.fromkeys(("onnx", "ort", "cpu", "cuda"), "onnxruntime"),

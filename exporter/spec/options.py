@@ -76,21 +76,21 @@ def read_validation(seconds: float | None, length: int | None) -> Validation:
 
 
 INT8_FLOOR = 0.99
-"""The smallest cosine that a text may have in int8 where nobody says."""
+"""The smallest cosine that a text may have in 8 bits where nobody says."""
 _CALIBRATE_EVERY, _CALIBRATE_MOST, _CALIBRATE_FROM = 4, 128, 16
-"""One of so many of a user's texts makes int8, and the others judge it; of few texts all judge."""
+"""One of so many of a user's texts makes what is in 8 bits, and the others judge it; of few texts all judge."""
 
 
 def read_floor(floor: float | None, dtypes: Sequence[DType]) -> float:
     """What a user said; None for nothing.
 
     Raises:
-        InputError: no cosine below 1, or one where nothing is in int8.
+        InputError: no cosine below 1, or one where nothing is in 8 bits.
     """
     if floor is None:
         return INT8_FLOOR
-    if DType.INT8 not in dtypes:
-        raise InputError(f"--int8-floor {floor} needs --dtype int8. Add it, or leave the floor out.")
+    if not any(dtype.in_8_bits for dtype in dtypes):
+        raise InputError(f"--int8-floor {floor} needs --dtype int8 or fp8. Add one, or leave the floor out.")
     if not 0 < floor < 1:
         raise InputError(f"--int8-floor is {floor}; expected a cosine between 0 and 1, such as {INT8_FLOOR}.")
     return floor
@@ -104,7 +104,7 @@ class ExportOptions:
     cut: `--dimensions`, and whether what is left is normalised again.
     max_seq_length: tokens of the longest text; None for the model's own limit.
     fold_prompts: further prompts to fold, by name.
-    int8_floor: the smallest cosine that any text may have in int8.
+    int8_floor: the smallest cosine that any text may have in int8 or fp8.
     shapes: of engines; None where none is built.
     """
 
@@ -131,8 +131,8 @@ class ExportOptions:
 
     @property
     def calibrating(self) -> tuple[str, ...]:
-        """Those of the user's texts that int8 is made by; none of them judges anything."""
-        if DType.INT8 not in self.dtypes or len(self.texts) < _CALIBRATE_FROM:
+        """Those of the user's texts that graphs in 8 bits are made by; none of them judges anything."""
+        if not any(dtype.in_8_bits for dtype in self.dtypes) or len(self.texts) < _CALIBRATE_FROM:
             return ()
         return self.texts[::_CALIBRATE_EVERY][:_CALIBRATE_MOST]
 

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from exporter.spec.build_options import BuildOptions
+from exporter.spec.build_options import COMPUTE_CAPABILITIES, BuildOptions
 from exporter.targets import trt_library
 from exporter.targets.trt_library import Library
 from graphs.ir.names import TOKEN_POSITIONS
 from poolfold.errors import InputError
 from poolfold.manifest import Profile
-
-# What TensorRT-RTX targets by default, spelled out so that the manifest says what was asked for.
-_COMPUTE_CAPABILITIES = ("8.0", "8.6", "8.9", "12.0")
 
 
 def check_profiles(profiles: Sequence[Profile]) -> None:
@@ -44,7 +41,7 @@ def configure(library: Library, builder: Any, network: Any, profiles: Sequence[P
     if options.workspace_gib is not None:
         config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, int(options.workspace_gib * 2**30))
     if library.is_rtx:
-        _set_gpus(library, config, options.compute_capabilities or _COMPUTE_CAPABILITIES)
+        _set_gpus(library, config, options.compute_capabilities or COMPUTE_CAPABILITIES)
     else:
         _set_tensorrt(library, config, options)
     inputs = [network.get_input(index).name for index in range(network.num_inputs)]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from exporter.artifact.layout import engine_path
-from exporter.spec.build_options import HARDWARE, BuildOptions
+from exporter.spec.build_options import COMPUTE_CAPABILITIES, FP8_FROM, HARDWARE, BuildOptions
 from exporter.spec.model import DType
 from exporter.targets import trt_library
 from exporter.targets.interface import Availability, EngineRequest
@@ -39,11 +40,14 @@ def availability(target: str, does: str) -> Availability:
     return Availability(target, available=True, version=library.version, reason=None, does=does + here)
 
 
-def require_supported(options: BuildOptions, target: str, lacks: Mapping[str, tuple[str, str]]) -> None:
-    """Refuse what the target's library lacks, rather than ignore it.
+def require_supported(
+    options: BuildOptions, dtypes: Sequence[DType], target: str, lacks: Mapping[str, tuple[str, str]]
+) -> None:
+    """Refuse what the target's library lacks, rather than ignore it, and fp8 for GPUs without it.
 
     Args:
         options: how to build.
+        dtypes: what is to be built.
         target: `tensorrt` or `tensorrt-rtx`.
         lacks: option -> its flag, and why the library lacks it.
 
@@ -60,6 +64,11 @@ def require_supported(options: BuildOptions, target: str, lacks: Mapping[str, tu
     for capability in options.compute_capabilities:
         if not _CAPABILITY.fullmatch(capability):
             raise InputError(f"--compute-capability got {capability!r}; expected such as 8.9.")
+        if DType.FP8 in dtypes and float(capability) < FP8_FROM:
+            raise InputError(
+                f"--compute-capability {capability} has no fp8; expected {FP8_FROM} or more. Leave it out, or take "
+                "--dtype int8."
+            )
 
 
 def make_engine(target: str, request: EngineRequest) -> Engine:
@@ -73,6 +82,9 @@ def make_engine(target: str, request: EngineRequest) -> Engine:
 
     request.progress("waiting", 0.0)
     graph, options = request.graph, request.options
+    if request.dtype is DType.FP8 and not options.compute_capabilities:
+        able = tuple(capability for capability in COMPUTE_CAPABILITIES if float(capability) >= FP8_FROM)
+        options = replace(options, compute_capabilities=able)
     path = engine_path(target, parse_strategy(graph.strategy), DType(graph.dtype), request.form)
     build = build_engine(
         target,

@@ -66,18 +66,22 @@ def require_available(shares: Mapping[str, Sequence[DType]]) -> None:
             module.require_precision(dtype)
 
 
-def require_supported(options: BuildOptions, names: Sequence[str]) -> None:
+def require_supported(options: BuildOptions, shares: Mapping[str, Sequence[DType]]) -> None:
     """Refuse build options that a target's engines cannot have, or any where no engine file is built.
+
+    Args:
+        options: how to build.
+        shares: what each target is to run or build.
 
     Raises:
         InputError: names the option, the reason and what to do.
     """
     builders = [target.name for target in targets.TARGETS if target.has_engine_files]
-    asked = [name for name in names if name in builders]
+    asked = [name for name in shares if name in builders]
     if not asked and options != BuildOptions():
         raise InputError(f"options of a build need --target {' or '.join(builders)}. Add one, or leave them out.")
     for name in asked:
-        target_module(name).require_supported(options)
+        target_module(name).require_supported(options, shares[name])
 
 
 def make_engines(

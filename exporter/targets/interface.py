@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -69,8 +69,11 @@ class TargetModule(Protocol):
         """Raise TargetUnavailable where this machine cannot compute in one of the target's precisions."""
         ...
 
-    def require_supported(self, options: BuildOptions) -> None:
-        """Raise InputError for an option that the target's library lacks. Asked of targets with engine files only."""
+    def require_supported(self, options: BuildOptions, dtypes: Sequence[DType]) -> None:
+        """Raise InputError for an option that the target's library lacks, or that a precision does not go with.
+
+        Asked of targets with engine files only.
+        """
         ...
 
     def make_engine(self, request: EngineRequest) -> Engine:
@@ -86,5 +89,5 @@ def every_precision(_dtype: DType) -> None:
     """For a target that computes in each of its precisions on every machine."""
 
 
-def no_options(_options: BuildOptions) -> None:
+def no_options(_options: BuildOptions, _dtypes: Sequence[DType]) -> None:
     """For a target without engine files."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from exporter.spec.build_options import BuildOptions
+from exporter.spec.model import DType
 from exporter.targets import engine_files
 from exporter.targets.interface import Availability, EngineRequest, every_precision
 from poolfold.manifest import Engine
@@ -26,9 +29,9 @@ def availability() -> Availability:
     return engine_files.availability(NAME, _DOES)
 
 
-def require_supported(options: BuildOptions) -> None:
+def require_supported(options: BuildOptions, dtypes: Sequence[DType]) -> None:
     """Refuse what the library lacks, rather than ignore it."""
-    engine_files.require_supported(options, NAME, _LACKS)
+    engine_files.require_supported(options, dtypes, NAME, _LACKS)
 
 
 def make_engine(request: EngineRequest) -> Engine:

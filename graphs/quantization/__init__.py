@@ -1,1 +1,1 @@
-"""int8 weights and activations. Importing the package imports no submodule."""
+"""Weights and activations in int8 and fp8. Importing the package imports no submodule."""

@@ -9,8 +9,8 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from graphs.ir.stage import Stage
-from graphs.quantization.int8 import LARGEST, TINY, Floats
-from graphs.quantization.quantized import Int8, Quantization, initializer, own_initializer, replace
+from graphs.quantization.numbers import LARGEST, TINY
+from graphs.quantization.quantized import Quantization, Quantized, initializer, own_initializer, replace, smoothed
 
 _ZERO = 128
 _STEPS = 255
@@ -57,7 +57,7 @@ class QuantizeRowsPass(ir.passes.InPlacePass):
             key = value, b"" if factors is None else factors.tobytes()
             if key not in rows:
                 one_sided = weight.name in self.quantization.one_sided
-                smooth = value if factors is None else _smoothed(stage, value, factors, len(rows))
+                smooth = smoothed(stage, value, factors, len(rows))
                 rows[key] = _one_sided(stage, smooth) if one_sided else _symmetric(stage, smooth)
             replace(node.outputs[0], _product(stage, node, self.quantization.weight(weight), rows[key]))
         if found:
@@ -81,10 +81,6 @@ class _Rows(NamedTuple):
     scale: ir.Value
     zero: ir.Value | None
     lowest: ir.Value | None
-
-
-def _smoothed(stage: Stage, value: ir.Value, factors: Floats, number: int) -> ir.Value:
-    return stage.op("Mul", value, stage.constant(f"smoothing_{number}", 1 / factors), shape=value.shape)
 
 
 def _symmetric(stage: Stage, value: ir.Value) -> _Rows:
@@ -137,7 +133,7 @@ def _round(stage: Stage, value: ir.Value, scale: ir.Value, places: ir.Value) -> 
     return stage.op("Reshape", whole, shape, dtype=_UINT8, shape=value.shape)
 
 
-def _product(stage: Stage, node: ir.Node, int8: Int8, rows: _Rows) -> ir.Value:
+def _product(stage: Stage, node: ir.Node, int8: Quantized, rows: _Rows) -> ir.Value:
     graph, shape = stage.graph, node.outputs[0].shape
     # ONNX Runtime converts the weight of each product where the CPU lacks VNNI, and fails at the second of one weight.
     weight, scales = own_initializer(graph, int8.values), initializer(graph, int8.scales)

@@ -6,7 +6,7 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 from graphs.ir.stage import Stage
-from graphs.quantization.quantized import Quantization, initializer
+from graphs.quantization.quantized import Quantization, initializer, smoothed
 
 
 class QuantizeWeightsPass(ir.passes.InPlacePass):
@@ -39,12 +39,10 @@ class QuantizeWeightsPass(ir.passes.InPlacePass):
         found = quantization.rounded(graph)
         for node, value, weight in found:
             factors = quantization.smoothing.get(str(weight.name))
-            if factors is not None:
-                key = value, factors.tobytes()
-                if key not in smooth:
-                    inverse = stage.constant(f"smoothing_{len(smooth)}", 1 / factors)
-                    smooth[key] = stage.op("Mul", value, inverse, shape=value.shape)
-                node.replace_input_with(0, smooth[key])
+            key = value, b"" if factors is None else factors.tobytes()
+            if key not in smooth:
+                smooth[key] = smoothed(stage, value, factors, len(smooth))
+            node.replace_input_with(0, smooth[key])
             if weight not in wide:
                 int8 = quantization.weight(weight)
                 values, scales = initializer(graph, int8.values), initializer(graph, int8.scales)

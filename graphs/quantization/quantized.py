@@ -8,20 +8,21 @@ from dataclasses import dataclass, field
 import numpy as np
 import onnx_ir as ir
 
-from graphs.quantization.int8 import Floats, quantize
+from graphs.ir.stage import Stage
 from graphs.quantization.linears import linears
+from graphs.quantization.numbers import INT8, Floats, Number, quantize
 
 LEAST_TABLE_BYTES = 2**22
 """Of fp32. Positions and types of small models stay: they are a hundredth of the words' table."""
 
 
 @dataclass(frozen=True, eq=False)
-class Int8:
-    """A tensor in int8, its scales, and what a column adds up to.
+class Quantized:
+    """A tensor in 8 bits, its scales, and what a column adds up to.
 
-    values: int8 [rows, columns].
+    values: of 8 bits, [rows, columns].
     scales: float32 [columns] of a weight, [rows, 1] of a table.
-    sums: what each column of a weight in int8 adds up to, times its scale, float32 [columns]; a table's are not read.
+    sums: what each column of a weight adds up to, times its scale, float32 [columns]; a table's are not read.
     """
 
     values: ir.TensorProtocol
@@ -36,17 +37,22 @@ class Quantization:
     smoothing: name of a weight -> by what each of its rows is multiplied, and each channel of its input divided,
         float32 [channels]; a weight without them is taken as it is.
     one_sided: names of weights whose inputs lie mostly on one side of 0, as those behind a GELU do.
+    largest: name of a weight -> the largest magnitude that its input had, divided by the smoothing; needed where an
+        input has one scale.
+    number: what weights become; tables are int8 in any case.
     kept: names of weights that stay fp32.
     made: tensor -> what was made of it; pass the same `Quantization` for all graphs of a model.
     """
 
     smoothing: Mapping[str, Floats] = field(default_factory=dict)
     one_sided: Collection[str] = ()
+    largest: Mapping[str, float] = field(default_factory=dict)
+    number: Number = INT8
     kept: Collection[str] = ()
-    made: dict[ir.TensorProtocol, Int8] = field(default_factory=dict)
+    made: dict[ir.TensorProtocol, Quantized] = field(default_factory=dict)
 
     def rounded(self, graph: ir.Graph) -> list[tuple[ir.Node, ir.Value, ir.Value]]:
-        """The linear layers that are to be in int8, each with its input and its weight, in graph order."""
+        """The linear layers that are to be in 8 bits, each with its input and its weight, in graph order."""
         found = []
         for node in linears(graph):
             value, weight = node.inputs
@@ -54,30 +60,31 @@ class Quantization:
                 found.append((node, value, weight))
         return found
 
-    def weight(self, value: ir.Value) -> Int8:
+    def weight(self, value: ir.Value) -> Quantized:
         """A weight [channels, columns], its rows multiplied by the smoothing, with a scale a column."""
         tensor, factors = value.const_value, self.smoothing.get(str(value.name))
         assert tensor is not None
         if tensor not in self.made:
             array = tensor.numpy()
-            self.made[tensor] = _int8(str(value.name), array if factors is None else array * factors[:, None], axis=0)
+            smooth = array if factors is None else array * factors[:, None]
+            self.made[tensor] = _quantized(str(value.name), smooth, 0, self.number)
         return self.made[tensor]
 
-    def table(self, value: ir.Value) -> Int8:
+    def table(self, value: ir.Value) -> Quantized:
         """A table [rows, columns] with a scale a row, float32 [rows, 1]."""
         tensor = value.const_value
         assert tensor is not None
         if tensor not in self.made:
-            self.made[tensor] = _int8(str(value.name), tensor.numpy(), axis=1)
+            self.made[tensor] = _quantized(str(value.name), tensor.numpy(), 1, INT8)
         return self.made[tensor]
 
 
-def _int8(name: str, array: Floats, axis: int) -> Int8:
-    values, scales = quantize(array, axis)
+def _quantized(name: str, array: Floats, axis: int, number: Number) -> Quantized:
+    values, scales = quantize(array, axis, number)
     stored = np.ascontiguousarray(scales if axis == 0 else scales[:, None])
-    sums = stored if axis else (values.sum(axis=0, dtype=np.int64) * scales).astype(np.float32)
-    return Int8(
-        ir.tensor(values, name=f"{name}.int8"),
+    sums = stored if axis else (values.sum(axis=0, dtype=np.float64) * scales).astype(np.float32)
+    return Quantized(
+        ir.tensor(values, name=f"{name}.{number.name}"),
         ir.tensor(stored, name=f"{name}.scale"),
         ir.tensor(sums, name=f"{name}.sums"),
     )
@@ -105,3 +112,13 @@ def replace(old: ir.Value, new: ir.Value) -> None:
     name = old.name
     old.name, new.name = f"{name}.fp32", name
     old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def smoothed(stage: Stage, value: ir.Value, factors: Floats | None, number: int) -> ir.Value:
+    """A value [..., channels] divided by factors, float32 [channels]; as it is, where there are none.
+
+    number: of the division within the stage.
+    """
+    if factors is None:
+        return value
+    return stage.op("Mul", value, stage.constant(f"smoothing_{number}", 1 / factors), shape=value.shape)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx_ir as ir
 
 from graphs.ir.stage import Stage
-from graphs.quantization.int8 import LARGEST, TINY
+from graphs.quantization.numbers import LARGEST, TINY
 
 
 class RehearseGroupsPass(ir.passes.InPlacePass):

@@ -170,9 +170,9 @@ EMBEDDING = Output(
 
 
 class KeptLayers(Record, frozen=True):
-    """Linear layers that stay fp32 in an int8 graph: how many of which shapes, and what share of all weights that is.
+    """Linear layers that are not in 8 bits: how many of which shapes, and what share of all weights that is.
 
-    `cosine`: the smallest of the texts that int8 was made by, with these in fp32.
+    `cosine`: the smallest of the texts that the graph was made by, with these in fp32.
     """
 
     layers: str
@@ -181,11 +181,11 @@ class KeptLayers(Record, frozen=True):
 
 
 class Quantized(Record, frozen=True):
-    """How a graph was put into int8. `target`: the only one that runs it.
+    """How a graph was put into int8 or fp8. `target`: the only one that runs it, or builds an engine of it.
 
     `floor`: the cosine that no text may fall below. `texts`: how many it was made by; none of them judged it. `layers`:
-    linear layers in int8. `kept`: those in fp32, None where all are in int8. `cosine`: the smallest of these texts.
-    `without`: the same with all layers in int8.
+    linear layers in 8 bits. `kept`: those in fp32, or fp16 for engines; None where there are none. `cosine`: the
+    smallest of these texts. `without`: the same with all layers in 8 bits.
     """
 
     target: str
@@ -206,7 +206,7 @@ class Graph(Record, frozen=True):
     prompt: its further input is `prompt_states`, of a `FoldedPrompt` or without any token. `passes` says what each
     optimisation did, or why it did nothing. `sliced`: path of a form -> that of the same form with the attention of
     long texts in slices of queries, which ONNX Runtime runs on a CPU instead. `run_memory`: of any form on a CPU; None
-    before 0.6. `quantized`: None but in int8.
+    before 0.6. `quantized`: None but in int8 and fp8.
     """
 
     path: str

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from poolfold.manifest.record import Record
 
-_REHEARSED = "fp16 rehearsal on "
-_REHEARSED_INT8 = "int8 rehearsal on "
+_REHEARSED = {"onnxruntime": "fp16 rehearsal on ", "openvino": "int8 rehearsal on "}
+_REHEARSED_ENGINE = "rehearsal on "
 
 
 class Executor(Record, frozen=True):
     """What computed vectors: a target on a device, one form of a graph; `rehearsed` where rounding was done in fp32.
 
-    On OpenVINO that rounding is int8's, elsewhere fp16's.
+    On ONNX Runtime that rounding is fp16's, on OpenVINO int8's, for engines both, or fp8's.
     """
 
     target: str
@@ -21,8 +21,8 @@ class Executor(Record, frozen=True):
 
     def __str__(self) -> str:
         form = "" if self.form == "plain" else f", {self.form}"
-        rehearsed = _REHEARSED_INT8 if self.target == "openvino" else _REHEARSED
-        return f"{rehearsed if self.rehearsed else ''}{self.target} {self.device}{form}"
+        rehearsed = _REHEARSED.get(self.target, _REHEARSED_ENGINE) if self.rehearsed else ""
+        return f"{rehearsed}{self.target} {self.device}{form}"
 
     @classmethod
     def parse(cls, name: str) -> Executor:
@@ -31,11 +31,10 @@ class Executor(Record, frozen=True):
         Raises:
             ValueError: not such a name.
         """
-        runs, _, form = name.removeprefix(_REHEARSED).removeprefix(_REHEARSED_INT8).partition(", ")
+        _, rehearsed, ran = name.rpartition(_REHEARSED_ENGINE)
+        runs, _, form = ran.partition(", ")
         target, device = runs.rsplit(" ", 1)
-        return cls(
-            target=target, device=device, form=form or "plain", rehearsed=name.startswith((_REHEARSED, _REHEARSED_INT8))
-        )
+        return cls(target=target, device=device, form=form or "plain", rehearsed=bool(rehearsed))
 
 
 class ParityCheck(Record, frozen=True):

@@ -102,6 +102,9 @@ class OnnxRuntimeSession:
         options.intra_op_num_threads = threads or default_threads()
         options.add_session_config_entry("session.intra_op.allow_spinning", "1" if spinning else "0")
         options.add_session_config_entry(CONFIG, exact_products())
+        # What is rounded and widened again is computed as it is written: ONNX Runtime otherwise makes uint8 of int8,
+        # and fails where columns have scales of their own.
+        options.add_session_config_entry("session.disable_quant_qdq", "1")
         # By default threads busy-wait for about 40 ms after a run, which slows the next run of another session.
         options.add_session_config_entry("session.force_spinning_stop", "1")
         if provider is None:

@@ -19,6 +19,17 @@ from poolfold.sessions.tensorrt.library import load_module
 from poolfold.sessions.tensorrt.session import open_engine
 
 
+class Rounding(StrEnum):
+    """How what a graph in 8 bits multiplies is rounded."""
+
+    ROWS = "rows"
+    """By the graph, each row (token) at a scale of its own."""
+    GROUPS = "groups"
+    """By the target itself, in groups of a row's channels, where the CPU multiplies int8; the graph has the weights."""
+    STATIC = "static"
+    """By the graph, at one scale that calibration found."""
+
+
 class Runs(StrEnum):
     """What a target runs."""
 
@@ -40,7 +51,7 @@ class Target:
     open: opens a session of a graph or an engine.
     prepare: imports the libraries that `open` needs, so that what they take in memory can be told from the model.
     tiles_attention: whether it computes attention without all scores of a layer in memory.
-    rounds_activations: whether it rounds itself what it multiplies by int8 weights, where the CPU multiplies int8.
+    rounding: how what its graphs in 8 bits multiply is rounded; None where it has none.
     runs_here: whether an engine's library and GPU are here; asked of engine files only.
     providers: what ONNX Runtime may compute with; `cpu` alone for other runtimes.
     libraries: modules that `open` imports.
@@ -58,7 +69,7 @@ class Target:
     distributions: tuple[str, ...]
     extra: str | None
     tiles_attention: bool = False
-    rounds_activations: bool = False
+    rounding: Rounding | None = None
     runs_here: Callable[[Engine], bool] = lambda _: True
     providers: tuple[str, ...] = (CPU,)
 
@@ -93,6 +104,7 @@ TARGETS = (
         libraries=("onnxruntime",),
         distributions=("onnxruntime", "onnxruntime-gpu"),
         extra=None,
+        rounding=Rounding.ROWS,
         providers=PROVIDERS,
     ),
     Target(
@@ -108,7 +120,7 @@ TARGETS = (
         distributions=("openvino",),
         extra="openvino",
         tiles_attention=True,
-        rounds_activations=True,
+        rounding=Rounding.GROUPS,
     ),
     Target(
         name="tensorrt",
@@ -124,7 +136,7 @@ TARGETS = (
     ),
     Target(
         name="tensorrt-rtx",
-        dtypes=("fp16",),
+        dtypes=("fp16", "int8", "fp8"),
         why="TensorRT-RTX builds attention in half precision only",
         runs=Runs.ENGINE,
         open=open_engine,
@@ -132,6 +144,7 @@ TARGETS = (
         libraries=("tensorrt_rtx",),
         distributions=("tensorrt-rtx-cu13",),
         extra="tensorrt-rtx",
+        rounding=Rounding.STATIC,
         runs_here=runs_here,
     ),
 )

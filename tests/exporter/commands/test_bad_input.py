@@ -152,7 +152,7 @@ def test_pickled_weights_load_when_asked_for(checkpoint: Path, tmp_path: Path) -
         (["--batch", "١:٢:٣"], r"1:8:64"),
         (["--batch", "1:8:99999999999"], r"at most 65536"),
         (["--threads", "100000"], r"--threads"),
-        (["--dtype", "fp8"], r"fp32"),
+        (["--dtype", "fp4"], r"fp32"),
         (["--target", "tensorrt-rtx"], r"needs --dtype fp16"),
         (["--dtype", "bf16"], r"--dtype bf16 needs --target openvino"),
         (

@@ -26,7 +26,7 @@ def on_circle(*degrees: float) -> np.ndarray:
 
 def test_limits_are_those_that_artifacts_are_held_to():
     fp32, fp16, bf16 = (LIMITS[dtype] for dtype in (DType.FP32, DType.FP16, DType.BF16))
-    assert {*LIMITS, DType.INT8} == set(DType)
+    assert {*LIMITS, DType.INT8, DType.FP8} == set(DType)
     assert (fp32.cosine, fp32.difference, fp32.neighbours, fp32.same_text) == (1 - 1e-6, 1e-5, 1.0, 1 - 1e-6)
     assert (fp16.cosine, fp16.difference, fp16.neighbours, fp16.same_text) == (0.999, None, 0.99, 0.9999)
     for limits in LIMITS.values():

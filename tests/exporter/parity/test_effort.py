@@ -5,7 +5,7 @@ import pytest
 from exporter.parity.effort import expected_effort
 from exporter.spec.model import DType
 
-FP32, FP16, BF16, INT8 = DType
+FP32, FP16, BF16, INT8, FP8 = DType
 
 
 @pytest.mark.parametrize(
@@ -16,6 +16,7 @@ FP32, FP16, BF16, INT8 = DType
         (("onnxruntime",), (FP32, FP16), 2 * (2 + 2 * 1.5 + 2.5) + 1.5, 2 * (1 + 2 * 1.5 + 2.5) + 1.5),
         (("onnxruntime",), (FP32, INT8), 2 * 4, 2 * 2),
         (("openvino",), (INT8,), 2 * (2 + 2.5), 2 * (1 + 1.25)),
+        (("tensorrt-rtx",), (INT8, FP8), 2 * 5 + 1.5, 2 * 2.5 + 1.5),
         (("onnxruntime", "tensorrt-rtx"), (FP16,), 2 * (2 * 1.5 + 2.5) + 1.5, 2 * (2 * 1.5 + 2.5) + 1.5),
     ],
 )

@@ -8,9 +8,11 @@ import msgspec
 
 from exporter.parity.report import ParityReport
 from exporter.parity.validation import candidates, engines_to_check, mark_validated
-from poolfold.manifest import Executor, Manifest
+from poolfold.manifest import Executor, Manifest, Quantized
 from tests.artifacts import write_artifact
 from tests.gpu_here import without_gpu
+
+RTX_REHEARSAL = "rehearsal on tensorrt-rtx cpu"
 
 
 def artifact(directory: Path) -> Manifest:
@@ -62,6 +64,22 @@ def test_only_what_passed_on_its_own_target_is_called_validated(tmp_path: Path) 
         ("openvino", "bf16", "validated"),
         ("tensorrt-rtx", "fp16", "built"),
     ]
+
+
+@without_gpu
+def test_a_graph_that_engines_alone_run_is_rehearsed_and_stays_built(tmp_path: Path) -> None:
+    manifest = artifact(tmp_path / "a")
+    made = Quantized(target="tensorrt-rtx", floor=0.99, texts=9, layers=4, kept=None, cosine=1, without=1)
+    graph = msgspec.structs.replace(manifest.graphs[0], path="onnx/own.onnx", dtype="fp8", quantized=made)
+    manifest = msgspec.structs.replace(manifest, graphs=(*manifest.graphs, graph))
+    (own,) = (c for c in candidates(manifest) if c.runs.path == graph.path)
+    assert (own.runs.target, own.runs.dtype, str(own.executor)) == ("tensorrt-rtx", "fp8", RTX_REHEARSAL)
+    assert own.executor == Executor.parse(RTX_REHEARSAL)
+    assert graph.path not in {c.runs.path for c in candidates(manifest, ["onnxruntime"])}
+    graphs, engines = mark_validated(manifest.graphs, manifest.engines, [report("fp8", RTX_REHEARSAL)])
+    assert (graphs[-1].status, engines[-1].status) == ("built", "built")
+    (ran,), _ = mark_validated([graph], (), [report("fp8", RTX_REHEARSAL), report("fp8", "tensorrt-rtx gpu")])
+    assert ran.status == "validated"
 
 
 @without_gpu

@@ -65,7 +65,7 @@ def test_the_shortest_vectors_limit_the_dimensions(spec: ModelSpec) -> None:
 
 
 def test_each_target_takes_the_precisions_that_it_has() -> None:
-    fp32, fp16, bf16, int8 = DType
+    fp32, fp16, bf16, int8, fp8 = DType
     every = ("onnxruntime", "tensorrt-rtx", "openvino")
     assert target_dtypes(every, (bf16, fp16, fp32)) == {
         "onnxruntime": (fp16, fp32), "tensorrt-rtx": (fp16,), "openvino": (bf16, fp32),
@@ -74,23 +74,31 @@ def test_each_target_takes_the_precisions_that_it_has() -> None:
     assert target_dtypes(("tensorrt-rtx",), (fp32, fp16)) == {"tensorrt-rtx": (fp16,)}
     assert target_dtypes(("openvino",), (bf16,)) == {"openvino": (bf16,)}
     assert target_dtypes(every, (int8, fp16)) == {
-        "onnxruntime": (int8, fp16), "tensorrt-rtx": (fp16,), "openvino": (int8,),
+        "onnxruntime": (int8, fp16), "tensorrt-rtx": (int8, fp16), "openvino": (int8,),
+    }  # fmt: skip
+    assert target_dtypes(("onnxruntime", "tensorrt-rtx"), (fp8, int8)) == {
+        "onnxruntime": (int8,), "tensorrt-rtx": (fp8, int8),
     }  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("targets", "dtypes", "message"),
     [
-        (("tensorrt-rtx",), ("fp32",), "--target tensorrt-rtx needs --dtype fp16: .*Add --dtype fp16"),
-        (("tensorrt-rtx", "openvino"), ("bf16",), "--target tensorrt-rtx needs --dtype fp16"),
+        (("tensorrt-rtx",), ("fp32",), "--target tensorrt-rtx needs --dtype fp16, int8 or fp8: .*Add --dtype fp16"),
+        (("tensorrt-rtx", "openvino"), ("bf16",), "--target tensorrt-rtx needs --dtype fp16, int8 or fp8"),
         (("openvino",), ("fp16",), "--target openvino needs --dtype fp32, bf16 or int8: .*Add --dtype fp32"),
         (("onnxruntime", "openvino"), ("bf16",), "--target onnxruntime needs --dtype fp32, fp16 or int8"),
         (("onnxruntime",), ("bf16",), "--dtype bf16 needs --target openvino"),
+        (
+            ("onnxruntime", "openvino"),
+            ("fp32", "fp8"),
+            "--dtype fp8 needs --target tensorrt-rtx: .*Add --target tensorrt-",
+        ),
         (("onnxruntime", "tensorrt-rtx"), ("fp16", "bf16"), "--dtype bf16 needs --target openvino"),
         (
-            ("tensorrt-rtx",),
+            ("tensorrt",),
             ("fp16", "int8"),
-            "--dtype int8 needs --target onnxruntime or openvino: .*Add --target onnx",
+            "--dtype int8 needs --target onnxruntime or openvino or tensorrt-rtx: .*Add --target onnx",
         ),
     ],
 )
@@ -100,4 +108,4 @@ def test_what_no_target_could_do_is_refused(targets: tuple[str, ...], dtypes: tu
 
 
 def test_bf16_alone_has_no_graph() -> None:
-    assert [dtype.of_graph for dtype in DType] == [DType.FP32, DType.FP16, DType.FP32, DType.INT8]
+    assert [dtype.of_graph for dtype in DType] == [DType.FP32, DType.FP16, DType.FP32, DType.INT8, DType.FP8]

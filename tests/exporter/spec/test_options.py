@@ -51,13 +51,13 @@ def test_without_int8_and_of_few_texts_all_judge(texts: int, dtype: DType) -> No
 
 def test_the_floor() -> None:
     assert read_floor(None, (DType.FP32,)) == 0.99
-    assert read_floor(0.95, (DType.FP32, DType.INT8)) == 0.95
+    assert read_floor(0.95, (DType.FP32, DType.INT8)) == read_floor(0.95, (DType.FP8,)) == 0.95
 
 
 @pytest.mark.parametrize(
     ("floor", "dtype", "message"),
     [
-        (0.95, DType.FP32, "--int8-floor 0.95 needs --dtype int8. Add it, or leave the floor out."),
+        (0.95, DType.FP32, "--int8-floor 0.95 needs --dtype int8 or fp8. Add one, or leave the floor out."),
         *((f, DType.INT8, f"--int8-floor is {f}; expected a cosine between 0 and 1, such as 0.99.")
           for f in (0.0, 1.0, 99.0, -1.0, float("nan"))),
     ],

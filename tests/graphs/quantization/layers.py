@@ -46,6 +46,7 @@ def run(model: ir.Model, feeds: Mapping[str, np.ndarray]) -> list[np.ndarray]:
     options.intra_op_num_threads = 1
     options.log_severity_level = 3
     options.add_session_config_entry(CONFIG, exact_products())
+    options.add_session_config_entry("session.disable_quant_qdq", "1")
     session = ort.InferenceSession(to_bytes(model), options, providers=["CPUExecutionProvider"])
     return session.run(None, dict(feeds))
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from graphs.quantization.int8 import quantize, smoothing_factors
+from graphs.quantization.numbers import FP8, quantize, smoothing_factors
 
 MATRICES = arrays.arrays(np.float32, (7, 5), elements=st.floats(-1000, 1000, width=32))
 
@@ -56,3 +56,20 @@ def test_factors_by_hand() -> None:
     np.testing.assert_allclose(activations / smoothing_factors(activations, weights, 1.0), [2, 2], rtol=1e-6)
     weights = np.array([9.0, 1.0], np.float32)
     np.testing.assert_allclose(weights * smoothing_factors(activations, weights, 0.0), [3, 3], rtol=1e-6)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@given(MATRICES)
+def test_fp8_has_three_bits_of_fraction_and_nothing_beyond_its_largest(axis: int, values: np.ndarray) -> None:
+    whole, scales = quantize(values, axis, FP8)
+    assert whole.dtype == FP8.stored
+    wide, steps = whole.astype(np.float64), scales if axis == 0 else scales[:, None]
+    assert np.isfinite(wide).all()
+    assert (np.abs(wide).max(axis=axis)[np.abs(values).max(axis=axis) > 1e-6] == 448).all()
+    error = np.abs(wide * steps.astype(np.float64) - values)
+    assert (error <= np.abs(values) / 15.9 + 2**-10 * steps).all()
+
+
+def test_fp8_of_numbers_that_fit_is_exact() -> None:
+    values = np.array([0, 1, 1.125, -1.875, 448, -448, 1000, 2**-9], np.float32)
+    np.testing.assert_array_equal(FP8.nearest(values).astype(np.float32), [0, 1, 1.125, -1.875, 448, -448, 448, 2**-9])
