@@ -77,7 +77,7 @@ def choose(
     trained = next((entry.name for entry in manifest.strategies if entry.trained), None)
     strategy = _choose_name(directory, "strategy", strategy, [entry.name for entry in manifest.strategies], trained)
     entries = [entry for entry in _entries(manifest, record) if entry.strategy == strategy]
-    if record.runs is not Runs.GRAPH and not entries:
+    if not entries:
         _refuse_missing(directory, manifest, strategy, record)
     kind = "dtype" if record.runs is Runs.GRAPH else f"{record.name} dtype"
     dtypes = list(dict.fromkeys(entry.dtype for entry in entries))
@@ -138,6 +138,11 @@ def _choose_name(directory: Path, what: str, asked: str | None, has: list[str], 
 def _refuse_missing(directory: Path, manifest: Manifest, strategy: str, target: Target) -> NoReturn:
     """Say how to get what is not there."""
     name = target.name
+    if target.runs is Runs.GRAPH:
+        raise ArtifactError(
+            f"{directory} has no graph for target {name} and strategy {strategy}. Export the model again with --target "
+            f"{name}."
+        )
     has = dict.fromkeys(["onnxruntime", *(e.target for e in manifest.engines if e.strategy == strategy)])
     how = (
         f"Build one: poolfold build DIR --target {name}"

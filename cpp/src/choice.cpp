@@ -60,6 +60,9 @@ const Graph& choose_graph(const std::string& directory, const Manifest& manifest
   };
   for (const Graph& graph : manifest.graphs)
     if (runs(graph)) add(has, graph.dtype);
+  if (has.empty())
+    throw ArtifactError(directory + " has no graph for target " + options.target + " and strategy " + strategy +
+                        ". Export the model again with --target " + options.target + ".");
   const std::string dtype =
       choose(directory, "dtype (for strategy " + strategy + ")", options.dtype, has, std::string("fp32"));
   return *std::find_if(manifest.graphs.begin(), manifest.graphs.end(), [&](const Graph& graph) {

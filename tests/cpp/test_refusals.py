@@ -179,6 +179,15 @@ def test_a_target_without_an_engine_is_an_artifact_error(minilm: Path, driver: D
     assert "poolfold build DIR --target tensorrt" in answer["message"]
 
 
+def test_graphs_for_another_target_alone_are_told_as_in_python(artifact: Path, driver: Driver) -> None:
+    made = {"target": "tensorrt-rtx", "floor": 0.99, "texts": 9, "layers": 4, "kept": None, "cosine": 1, "without": 1}
+    edit(artifact, lambda fields: [graph.update(quantized=made) for graph in fields["graphs"]])
+    with pytest.raises(poolfold.ArtifactError, match="no graph for target onnxruntime and strategy mean") as refusal:
+        poolfold.load(artifact)
+    expected = {"error": "ArtifactError", "message": as_cpp(str(refusal.value))}
+    assert driver.ask("load", directory=str(artifact)) == expected
+
+
 def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
     """Every place in a JSON value."""
     items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from poolfold.choice import choose, runnables
+from poolfold.errors import ArtifactError
 from poolfold.manifest import Engine, Manifest, Quantized
 from poolfold.sessions.targets import find_target
 from tests.artifacts import write_artifact
@@ -64,3 +65,11 @@ def test_a_graph_in_int8_runs_on_the_target_that_it_was_made_for(manifest: Manif
     assert choose(Path("a"), both, find_target(target), "mean", None).dtype == "fp32"
     assert both.graph("mean", "int8") is made["onnxruntime"]
     assert {(r.target, r.path) for r in runnables(both) if r.dtype == "int8"} == {(n, f"onnx/{n}") for n in made}
+
+
+def test_an_artifact_for_another_target_alone_says_which_to_export_for(manifest: Manifest) -> None:
+    made = Quantized("tensorrt-rtx", 0.99, texts=9, layers=4, kept=None, cosine=0.995, without=0.995)
+    own = msgspec.structs.replace(manifest.graphs[0], dtype="fp8", sliced={}, quantized=made)
+    alone = msgspec.structs.replace(manifest, graphs=(own,), engines=())
+    with pytest.raises(ArtifactError, match=r"a has no graph for target onnxruntime and strategy mean\. Export the"):
+        choose(Path("a"), alone, find_target("onnxruntime"), None, None)
