@@ -90,6 +90,12 @@ class ParityReport:
         worst = ", ".join(f"{w.text} {w.cosine:.7f}" for w in self.worst)
         what = f"{self.strategy} {self.dtype} on {self.executor}"
         names = {c.name for c in self.checks if not c.passed}
+        in_8_bits = DType(self.dtype).in_8_bits
+        if in_8_bits and names <= SAME_TEXT | MASKED:
+            return (
+                f"{what} gives {self.reference}'s vectors, and these depend on the batch by more than rounding "
+                f"explains: {'; '.join(failed)}. Leave {self.dtype} out."
+            )
         if names <= SAME_TEXT | MASKED and names & SAME_TEXT:
             return (
                 f"{what} gives {self.reference}'s vectors, and these depend on the batch: {'; '.join(failed)}. "
@@ -107,7 +113,7 @@ class ParityReport:
                 f"{what} gives {self.reference}'s vectors, and others behind a folded prompt: {'; '.join(failed)}. "
                 "The model's vectors depend on where a text begins. Export it without prompts."
             )
-        remedy = _EIGHT_BITS.format(self.dtype) if DType(self.dtype).in_8_bits else ""
+        remedy = _EIGHT_BITS.format(self.dtype) if in_8_bits else ""
         return (
             f"{what} does not give {self.reference}'s vectors: {'; '.join(failed)}. Smallest cosines: {worst}.{remedy}"
         )

@@ -140,7 +140,7 @@ def _limits(manifest: Manifest, runs: Runnable) -> Limits:
     graph = manifest.graph_at(runs.path)
     if graph is None or graph.quantized is None:
         return LIMITS[DType(runs.dtype)]
-    return int8_limits(graph.quantized.floor, exact_alone=find_target(runs.target).rounding is Rounding.ROWS)
+    return int8_limits(graph.quantized.floor)
 
 
 def _tell(progress: Progress, before: float, share: float, total: float, what: str, done: float) -> None:

@@ -109,7 +109,7 @@ def test_int8_is_judged_by_averages_too():
             far = mask.sum(axis=1) <= rows
             return vectors + 0.12 * far[:, None] * np.linalg.norm(vectors, axis=1, keepdims=True) * TURNED
 
-        report = check(RUN, MEAN, DType.INT8, embed, SAID, int8_limits(0.99, exact_alone=True))
+        report = check(RUN, MEAN, DType.INT8, embed, SAID, int8_limits(0.99))
         return {c.name: c.value for c in report.checks}, {c.name for c in report.checks if not c.passed}
 
     values, failed = off(0)
@@ -131,7 +131,7 @@ def test_int8_that_loses_neighbours_alone_fails():
         vectors = MODEL.one(MEAN, ids, mask)
         return (vectors + vectors @ turn).astype(np.float32)
 
-    report = check(RUN, MEAN, DType.INT8, embed, SAID, int8_limits(0.01, exact_alone=True))
+    report = check(RUN, MEAN, DType.INT8, embed, SAID, int8_limits(0.01))
     assert {c.name for c in report.checks if not c.passed} == {"neighbours_mean"}
 
 

@@ -35,11 +35,10 @@ def test_limits_are_those_that_artifacts_are_held_to():
     assert (bf16.cosine, bf16.difference, bf16.neighbours, bf16.same_text) == (0.995, None, 0.99, 0.999)
 
 
-@pytest.mark.parametrize(("exact_alone", "same_text"), [(True, 1 - 1e-6), (False, 0.999)])
-def test_int8_is_held_to_its_floor_and_to_averages(exact_alone: bool, same_text: float):
-    limits = int8_limits(0.98, exact_alone=exact_alone)
+def test_int8_is_held_to_its_floor_and_to_averages():
+    limits = int8_limits(0.98)
     assert (limits.cosine, limits.behind_prompt, limits.mean) == (0.98, 0.98, 0.99)
-    assert (limits.neighbours, limits.neighbours_mean, limits.same_text) == (None, 0.9, same_text)
+    assert (limits.neighbours, limits.neighbours_mean, limits.same_text) == (None, 0.9, 0.999)
 
 
 def test_values_by_hand():
