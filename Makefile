@@ -60,8 +60,9 @@ fix: $(STAMP)  ## let ruff mend what it can
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP)  ## poolfold against its peers, 17 minutes; writes bench/results and README's table
+bench: $(STAMP)  ## poolfold against its peers in fp32, bf16 and int8, about an hour; writes bench/results and tables
 	$(BIN)/python -m bench.peers
+	$(BIN)/python -m bench.int8
 
 bench-text: $(STAMP)  ## texts to vectors beside sentence-transformers and fastembed; writes bench/results and README's table
 	$(BIN)/python -m bench.text

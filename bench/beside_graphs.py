@@ -14,7 +14,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnx_ir as ir
 
 from exporter.measure.protocol import Embed, Pooled
 
@@ -25,6 +24,8 @@ _SEED = 0
 
 def write_graph(path: Path, hidden: int, intermediate: int) -> None:
     """The two products as ONNX: `rows`, float32 [tokens, hidden] -> float32 [tokens, hidden]."""
+    import onnx_ir as ir  # what runs in a peer's environment has none
+
     up, down = weights(hidden, intermediate)
     rows = ir.val("rows", ir.DataType.FLOAT, ["tokens", hidden])
     values = [ir.Value(name=name, const_value=ir.tensor(array)) for name, array in (("up", up), ("down", down))]

@@ -35,8 +35,13 @@ class Environment:
 
 OPTIMUM = Environment(
     # torch first and pinned, so that nothing after it asks for another one.
-    (("torch==2.13.0",), ("optimum-onnx==0.1.0", "transformers==4.57.6", "onnx==1.23.2", "onnxruntime==1.32.0")),
-    ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "numpy"),
+    (
+        ("torch==2.13.0",),
+        ("optimum-onnx==0.1.0", "transformers==4.57.6", "onnx==1.23.2", "onnxruntime==1.32.0"),
+        # What quantises, and msgspec: what times it there is this project's.
+        ("nncf==3.4.0", "openvino==2026.4.1", "ctranslate2==4.8.5", "datasets==5.0.1", "msgspec"),
+    ),
+    ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "numpy", "nncf", "ctranslate2"),
 )
 FASTEMBED = Environment(
     # msgspec: what times it there is this project's.
