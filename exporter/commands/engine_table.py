@@ -68,8 +68,15 @@ def _about(engines: Sequence[Engine]) -> str:
     what = f"by {first.library} {first.library_version}, {layers}"
     if not first.compute_capabilities:
         return f"compiled where it runs {what}"
-    gpus = ", ".join(first.compute_capabilities)
-    return f"{count(len(engines), 'engine')} for GPUs of compute capability {gpus}, {what}"
+    return f"{count(len(engines), 'engine')} for GPUs of compute capability {_gpus(engines)}, {what}"
+
+
+def _gpus(engines: Sequence[Engine]) -> str:
+    """Their compute capabilities; by precision where these differ, as fp8 has fewer."""
+    of = {engine.dtype: ", ".join(engine.compute_capabilities) for engine in engines}
+    if len(set(of.values())) == 1:
+        return next(iter(of.values()))
+    return " and ".join(f"{gpus} ({dtype})" for dtype, gpus in of.items())
 
 
 def _insides(engine: Engine) -> list[str]:

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from exporter.commands.cli import run_command
+from exporter.commands.engine_table import _about
 from poolfold.manifest import read_manifest
 from tests.architectures import HIDDEN, LAYERS, POSITIONS
 from tests.artifacts import write_artifact
@@ -50,6 +51,13 @@ def test_an_artifact_lists_each_engine(artifact: Path, capsys: pytest.CaptureFix
     expected = msgspec.to_builtins(read_manifest(artifact))
     del expected["files"]
     assert found == {"directory": str(artifact), **json.loads(json.dumps(expected))}
+
+
+def test_engines_say_for_which_gpus_each_precision_is(tmp_path: Path) -> None:
+    first = write_artifact(tmp_path / "a", engines=("tensorrt-rtx",)).engines[0]
+    more = msgspec.structs.replace(first, dtype="fp8", compute_capabilities=("8.9", "12.0"))
+    assert f"1 engine for GPUs of compute capability 8.9, by {first.library}" in _about([first])
+    assert "2 engines for GPUs of compute capability 8.9 (fp16) and 8.9, 12.0 (fp8), by" in _about([first, more])
 
 
 def test_what_openvino_runs_is_listed_as_an_engine(openvino_artifact: Path, capsys: pytest.CaptureFixture[str]) -> None:
