@@ -111,7 +111,7 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
         ("embed", "precision"): set(PRECISIONS),
         **{(name, "dtypes"): {dtype.value for dtype in DType} for name in ("export", "build")},
         ("build", "targets"): set(MODULES),
-        ("compare", "dtypes"): {dtype.value for dtype in DType if dtype.of_graph is dtype},
+        ("compare", "dtypes"): set(TARGETS[0].dtypes),
         ("compare", "kind"): set(KINDS),
         ("compare", "file_format"): {*FORMATS, "txt"},
         **{(name, "hardware_compatibility"): set(HARDWARE) for name in ("export", "build")},
