@@ -158,10 +158,11 @@ def tables(kept: Mapping[str, Any]) -> str:
         heads = ["system", *(f"{shape}, ms" for shape in of["workloads"]), "MiB"]
         heads += ["worst cosine", "mean", "top-10", "alone"] if texts else []
         parts.append(markdown.table(heads, [_row(system, s, of["workloads"]) for system, s in of["systems"].items()]))
-        parts += [markdown.bullets(f"{w} left out: {why}" for w, why in of["left_out"].items())] * bool(of["left_out"])
-        if of["peer_versions"]:
-            parts.append(f"Peers: {', '.join(f'{n} {v}' for n, v in of['peer_versions'].items())}.")
-    return "\n\n".join([*parts, markdown.machines({name: of["environment"] for name, of in kept.items()})])
+    told = [f"{what} left out: {why}" for of in kept.values() for what, why in of["left_out"].items()]
+    listed = [", ".join(f"{n} {v}" for n, v in of["peer_versions"].items()) for of in kept.values()]
+    told += [f"Peers: {versions}." for versions in filter(None, listed)]
+    machines = markdown.machines({name: of["environment"] for name, of in kept.items()})
+    return "\n\n".join([*parts, "\n".join([markdown.bullets(dict.fromkeys(told)), machines])])
 
 
 def _row(name: str, of: Mapping[str, Any], shapes: Sequence[str]) -> list[str]:
