@@ -144,7 +144,7 @@ def test_a_prompt_that_cannot_be_folded_is_refused_where_it_was_asked_for(
 
 def test_a_prompt_needs_a_graph_in_fp32(tmp_path: Path):
     checkpoint = tiny_checkpoint(tmp_path / "model", architecture="qwen3", pooling="lasttoken")
-    with pytest.raises(InputError, match="--fold-prompt web needs --dtype fp32, bf16 or int8"):
+    with pytest.raises(InputError, match="--fold-prompt web needs --dtype fp32 or bf16, or int8 for a CPU"):
         export_here(checkpoint, tmp_path / "out", fold_prompts=GIVEN, dtypes=(DType.FP16,))
 
 
