@@ -78,8 +78,8 @@ def export(
         batch: batch sizes that an engine accepts, and the one that it is tuned for: least, usual, largest.
         seq_len: the same of sequence lengths; None for 1, 128 and the model's limit.
         buckets: rising lengths, one profile each, instead of `seq_len`; `auto` derives them from `texts`.
-        texts: your own texts, checked besides poolfold's corpus. One in four makes `int8` or `fp8`
-            instead, where there is any.
+        texts: your own texts, checked besides poolfold's corpus. Where there is `int8` or `fp8`, one
+            in four makes these instead.
         dimensions: keep the first so many values of a vector (Matryoshka); None keeps all.
         renormalize: where a Normalize stands before the cut, bring what is left to unit length again; False gives the
             bare cut, as sentence-transformers' `truncate_dim` does.

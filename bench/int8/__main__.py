@@ -15,7 +15,7 @@ from typing import Any
 from bench import batches, markdown
 from bench.embedders.systems import run_export, size_of
 from bench.exports import OPTIMUM, environment_of, versions, why_not
-from bench.int8.models import SUBJECTS, Subject
+from bench.int8.models import LIMIT, SUBJECTS, Subject
 from bench.int8.peers import peers
 from bench.turns import to_stderr
 from exporter.host.child_process import OwnProcess
@@ -100,11 +100,9 @@ def _name(target: str, dtype: str) -> str:
 
 
 def _options(subject: Subject, here: Sequence[tuple[str, str]]) -> list[str]:
-    options = ["--pooling", subject.strategy, "--bench-seconds", "1"]
+    options = ["--pooling", subject.strategy, "--bench-seconds", "1", "--max-seq-length", str(LIMIT)]
     for flag, values in (("--target", [t for t, _ in here]), ("--dtype", [d for _, d in here])):
         options += [word for value in dict.fromkeys(values) for word in (flag, value)]
-    if subject.limit:
-        options += ["--max-seq-length", str(subject.limit)]
     return options if subject.real else [*options, "--int8-floor", str(_RANDOM_FLOOR)]
 
 
@@ -123,7 +121,7 @@ def _of(system: System, report: LatencyReport, lost: Mapping[str, Mapping[str, f
 
 def _accuracy(found: Sequence[System], spec: ModelSpec, threads: int) -> dict[str, Mapping[str, float]]:
     """What each system's vectors lose against the first's: of all texts in batches, and of some alone."""
-    tokens: Tokens = read_texts(spec, (), min(spec.text.max_seq_length, 256))
+    tokens: Tokens = read_texts(spec, (), min(spec.text.max_seq_length, LIMIT))
     rows = sorted(range(len(tokens.rows)), key=lambda row: len(tokens.rows[row]))
     together = [rows[start : start + _TOGETHER] for start in range(0, len(rows), _TOGETHER)]
     alone = rows[:: max(1, len(rows) // _ALONE)][:_ALONE]

@@ -6,11 +6,18 @@ from typing import NamedTuple
 
 import numpy as np
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from graphs.ir.stage import Stage
 from graphs.quantization.numbers import LARGEST, TINY
-from graphs.quantization.quantized import Quantization, Quantized, initializer, own_initializer, replace, smoothed
+from graphs.quantization.quantized import (
+    Quantization,
+    Quantized,
+    finished,
+    initializer,
+    own_initializer,
+    replace,
+    smoothed,
+)
 
 _ZERO = 128
 _STEPS = 255
@@ -62,10 +69,8 @@ class QuantizeRowsPass(ir.passes.InPlacePass):
             replace(node.outputs[0], _product(stage, node, self.quantization.weight(weight), rows[key]))
         if found:
             model.opset_imports.setdefault(ORT_DOMAIN, 1)
-            graph.sort()
-            common.RemoveUnusedNodesPass()(model)
         self.layers = len(found)
-        return ir.passes.PassResult(model, modified=bool(found))
+        return finished(model, modified=bool(found))
 
 
 class _Rows(NamedTuple):

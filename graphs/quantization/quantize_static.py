@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from graphs.ir.stage import Stage
-from graphs.quantization.quantized import Quantization, initializer, smoothed
+from graphs.quantization.quantized import Quantization, finished, initializer, smoothed
 
 
 class QuantizeStaticPass(ir.passes.InPlacePass):
@@ -53,8 +52,5 @@ class QuantizeStaticPass(ir.passes.InPlacePass):
                 values, scales = initializer(graph, made.values), initializer(graph, made.scales)
                 wide[weight] = stage.op("DequantizeLinear", values, scales, axis=1, shape=weight.shape)
             node.replace_input_with(1, wide[weight])
-        if found:
-            graph.sort()
-            common.RemoveUnusedNodesPass()(model)
         self.layers = len(found)
-        return ir.passes.PassResult(model, modified=bool(found))
+        return finished(model, modified=bool(found))

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from graphs.ir.stage import Stage
-from graphs.quantization.quantized import LEAST_TABLE_BYTES, Quantization, initializer, replace
+from graphs.quantization.quantized import LEAST_TABLE_BYTES, Quantization, finished, initializer, replace
 
 _FLOAT, _INT8 = ir.DataType.FLOAT, ir.DataType.INT8
 
@@ -40,10 +39,7 @@ class QuantizeTablesPass(ir.passes.InPlacePass):
             scale = stage.op("Gather", initializer(graph, int8.scales), ids, shape=ir.Shape([*old.shape[:-1], 1]))
             wide = stage.op("Cast", row, to=_FLOAT, shape=old.shape)
             replace(old, stage.op("Mul", wide, scale, shape=old.shape))
-        if found:
-            graph.sort()
-            common.RemoveUnusedNodesPass()(model)
-        return ir.passes.PassResult(model, modified=bool(found))
+        return finished(model, modified=bool(found))
 
 
 def _table(node: ir.Node) -> ir.Value | None:

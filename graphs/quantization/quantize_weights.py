@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import onnx_ir as ir
-from onnx_ir.passes import common
 
 from graphs.ir.stage import Stage
-from graphs.quantization.quantized import Quantization, initializer, smoothed
+from graphs.quantization.quantized import Quantization, finished, initializer, smoothed
 
 
 class QuantizeWeightsPass(ir.passes.InPlacePass):
@@ -49,8 +48,5 @@ class QuantizeWeightsPass(ir.passes.InPlacePass):
                 cast = stage.op("Cast", values, to=ir.DataType.FLOAT, shape=weight.shape)
                 wide[weight] = stage.op("Mul", cast, scales, shape=weight.shape)
             node.replace_input_with(1, wide[weight])
-        if found:
-            graph.sort()
-            common.RemoveUnusedNodesPass()(model)
         self.layers = len(found)
-        return ir.passes.PassResult(model, modified=bool(found))
+        return finished(model, modified=bool(found))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import onnx_ir as ir
+from onnx_ir.passes import common
 
 from graphs.ir.stage import Stage
 from graphs.quantization.linears import linears
@@ -112,6 +113,14 @@ def replace(old: ir.Value, new: ir.Value) -> None:
     name = old.name
     old.name, new.name = f"{name}.fp32", name
     old.replace_all_uses_with(new, replace_graph_outputs=True)
+
+
+def finished(model: ir.Model, *, modified: bool) -> ir.passes.PassResult:
+    """A pass's result: nodes appended by a stage where they belong, and none that nothing reads."""
+    if modified:
+        model.graph.sort()
+        common.RemoveUnusedNodesPass()(model)
+    return ir.passes.PassResult(model, modified=modified)
 
 
 def smoothed(stage: Stage, value: ir.Value, factors: Floats | None, number: int) -> ir.Value:
