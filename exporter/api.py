@@ -46,6 +46,8 @@ def export(
     validate_seconds: float | None = None,
     validate_length: int | None = None,
     int8_floor: float | None = None,
+    layout: Literal["hub", "poolfold"] = "hub",
+    token_embeddings: bool | None = None,
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
@@ -96,6 +98,10 @@ def export(
         validate_length: prove texts of up to so many tokens, whatever it takes, instead.
         int8_floor: the smallest cosine that any text may have in `int8` or `fp8`; None for 0.99. Layers that it costs
             too much stay as they are.
+        layout: `hub` also writes what sentence-transformers, optimum and others load a model folder by, and a model
+            card; `poolfold` does not.
+        token_embeddings: whether there is a graph that gives the vectors of tokens, which others load; None for one in
+            the layout `hub`.
         threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.
@@ -119,7 +125,7 @@ def export(
     from exporter.spec.build_options import BuildOptions
     from exporter.spec.model import read_dtypes
     from exporter.spec.names import read_pooling
-    from exporter.spec.options import ExportOptions, Shapes, read_floor, read_validation
+    from exporter.spec.options import ExportOptions, Layout, Shapes, read_floor, read_validation
     from exporter.spec.origin import TokenizerSource, Trust
     from graphs.pooling.head import Cut
 
@@ -153,6 +159,8 @@ def export(
         tokenizer=TokenizerSource(tokenizer),
         validation=read_validation(validate_seconds, validate_length),
         int8_floor=read_floor(int8_floor, precisions),
+        layout=(kind := Layout(layout)),
+        token_embeddings=kind is Layout.HUB if token_embeddings is None else token_embeddings,
     )
     return export_model(options, console)
 

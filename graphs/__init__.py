@@ -51,6 +51,10 @@ quantization/    int8 and fp8
   quantize_static  pass: write rounding at constant scales into the graph, for engines
   rehearsal        pass: round these activations in fp32
   channel_ranges   pass: output the extremes of each channel that linear layers read
+portable/        a graph that other people's programs load
+  token_vectors    give the token vectors as an output, before the embedding
+  plain_operators  pass: write Attention and RMSNormalization as the operators that they stand for
+  lower_opset      pass: say that the graph needs no more than an earlier opset
 files/           graphs on disk
   weights          save graphs that share one external data file
   summary          count what a graph consists of: operators, dtypes, attention layers
@@ -59,6 +63,7 @@ ir/              what every folder above imports
   dims             dimensions by name
   masks            the form of an attention mask, written and read again
   constants        make and read constants; magnitude measures them
+  plain_attention  writes an Attention as two products and a softmax
   row_rules        which rows of its inputs an operator needs for one row of its output
   movement         operators that move values and compute none
   stage            append nodes, each marked with the stage that added it

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 
 from poolfold.choice import Choice, choose, faster_below, only_form, run_memory
-from poolfold.encoder import Encoder, Ranges
+from poolfold.encoder import Encoder, Ranges, TokenVectors
 from poolfold.errors import ArtifactError, InputError, is_failure
 from poolfold.hub import find_artifact
 from poolfold.manifest import MANIFEST_NAME, Manifest, Strategy, Text
@@ -22,6 +22,7 @@ from poolfold.sessions.memory import require_memory
 from poolfold.sessions.ort_providers import CPU, PROVIDERS
 from poolfold.sessions.targets import Target, find_target
 from poolfold.sessions.threads import MOST_THREADS, default_threads
+from poolfold.sessions.token_graph import open_token_graph, token_run_memory
 from poolfold.tokenise import Tokenizer
 from poolfold.verify import open_files, read_checked
 from poolfold.verify.files import OpenFile, open_file
@@ -137,7 +138,30 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
         else asked._replace(directory=str(directory.resolve()))
     )
     again_here = partial(_load_again, tuple(again), content)
-    return replace(encoder, again=again_here, validated_up_to=manifest.validated_up_to, memory=asked.memory)
+    return replace(
+        encoder,
+        again=again_here,
+        validated_up_to=manifest.validated_up_to,
+        memory=asked.memory,
+        tokens=_token_vectors(directory, manifest, asked),
+    )
+
+
+def _token_vectors(directory: Path, manifest: Manifest, asked: _Asked) -> TokenVectors | None:
+    """What gives the vectors of tokens; None where the artifact has no graph for them."""
+    graph = manifest.portable
+    if graph is None:
+        return None
+    opened = partial(
+        open_token_graph,
+        directory,
+        manifest,
+        graph,
+        threads=asked.threads,
+        spinning=asked.spinning,
+        check=asked.verify,
+    )
+    return TokenVectors(opened, manifest.model.hidden_size, token_run_memory(manifest))
 
 
 def _load_again(asked: tuple[Any, ...], identity: str) -> Encoder:
@@ -222,6 +246,7 @@ def _open_encoder(
         run_memory=run_memory(manifest, record, next(iter(forms.values()))) if provider == CPU else None,
         folded=folded_prompts(directory, manifest, session, open_file) if isinstance(session, BehindPrompt) else {},
         ranges=_ranges(directory, chosen, open_file),
+        device_name=CPU if record.device(provider) == CPU else f"cuda:{gpu}",
     )
 
 

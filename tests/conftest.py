@@ -28,7 +28,7 @@ from exporter.model.trace import export_encoder
 from exporter.pipeline import export_model as exporting
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.model import DType, ModelSpec
-from exporter.spec.options import ExportOptions, Shapes, Validation
+from exporter.spec.options import ExportOptions, Layout, Shapes, Validation
 from exporter.spec.origin import NO_TRUST, TokenizerSource
 from graphs.pooling.head import Cut
 from poolfold.manifest import Manifest
@@ -116,6 +116,9 @@ def _options(model: Path | str, output: Path, changes: dict[str, Any]) -> Export
         "threads": 1,
         "trust": NO_TRUST,
         "build": BuildOptions(),
+        # What other programs load takes a graph and a candidate more; its own tests ask for it.
+        "layout": Layout.POOLFOLD,
+        "token_embeddings": False,
         # Whatever else keeps the machine busy, a tiny model is proven whole.
         "validation": Validation(seconds=1e9),
     }

@@ -183,7 +183,7 @@ FAULTS = (
     ),
     Fault(
         "scale of an attention ignored",
-        "graphs/last_layer/row_attention.py",
+        "graphs/ir/plain_attention.py",
         'scale = _number(node, "scale") or size**-0.5',
         "scale = size**-0.5",
         _PUSH_DOWN,
@@ -300,9 +300,9 @@ FAULTS = (
     # Loading and embedding.
     Fault(
         "prompt behind the text",
-        "poolfold/tokenise/tokenizer.py",
-        "prompt + text for text",
-        "text + prompt for text",
+        "poolfold/tokenise/reading.py",
+        "else prompt + text",
+        "else text + prompt",
         f"{_TOKENISE} {_ENCODER}",
     ),
     Fault(
@@ -328,8 +328,8 @@ FAULTS = (
     ),
     Fault(
         "rows left in order of length",
-        "poolfold/encoder/encoder.py",
-        "vectors[[first + index for index in batch]] =",
+        "poolfold/encoder/embed_texts.py",
+        "vectors[batch] =",
         "vectors[done : done + len(batch)] =",
         _ENCODER,
     ),
@@ -837,8 +837,8 @@ FAULTS = (
     Fault(
         "what is kept of a unit vector stays short",
         "poolfold/encoder/small_vectors.py",
-        "unit = shorter and normalized",
-        "unit = False",
+        "(normalize or (normalized and dimensions is not None))",
+        "normalize",
         _SMALL,
     ),
     Fault(
@@ -850,7 +850,7 @@ FAULTS = (
     ),
     Fault(
         "a cut that leaves zeros is returned",
-        "poolfold/encoder/encoder.py",
+        "poolfold/encoder/embed_texts.py",
         "if small.dimensions is not None:",
         "if False:",
         _SMALL,
@@ -1058,5 +1058,68 @@ FAULTS = (
         "return _stored(shared, graph, dtype, {",
         "return _stored(shared, graph, DType.FP32, {",
         "tests/exporter/pipeline/test_int8.py::test_a_folded_prompt_and_long_texts_go_with_it",
+    ),
+    Fault(
+        "an answer of another call is taken",
+        "poolfold/encoder/pool.py",
+        "if of == ticket:",
+        "if True:",
+        "tests/poolfold/test_pool.py",
+    ),
+    Fault(
+        "a setting is lost on the way to another process",
+        "poolfold/encoder/encoder.py",
+        "if changed is None else (self._again(), (), changed)",
+        "if True else (self._again(), (), changed)",
+        "tests/poolfold/test_calls.py",
+    ),
+    Fault(
+        "a limit of a call is not obeyed",
+        "poolfold/tokenise/tokenizer.py",
+        "other.enable_truncation(int(most), direction=side)",
+        "other.enable_truncation(self.text.max_seq_length, direction=side)",
+        "tests/poolfold/test_reading.py",
+    ),
+    Fault(
+        "a cut behind the part that was read is not told",
+        "poolfold/tokenise/tokenizer.py",
+        "(len(part) < len(whole) or bool(encoding.overflowing))",
+        "bool(encoding.overflowing)",
+        "tests/poolfold/test_reading.py",
+    ),
+    Fault(
+        "the second of a pair is dropped",
+        "poolfold/tokenise/reading.py",
+        "return (prompt + text[0], text[1]) if",
+        "return prompt + text[0] if",
+        "tests/poolfold/test_reading.py",
+    ),
+    Fault(
+        "token vectors of padding",
+        "poolfold/encoder/token_vectors.py",
+        "found[place][mask[place] > 0]",
+        "found[place]",
+        "tests/exporter/pipeline/test_hub_folder.py",
+    ),
+    Fault(
+        "a norm written out without its epsilon",
+        "graphs/portable/plain_operators.py",
+        "1e-5 if attribute is None else attribute.as_float()",
+        "1e-5",
+        "tests/graphs/portable",
+    ),
+    Fault(
+        "a cut told where it is not",
+        "exporter/artifact/hub_files.py",
+        "np.eye(kept, width, dtype=np.float32)",
+        "np.eye(kept, width, 1, dtype=np.float32)",
+        "tests/exporter/pipeline/test_hub_folder.py",
+    ),
+    Fault(
+        "the graph for other programs with another strategy",
+        "exporter/pipeline/plan.py",
+        "return self.spec.trained if self.spec.trained in self.strategies else self.strategies[0]",
+        "return self.strategies[-1]",
+        "tests/exporter/pipeline/test_hub_folder.py",
     ),
 )

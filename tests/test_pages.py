@@ -37,10 +37,10 @@ def linked(artifact: Path, folder: Path) -> Path:
 @pytest.mark.slow
 def test_the_code_of_the_runtime_page_runs(artifact: Path, tmp_path: Path) -> None:
     programs = [block.text for block in read_blocks("docs/runtime.md") if block.language == "python"]
-    assert len(programs) == 7
+    assert len(programs) == 9
     out = run(linked(artifact, tmp_path), sys.executable, "-c", "\n".join(programs))
-    assert out.startswith("texts done: 1\n")
-    assert out.endswith("For a single text, pass [text].\n")
+    assert "\ntexts done: 1\n" in out
+    assert out.endswith("Pass list(texts.values()).\n")
 
 
 @pytest.mark.parametrize("function", [poolfold.load, poolfold.Encoder.encode, poolfold.Encoder.embed])

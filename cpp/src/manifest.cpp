@@ -236,6 +236,20 @@ void read_latency(const Value& value) {
                       {"disturbed", a_bool, false}});
 }
 
+void read_portable(const Value& value, std::optional<Portable>& target) {
+  if (value.json.is_null()) return;
+  Portable portable;
+  read_object(value,
+              {{"path", into(portable.path)},
+               {"weights", into(portable.weights)},
+               {"strategy", a_string},
+               {"opset", an_int},
+               {"nodes", an_int},
+               {"status", a_string, false}},
+              true);
+  target = portable;
+}
+
 void read(const Value& value, Manifest& manifest) {
   read_object(value, {{"schema_version", into(manifest.schema_version)},
                       {"poolfold_version", into(manifest.poolfold_version)},
@@ -251,7 +265,8 @@ void read(const Value& value, Manifest& manifest) {
                       {"environment", any_object},
                       {"latency_left_out", strings_by_name, false},
                       {"folded_prompts", records<FoldedPrompt>(manifest.folded_prompts, read), false},
-                      {"validated_up_to", an_optional_int, false}});  // 0.4 has none
+                      {"validated_up_to", an_optional_int, false},  // 0.4 has none
+                      {"portable", record<std::optional<Portable>>(manifest.portable, read_portable), false}});
 }
 
 // The offset of the seal's 64 digits, or npos. The seal must be the file's first key.
@@ -273,6 +288,10 @@ std::size_t find_seal(std::string_view data) {
   refuse(where + " is malformed: " + what + ". Export the model again.");
 }
 
+[[noreturn]] void refuse_too_deep(const std::string& where) {
+  refuse_malformed(where, "it is nested more than " + std::to_string(kDeepest) + " levels deep");
+}
+
 // Refuses integers of more than 64 bits and values nested too deep.
 void check_values(const std::string& where, const Json& fields) {
   std::vector<const Json*> level{&fields};
@@ -288,7 +307,7 @@ void check_values(const std::string& where, const Json& fields) {
     if (below.empty()) return;
     level = std::move(below);
   }
-  refuse_malformed(where, "it is nested more than " + std::to_string(kDeepest) + " levels deep");
+  refuse_too_deep(where);
 }
 
 // Refuses sizes that no model has, before memory is allocated by them.
@@ -328,11 +347,18 @@ void check_sizes(const std::string& where, const Manifest& manifest) {
 
 Manifest parse_manifest(std::string_view data, const std::string& where) {
   Json fields;
+  // The library copies what it has read when an object grows, by recursion: what is nested too deep would end the stack.
+  const auto shallow = [&](int depth, Json::parse_event_t, Json&) {
+    if (depth > kDeepest) refuse_too_deep(where);
+    return true;
+  };
+  // The parser's reason is left out, so that the message is the same in every language.
+  const std::string no_json = where + " is not JSON. Export the model again.";
+  if (!Json::accept(data.begin(), data.end())) refuse(no_json);
   try {
-    fields = Json::parse(data.begin(), data.end());
+    fields = Json::parse(data.begin(), data.end(), shallow);
   } catch (const Json::exception&) {
-    // The parser's reason is left out, so that the message is the same in every language.
-    refuse(where + " is not JSON. Export the model again.");
+    refuse(no_json);
   }
   check_values(where, fields);
   const Json none;

@@ -72,6 +72,10 @@ void check_references(const Manifest& manifest, Problems& problems) {
     for (const auto& [whole, sliced] : graph.sliced) named.insert({whole, sliced});
   }
   for (const FoldedPrompt& prompt : manifest.folded_prompts) named.insert(prompt.path);
+  if (manifest.portable) {
+    named.insert(manifest.portable->path);
+    if (manifest.portable->weights) named.insert(*manifest.portable->weights);
+  }
   for (const Strategy& strategy : manifest.strategies)
     if (strategy.ranges) named.insert(*strategy.ranges);
   for (const File& entry : manifest.files) named.erase(entry.path);

@@ -36,6 +36,7 @@ class Draft:
     latency: tuple[m.Latency, ...] = ()
     latency_left_out: Mapping[str, str] = field(default_factory=dict)
     folded_prompts: tuple[m.FoldedPrompt, ...] = ()
+    portable: m.Portable | None = None
     validated_up_to: int | None = None
     hashed: Mapping[str, m.File] = field(default_factory=dict)
     environment: Mapping[str, Any] | None = None
@@ -64,6 +65,7 @@ class Draft:
             latency_left_out=dict(self.latency_left_out),
             folded_prompts=self.folded_prompts,
             validated_up_to=self.validated_up_to,
+            portable=self.portable,
             environment=environment() if self.environment is None else self.environment,
         )
         sealed = m.dumps(manifest)

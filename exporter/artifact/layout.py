@@ -33,8 +33,17 @@ def _suffix(form: Form) -> str:
     return "" if form is Form.PLAIN else f"_{form}"
 
 
-def weights_path(dtype: DType, target: str | None = None) -> str:
-    """Where the weights lie that all graphs of a dtype share; of a target, where engines alone are built of them."""
+PORTABLE_GRAPH, _PORTABLE_WEIGHTS = "onnx/model.onnx", "onnx/model.onnx_data"
+"""What other programs look for, and fetch from the hub along with it."""
+
+
+def weights_path(dtype: DType, target: str | None = None, *, portable: bool = False) -> str:
+    """Where the weights lie that all graphs of a dtype share; of a target, where engines alone are built of them.
+
+    portable: whether there is a graph for other programs, which shares those in fp32.
+    """
+    if portable and dtype is DType.FP32:
+        return _PORTABLE_WEIGHTS
     return f"onnx/weights_{dtype}{'' if target is None else f'_{target}'}.bin"
 
 

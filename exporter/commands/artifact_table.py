@@ -154,6 +154,10 @@ def _how_to_read(manifest: Manifest, left_out: Sequence[str]) -> list[str]:
     if manifest.folded_prompts:
         folded = ", ".join(f"{prompt.name} ({count(len(prompt.ids), 'token')})" for prompt in manifest.folded_prompts)
         lines.append(f"Prompts that need not be computed: {folded}.")
+    if (graph := manifest.portable) is not None:
+        lines.append(
+            f"For other programs: {graph.path} ({graph.strategy}, fp32, {graph.status}), with the vectors of tokens."
+        )
     if manifest.latency:
         ragged = " (ragged: of many lengths)" * any("ragged" in row.workload for row in manifest.latency)
         memory = "" if "memory MiB" in left_out else " MiB: what model and largest batch add to the process."

@@ -14,6 +14,7 @@ from exporter.commands.artifact_table import as_json as artifact_json
 from exporter.commands.artifact_table import print_table
 from exporter.host.console import Console
 from exporter.host.text_file import read_texts
+from exporter.spec.options import Layout
 
 
 @flags.defaults_of(api.export)
@@ -76,6 +77,17 @@ from exporter.host.text_file import read_texts
     metavar="F",
     help="The smallest cosine that any text may have in int8 or fp8; layers that it costs too much stay as they are.  "
     "[default: 0.99]",
+)
+@click.option(
+    "--layout",
+    type=click.Choice([kind.value for kind in Layout]),
+    help="hub: also onnx/model.onnx and the files by which sentence-transformers, optimum, fastembed and others load a "
+    "model folder, and a model card. poolfold: its own files alone.",
+)
+@click.option(
+    "--token-embeddings/--no-token-embeddings",
+    default=None,
+    help="Whether there is a graph that gives the vectors of tokens, onnx/model.onnx.  [default: with --layout hub]",
 )
 @click.option("--skip-latency", is_flag=True, help="Leave out the padding, latency and memory stages.")
 @click.option(

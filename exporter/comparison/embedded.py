@@ -58,7 +58,8 @@ def embed_task(
             def so_far(done: int, before: int = before) -> None:
                 progress(before + done, total)
 
-            parts.append(encoder.encode(part.texts, prompt_name=prompt_name(encoder, part), progress=so_far))
+            name = prompt_name(encoder, part)
+            parts.append(encoder.encode(part.texts, prompt_name=name, progress=so_far, truncate=True))
     vectors = np.concatenate(parts)
     kept.mkdir(parents=True, exist_ok=True)
     write_whole(path, lambda file: np.save(file, vectors))
@@ -73,7 +74,7 @@ def read_ranges(entry: Entry) -> Ranges | None:
 
 def prompt_name(encoder: Encoder, part: Part) -> str | None:
     """The first of a part's prompts that the checkpoint has; None for its default."""
-    return next((name for name in part.prompts if name in encoder.prompts), None)
+    return next((name for name in part.prompts if name in encoder.tokenizer.text.prompts), None)
 
 
 def _key(entry: Entry, dtype: str, task: Task) -> str:

@@ -34,7 +34,7 @@ def check_prompts(encoder: Encoder, tokens: Tokens, limit: float) -> Check | Non
     values: list[float] = []
     named: list[str] = []
     for prompt in encoder.folded:
-        got, wanted = (e.encode(chosen, batch_size=_BATCH, prompt=prompt) for e in (encoder, whole))
+        got, wanted = (e.encode(chosen, batch_size=_BATCH, prompt=prompt, truncate=True) for e in (encoder, whole))
         values += cosines(wanted, got).tolist()
         named += [prompt + text for text in chosen]
     return at_least(PROMPT, values, limit, named)

@@ -6,7 +6,7 @@ Knows a reference and a candidate as functions from token ids to vectors; no gra
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,7 +24,7 @@ from poolfold.manifest import Executor
 from poolfold.sessions.outputs import refused_rows
 from poolfold.tokenise import shorten
 
-__all__ = ["Embed", "ParityReport", "ReferenceRun", "check", "run_reference"]
+__all__ = ["Embed", "ParityReport", "ReferenceRun", "check", "run_reference", "up_to"]
 
 Matrix = npt.NDArray[np.float32]
 Shape = tuple[int, int]
@@ -108,6 +108,38 @@ def run_reference(
         other_side=other_side,
         vectors={strategy: rows[:count][places] for strategy, rows in stacked.items()},
         other_vectors={strategy: rows[count:] for strategy, rows in stacked.items()},
+    )
+
+
+def up_to(run: ReferenceRun, length: int) -> ReferenceRun:
+    """The part of a run whose texts have at most `length` tokens, padding included; nothing is run again."""
+    tokens = run.tokens
+    if tokens.max_seq_length <= length:
+        return run
+    kept = [row for row, ids in enumerate(tokens.rows) if len(ids) <= length]
+    place = {row: number for number, row in enumerate(kept)}
+    shorter = replace(
+        tokens,
+        texts=tuple(tokens.texts[row] for row in kept),
+        rows=tuple(tokens.rows[row] for row in kept),
+        left_out=tuple(tokens.left_out[row] for row in kept),
+        max_seq_length=length,
+    )
+    first, other_side = 0, []
+    others: list[int] = []
+    for batch in run.other_side:
+        rows = range(first, first + len(batch.rows))
+        first += len(batch.rows)
+        if batch.input_ids.shape[1] <= length:
+            other_side.append(batch._replace(rows=tuple(place[row] for row in batch.rows)))
+            others.extend(rows)
+    return ReferenceRun(
+        reference=run.reference,
+        tokens=shorter,
+        batches=sorted_batches(shorter),
+        other_side=tuple(other_side),
+        vectors={strategy: vectors[kept] for strategy, vectors in run.vectors.items()},
+        other_vectors={strategy: vectors[others] for strategy, vectors in run.other_vectors.items()},
     )
 
 

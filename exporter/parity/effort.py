@@ -22,7 +22,7 @@ class Effort(NamedTuple):
 
     fp32, fp16: one form of a strategy's graph of that precision, on every target that runs it, and its rehearsal; what
         8 bits take stands with fp32, as int8 has the same forms.
-    once: the look at ranges.
+    once: the look at ranges, and the graph for other programs.
     """
 
     fp32: float
@@ -34,8 +34,8 @@ class Effort(NamedTuple):
         return strategies * ((1 if one_form else _FORMS) * self.fp32 + _FORMS * self.fp16) + self.once
 
 
-def expected_effort(targets: Sequence[str], dtypes: Sequence[DType]) -> Effort:
-    """Of an export to these targets in these precisions, whatever the model."""
+def expected_effort(targets: Sequence[str], dtypes: Sequence[DType], *, portable: bool = False) -> Effort:
+    """Of an export to these targets in these precisions, whatever the model; `portable`: and for other programs."""
     shared = [(find_target(name), dtype) for name, share in target_dtypes(targets, dtypes).items() for dtype in share]
     runs = [
         *dict.fromkeys(dtype.of_graph for dtype in dtypes if dtype.of_graph.runs_everywhere),
@@ -51,7 +51,8 @@ def expected_effort(targets: Sequence[str], dtypes: Sequence[DType]) -> Effort:
     plain += sum(effort(dtype, rehearsed=True) for dtype in rehearsed) / _FORMS
     half = of[DType.FP16] + effort(DType.FP16, rehearsed=True) / _FORMS if of[DType.FP16] else 0
     ranges = bool(half) or any(d.in_8_bits and target.has_engine_files for target, d in shared)
-    return Effort(plain, half, _RANGES if ranges else 0)
+    others = effort(DType.FP32, rehearsed=False) if portable else 0
+    return Effort(plain, half, (_RANGES if ranges else 0) + others)
 
 
 def effort(dtype: str, *, rehearsed: bool) -> float:

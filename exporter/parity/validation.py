@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from exporter.parity.behind_prompt import check_prompts
-from exporter.parity.checks import Embed, Progress, ReferenceRun, candidate_shapes, check
+from exporter.parity.checks import Embed, Progress, ReferenceRun, candidate_shapes, check, up_to
 from exporter.parity.compare import LIMITS, Limits, int8_limits
 from exporter.parity.effort import effort
 from exporter.parity.ladder import Costs
@@ -34,7 +34,7 @@ from poolfold.choice import Runnable, only_form, runnables
 from poolfold.encoder import Encoder
 from poolfold.errors import CheckFailed
 from poolfold.load import open_encoder, read_tokenizer
-from poolfold.manifest import Engine, Executor, Graph, Manifest
+from poolfold.manifest import Engine, Executor, Graph, Manifest, Portable
 from poolfold.sessions.behind_prompt import BehindPrompt, no_states
 from poolfold.sessions.openvino import INT8_GROUP
 from poolfold.sessions.ort import OnnxRuntimeSession
@@ -42,6 +42,10 @@ from poolfold.sessions.ort_providers import CPU
 from poolfold.sessions.targets import Rounding, find_target, has_engine_files
 
 _BY_PADDING = ("plain", "padding-free")
+PORTABLE = "portable"
+"""The form of the graph for other programs."""
+_PORTABLE_UP_TO = 512
+"""Tokens up to which it is checked: it holds a score for each pair of them, in every head."""
 
 
 class Candidate(NamedTuple):
@@ -74,6 +78,13 @@ def candidates(manifest: Manifest, targets: Sequence[str] | None = None, provide
             if _rounds_elsewhere(runs) and executor.device == CPU and key not in rehearsed:
                 listed.append(Candidate(runs, msgspec.structs.replace(executor, rehearsed=True)))
                 rehearsed.add(key)
+    if (
+        (portable := manifest.portable) is not None
+        and provider == CPU
+        and "onnxruntime" in (targets or ["onnxruntime"])
+    ):
+        runs = Runnable("onnxruntime", portable.strategy, DType.FP32, PORTABLE, portable.path)
+        listed.append(Candidate(runs, Executor(target="onnxruntime", device=CPU, form=PORTABLE)))
     if targets is None and provider == CPU:
         for graph in manifest.graphs:
             made_for = None if graph.quantized is None else graph.quantized.target
@@ -129,8 +140,9 @@ def check_candidates(
         with _opened(directory, manifest, candidate, scratch, threads, provider) as encoder:
             embed, dtype = _watched(encoder.embed, tell), DType(runs.dtype)
             limits = _limits(manifest, runs)
-            report = check(run, parse_strategy(runs.strategy), dtype, embed, executor, limits)
-            behind = check_prompts(encoder, run.tokens, limits.behind_prompt)
+            of = up_to(run, _PORTABLE_UP_TO) if runs.form == PORTABLE else run
+            report = check(of, parse_strategy(runs.strategy), dtype, embed, executor, limits)
+            behind = check_prompts(encoder, of.tokens, limits.behind_prompt)
         reports.append(report if behind is None else report.also(behind))
         done += each * work([candidate])
     return tuple(reports)
@@ -176,7 +188,7 @@ def _opened(
 ) -> Iterator[Encoder]:
     """An encoder over what ships, or over the rehearsal of its graph."""
     runs = candidate.runs
-    if not candidate.executor.rehearsed:
+    if not candidate.executor.rehearsed and runs.form != PORTABLE:
         # Engines may be building beside it, and threads that spin would take their core.
         with open_encoder(
             directory,
@@ -192,12 +204,7 @@ def _opened(
             yield encoder
         return
     with tempfile.TemporaryDirectory(prefix="poolfold-", dir=scratch) as folder:
-        path = Path(folder) / "rehearsal.onnx"
-        model = load_graph(directory / runs.path)
-        rehearse = RehearseGroupsPass(INT8_GROUP) if _rounds_by_itself(runs) else RehearseFloat16Pass()
-        rehearse(model)
-        save_graphs({path: model}, Path(folder) / "rehearsal.bin")
-        del model
+        path = directory / runs.path if runs.form == PORTABLE else _rehearsal(directory, runs, Path(folder))
         dim = next(s.dim for s in manifest.strategies if s.name == runs.strategy)
         session = OnnxRuntimeSession(path, threads=threads, spinning=False)
         with Encoder(
@@ -210,6 +217,16 @@ def _opened(
             model=manifest.model,
         ) as encoder:
             yield encoder
+
+
+def _rehearsal(directory: Path, runs: Runnable, folder: Path) -> Path:
+    """The graph that rounds as another machine would, in a file of the folder."""
+    path = folder / "rehearsal.onnx"
+    model = load_graph(directory / runs.path)
+    rehearse = RehearseGroupsPass(INT8_GROUP) if _rounds_by_itself(runs) else RehearseFloat16Pass()
+    rehearse(model)
+    save_graphs({path: model}, folder / "rehearsal.bin")
+    return path
 
 
 def refuse_unrunnable(directory: Path, manifest: Manifest, target: str, provider: str = CPU) -> None:
@@ -265,6 +282,12 @@ def mark_validated(
             msgspec.structs.replace(e, status=status(e.strategy, e.dtype, e.target, e.form, e.status)) for e in engines
         ),
     )
+
+
+def mark_portable(portable: Portable | None, reports: Sequence[ParityReport]) -> Portable | None:
+    """Set the status `validated` on the graph for other programs, if it was checked and passed."""
+    passed = any(report.passed and report.executor.form == PORTABLE for report in reports)
+    return msgspec.structs.replace(portable, status="validated") if portable is not None and passed else portable
 
 
 def require_passed(reports: Sequence[ParityReport]) -> None:

@@ -172,6 +172,7 @@ def _describe(directory: Path, before: Manifest, built: Sequence[Engine]) -> Man
         latency=tuple(row for row in before.latency if (row.strategy, row.dtype, row.runtime) not in again),
         latency_left_out=before.latency_left_out,
         folded_prompts=before.folded_prompts,
+        portable=before.portable,
         validated_up_to=before.validated_up_to,
         hashed={file.path: file for file in before.files if file.path not in new},
         # Of the machine that the graphs were validated on; what an engine needs stands with the engine.

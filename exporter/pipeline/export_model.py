@@ -32,9 +32,10 @@ def export_model(options: ExportOptions, console: Console) -> Manifest:
     shares = target_dtypes(options.targets, options.dtypes)
     # The destination is held first: finding it unusable after minutes of work would waste them.
     with staging(options.output, force=options.force) as place:
+        effort = expected_effort(options.targets, options.dtypes, portable=options.token_embeddings)
         reader = OwnProcess(
             "exporter.pipeline.capture:capture",
-            *(options, expected_effort(options.targets, options.dtypes), place.scratch, console),
+            *(options, effort, place.scratch, console),
             # PyTorch makes a folder for its compiler wherever it is imported; here it goes away with the rest.
             variables={"TORCHINDUCTOR_CACHE_DIR": str(place.scratch / "torchinductor")},
             without=origin_of(options.model).without,

@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 
 from exporter.artifact.draft import Draft
+from exporter.artifact.hub_files import can_be_told, write_hub_files
 from exporter.artifact.layout import write_model_files, write_report
+from exporter.artifact.model_card import write_model_card
 from exporter.artifact.publish import Staging
 from exporter.host.console import Console, Stage, count
 from exporter.measure.one_form import compare_forms, large_graphs, with_findings
@@ -22,6 +24,7 @@ from exporter.parity.validation import (
     candidates,
     check_candidates,
     engines_to_check,
+    mark_portable,
     mark_validated,
     require_passed,
 )
@@ -37,9 +40,10 @@ from exporter.pipeline.write_graphs import write_graphs
 from exporter.spec.choices import starts_behind_prompts, target_dtypes
 from exporter.spec.description import describe_model, describe_strategies
 from exporter.spec.model import DType
-from exporter.spec.options import ExportOptions
+from exporter.spec.options import ExportOptions, Layout
 from exporter.targets.engines import EngineOrder, engines_in_background, make_engines, outcome
 from graphs.files.weights import load_graph
+from graphs.pooling.strategy import strategy_name
 from poolfold.manifest import Engine, Manifest
 from poolfold.sessions.targets import find_target
 
@@ -92,6 +96,14 @@ def describe(directory: Path, work: Work) -> Draft:
     """The draft that holds the model, its strategies and its small files."""
     plan = work.captured.plan
     write_model_files(directory, plan.spec)
+    if work.options.layout is Layout.HUB:
+        if can_be_told(plan.shown):
+            write_hub_files(directory, plan.spec, plan.shown, plan.head)
+        else:
+            work.console.warn(
+                f"sentence-transformers concatenates {strategy_name(plan.shown)} in another order: modules.json, by "
+                "which it and others know a model folder, is left out."
+            )
     strategies = describe_strategies(plan.spec, plan.strategies, plan.head)
     strategies = with_ranges(directory, plan.strategies, strategies, work.captured.proof.run.vectors)
     described = describe_model(plan.spec, plan.head, plan.source_sha256)
@@ -136,7 +148,7 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float], eight_bits: 
         longest=text.max_seq_length,
         quantizations={wanted: of.quantization for wanted, of in eight_bits.items()},
     )
-    graphs = write_graphs(
+    graphs, portable = write_graphs(
         draft.directory,
         shared,
         plan.strategies,
@@ -145,12 +157,13 @@ def add_graphs(draft: Draft, work: Work, largest: dict[str, float], eight_bits: 
         work.console,
         prompted=folding.strategies,
         eight_bits=eight_bits,
+        portable=plan.shown if work.options.token_embeddings else None,
     )
     graphs = tuple(msgspec.structs.replace(graph, run_memory=run_memory(plan.spec, encoder, graph)) for graph in graphs)
     # Graphs hold themselves in cycles, and hundreds of megabytes with them.
     del encoder, shared, eight_bits
     gc.collect()
-    return replace(draft, graphs=graphs, folded_prompts=folding.prompts)
+    return replace(draft, graphs=graphs, portable=portable, folded_prompts=folding.prompts)
 
 
 def folded_prompts(draft: Draft, work: Work) -> Folding:
@@ -250,6 +263,8 @@ def publish(draft: Draft, work: Work) -> Manifest:
     """Write the manifest of what the destination will hold; the rename follows when the block of `staging` ends."""
     with work.console.stage("publish") as stage:
         _, manifest = draft.seal()
+        if work.options.layout is Layout.HUB:
+            write_model_card(draft.directory, manifest, work.options.output.name)
         size = sum(file.bytes for file in manifest.files)
         stage.outcome = f"{count(len(manifest.files), 'file')}, {size / 2**20:.1f} MiB in {work.options.output}"
     return manifest
@@ -274,8 +289,13 @@ def _checked(
     )
     require_passed(reports)
     graphs, engines = mark_validated(draft.graphs, draft.engines, reports)
+    portable = mark_portable(draft.portable, reports)
     return replace(
-        draft, graphs=graphs, engines=engines, parity=(*draft.parity, *(report.as_row() for report in reports))
+        draft,
+        graphs=graphs,
+        engines=engines,
+        portable=portable,
+        parity=(*draft.parity, *(report.as_row() for report in reports)),
     )
 
 

@@ -27,6 +27,11 @@ class Plan:
     profiles: tuple[Profile, ...]
     tokens: Tokens
 
+    @property
+    def shown(self) -> Strategy:
+        """The strategy that other programs are given: the trained one, or else the first."""
+        return self.spec.trained if self.spec.trained in self.strategies else self.strategies[0]
+
 
 @dataclass(frozen=True)
 class Capture:

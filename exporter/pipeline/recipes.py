@@ -29,6 +29,9 @@ from graphs.pooling.fold_pooling import FoldPoolingPass
 from graphs.pooling.head import Head
 from graphs.pooling.strategy import Strategy
 from graphs.pooling.whole_mask import WholeMaskPass
+from graphs.portable.lower_opset import LowerOpsetPass
+from graphs.portable.plain_operators import PlainOperatorsPass
+from graphs.portable.token_vectors import add_token_vectors
 from graphs.precision.float16 import ConvertToFloat16Pass, KeptNode
 from graphs.precision.half_storage import HalfStoragePass
 from graphs.prompt.behind_prompt import BehindPromptPass
@@ -153,6 +156,21 @@ def fold_behind_prompt(shared: SharedEncoder, strategy: Strategy) -> ir.Model:
         if shorten(graph).modified:
             cleanup(graph)
     return graph
+
+
+def fold_portable(shared: SharedEncoder, strategy: Strategy) -> TypedGraph:
+    """The strategy in fp32 for other programs: token vectors besides, and operators that older runtimes have."""
+    graph = shared.encoder.clone()
+    hidden = graph.graph.outputs[0]
+    _fold(graph, shared, strategy)
+    # No push-down: whoever pools by itself reads every row.
+    add_token_vectors(graph, hidden)
+    PlainOperatorsPass()(graph)
+    cleanup(graph)
+    # Last: no pass behind it may bring an operator that is younger.
+    HalfStoragePass(shared.stored)(graph)
+    LowerOpsetPass()(graph)
+    return TypedGraph(graph)
 
 
 def _fold(graph: ir.Model, shared: SharedEncoder, strategy: Strategy) -> None:

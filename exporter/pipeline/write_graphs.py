@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from exporter.artifact.layout import graph_path, weights_path
+import onnx_ir as ir
+
+from exporter.artifact.layout import PORTABLE_GRAPH, graph_path, weights_path
 from exporter.host.console import Console, Stage
 from exporter.pipeline.quantize import EightBits, Wanted
 from exporter.pipeline.recipes import (
@@ -17,6 +19,7 @@ from exporter.pipeline.recipes import (
     TypedGraph,
     build_graph,
     fold_behind_prompt,
+    fold_portable,
     fold_strategy,
     slice_attention,
 )
@@ -24,7 +27,7 @@ from exporter.spec.model import DType, Form
 from graphs.files.summary import summarise
 from graphs.files.weights import save_graphs
 from graphs.pooling.strategy import Strategy, strategy_name
-from poolfold.manifest import Graph, PaddingFree, Precision, Prompted
+from poolfold.manifest import Graph, PaddingFree, Portable, Precision, Prompted
 from poolfold.sessions.targets import Runs, find_target
 
 _Forms = dict[Form, TypedGraph]
@@ -40,7 +43,8 @@ def write_graphs(
     *,
     prompted: Collection[Strategy] = (),
     eight_bits: Mapping[Wanted, EightBits] | None = None,
-) -> tuple[Graph, ...]:
+    portable: Strategy | None = None,
+) -> tuple[tuple[Graph, ...], Portable | None]:
     """Build and write every graph; returns what the manifest says of each.
 
     Args:
@@ -52,28 +56,51 @@ def write_graphs(
         console: reports progress of this stage.
         prompted: the strategies that take the prompted form besides, in fp32 and int8.
         eight_bits: what graphs in 8 bits are made by, each target its own.
+        portable: the strategy of the graph for other programs; None for no such graph.
     """
     (directory / "onnx").mkdir()
     described: list[Graph] = []
     with console.stage("graphs") as stage:
         folded = {strategy: _fold(shared, strategy, behind_prompt=strategy in prompted) for strategy in strategies}
         of_targets = eight_bits or {}
+        others = None if portable is None else _fold_portable(shared, portable, stage)
+        beside = {} if others is None else {directory / PORTABLE_GRAPH: others.model}
+        fp32_weights = weights_path(DType.FP32, portable=others is not None)
+        listed: dict[str, str | None] = {}
         for dtype in dict.fromkeys(dtypes):
             made = [
                 _make(shared, strategy, graph, dtype, target, packed)
                 for target in ([t for t, d in of_targets if d is dtype] if dtype.in_8_bits else (None,))
                 for strategy, graph in folded.items()
             ]
-            for weights in dict.fromkeys(one.weights for one in made):
-                alike = [one for one in made if one.weights == weights]
+            places = {one: fp32_weights if dtype is DType.FP32 else one.weights for one in made}
+            for weights in dict.fromkeys(places.values()):
+                alike = [one for one in made if places[one] == weights]
                 files = {directory / path: typed.model for one in alike for path, typed in one.files.items()}
-                listed = None if save_graphs(files, directory / weights) is None else weights
-                described += [_describe(one, folded[one.strategy].notes, listed, of_targets) for one in alike]
+                listed[weights] = _save(directory, weights, files | (beside if dtype is DType.FP32 else {}))
+                described += [_describe(one, folded[one.strategy].notes, listed[weights], of_targets) for one in alike]
+        if others is not None and DType.FP32 not in dtypes:
+            listed[fp32_weights] = _save(directory, fp32_weights, beside)
         _narrate(described, stage)
-    return tuple(described)
+    shown = None if others is None or portable is None else _describe_portable(portable, others, listed[fp32_weights])
+    return tuple(described), shown
 
 
-@dataclass(frozen=True)
+def _fold_portable(shared: SharedEncoder, strategy: Strategy, stage: Stage) -> TypedGraph | None:
+    """The graph for other programs; None, and a warning, where it would need operators that they lack."""
+    try:
+        return fold_portable(shared, strategy)
+    except ir.passes.InvariantError as error:
+        stage.warn(f"{PORTABLE_GRAPH} is left out, and the vectors of tokens with it: {error}.")
+        return None
+
+
+def _save(directory: Path, weights: str, graphs: Mapping[Path, ir.Model]) -> str | None:
+    """Write graphs that share weights; the weights' path, or None where all fitted into the graphs."""
+    return None if save_graphs(graphs, directory / weights) is None else weights
+
+
+@dataclass(frozen=True, eq=False)
 class _Made:
     """The graphs of one strategy and precision; of one target, in 8 bits.
 
@@ -173,6 +200,16 @@ def _describe(made: _Made, notes: Notes, weights: str | None, eight_bits: Mappin
         else Prompted(path=made.path(Form.PROMPTED), nodes=summarise(forms[Form.PROMPTED].model).nodes),
         sliced={made.path(form): made.path(form, sliced=True) for form in sliced},
         quantized=eight_bits[made.target, made.dtype].describe(made.target, typed.layers) if made.target else None,
+    )
+
+
+def _describe_portable(strategy: Strategy, graph: TypedGraph, weights: str | None) -> Portable:
+    return Portable(
+        path=PORTABLE_GRAPH,
+        weights=weights,
+        strategy=strategy_name(strategy),
+        opset=graph.model.opset_imports[""],
+        nodes=summarise(graph.model).nodes,
     )
 
 

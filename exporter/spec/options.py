@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 from exporter.spec.build_options import BuildOptions
@@ -96,6 +97,15 @@ def read_floor(floor: float | None, dtypes: Sequence[DType]) -> float:
     return floor
 
 
+class Layout(StrEnum):
+    """What an artifact is besides poolfold's own."""
+
+    HUB = "hub"
+    """A model folder that sentence-transformers, optimum, fastembed and others load."""
+    POOLFOLD = "poolfold"
+    """Nothing else."""
+
+
 @dataclass(frozen=True)
 class ExportOptions:
     """The parameters of `exporter.export`, whose signature has the defaults.
@@ -105,6 +115,8 @@ class ExportOptions:
     max_seq_length: tokens of the longest text; None for the model's own limit.
     fold_prompts: further prompts to fold, by name.
     int8_floor: the smallest cosine that any text may have in int8 or fp8.
+    layout: whether files of other programs are written besides.
+    token_embeddings: whether there is a graph that gives the vectors of tokens.
     shapes: of engines; None where none is built.
     """
 
@@ -128,6 +140,8 @@ class ExportOptions:
     fold_prompts: Mapping[str, str] = field(default_factory=dict)
     validation: Validation = Validation()
     int8_floor: float = INT8_FLOOR
+    layout: Layout = Layout.HUB
+    token_embeddings: bool = True
 
     @property
     def calibrating(self) -> tuple[str, ...]:

@@ -7,29 +7,44 @@ from __future__ import annotations
 
 from collections.abc import ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, Sized
 from collections.abc import Set as AbstractSet
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
 
 from poolfold.errors import InputError
 from poolfold.manifest import Model
+from poolfold.tokenise import Input
+
+Texts = str | Iterable[Input]
+"""One text, or texts and pairs of texts in any order-keeping collection."""
 
 
-def check_texts(texts: Iterable[str], batch_size: int) -> tuple[Iterator[str], int]:
+def one_of(**given: object) -> Any:
+    """What a caller gave by one of several names; None where it was none.
+
+    Raises:
+        InputError: it was given by two.
+    """
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise InputError(f"the texts are given as {' and as '.join(names)}, which are one argument. Leave one out.")
+    return given[names[0]] if names else None
+
+
+def check_texts(texts: Iterable[Input]) -> tuple[Iterator[Input], int]:
     """The texts one by one, and how many there are; 0 where that shows only in the end, as of a generator.
 
     What can be read twice is checked whole before the first text is given, the rest as it is read.
 
     Raises:
-        InputError: one str instead of several; what is no list of texts although it can be iterated, such as a mapping,
-            a table or a set; an item that is no str; or a batch size below 1.
+        InputError: what is no list of texts although it can be iterated, such as a mapping, a table or a set; an item
+            that is neither a str nor a pair of them.
     """
-    if isinstance(texts, str):
-        raise InputError("texts is one str; expected a list of them. For a single text, pass [text].")
     if instead := _instead(texts):
         raise InputError(f"texts is a {type(texts).__name__}, {instead}")
     if not isinstance(texts, Iterable):
-        raise InputError(f"texts is of type {type(texts).__name__}; expected a list of str.")
+        raise InputError(f"texts is of type {type(texts).__name__}; expected a str or a list of them.")
     try:
         read = _checked(iter(texts))
     except TypeError as error:  # an array of no dimension is an Iterable, and cannot be iterated
@@ -38,25 +53,41 @@ def check_texts(texts: Iterable[str], batch_size: int) -> tuple[Iterator[str], i
     if isinstance(texts, Sized) and not isinstance(texts, Iterator):
         count = sum(1 for _ in read)
         read = _checked(iter(texts))
-    if not isinstance(batch_size, int | np.integer) or batch_size < 1:
-        raise InputError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more.")
     return read, count
 
 
-def _checked(texts: Iterator[object]) -> Iterator[str]:
+def check_batch_size(batch_size: object) -> int:
+    """A batch size.
+
+    Raises:
+        InputError: no whole number, or one below 1.
+    """
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int | np.integer) or batch_size < 1:
+        raise InputError(f"batch_size is {batch_size!r}; expected a whole number, 1 or more.")
+    return int(batch_size)
+
+
+def _checked(texts: Iterator[object]) -> Iterator[Input]:
     """The texts; raises InputError at the first that is none."""
     for index, text in enumerate(texts):
-        if not isinstance(text, str):
+        if isinstance(text, str) or _is_pair(text):
+            yield text
+        else:
             raise InputError(f"text {index} is {_describe(text)}; expected str. {_remedy(text)}")
-        yield text
+
+
+def _is_pair(item: object) -> TypeGuard[tuple[str, str]]:
+    return type(item) is tuple and len(item) == 2 and all(isinstance(part, str) for part in item)
 
 
 def _instead(texts: object) -> str | None:
     """Why a value is no list of texts, and what to pass instead; None for one that may be."""
     if isinstance(texts, Mapping):
         return "which gives its keys; expected a list of str. Pass list(texts.values())."
-    # Views of a dict are sets too, and have its order.
-    if isinstance(texts, AbstractSet) and not isinstance(texts, Sequence | KeysView | ItemsView):
+    if isinstance(texts, ItemsView):
+        return "which gives each value with its key; expected a list of str. Pass list(texts.values())."
+    # The keys of a dict are a set too, and have its order.
+    if isinstance(texts, AbstractSet) and not isinstance(texts, Sequence | KeysView):
         return "which has no order; expected a list of str. Pass a list, such as sorted(texts)."
     if isinstance(texts, bytes | bytearray | memoryview):
         return "which gives numbers; expected a list of str. Pass [texts.decode()]."
@@ -78,7 +109,7 @@ def _remedy(item: object) -> str:
     if isinstance(item, Mapping):
         return "Pass the value that holds the text."
     if isinstance(item, Iterable):
-        return "Pass one flat list of texts."
+        return "Pass one flat list of texts; two that are one input as a tuple of two."
     return "Drop it, or turn it into one."
 
 

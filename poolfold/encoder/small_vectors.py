@@ -60,10 +60,10 @@ class Ranges:
         return np.stack([self.lowest, self.highest, self.lengths]).astype("<f4").tobytes()
 
     def of_first(self, count: int, *, unit: bool) -> npt.NDArray[np.float32]:
-        """Lowest and highest of the first `count` values, float32 [2, count]; `unit`: of unit length again."""
+        """Lowest and highest of the first `count` values, float32 [2, count]; `unit`: once they have unit length."""
         ranges = np.stack([self.lowest[:count], self.highest[:count]])
         length = self.lengths[count - 1]
-        return ranges / length if unit and count < len(self.lengths) and length > 0 else ranges
+        return ranges / length if unit and length > 0 else ranges
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +71,7 @@ class SmallVectors:
     """How vectors are made smaller.
 
     dim: values of a vector as the model gives it.
-    dimensions: of which so many are kept, from the first.
+    dimensions: of which so many are kept, from the first; None for all.
     unit: whether what is kept is brought to unit length.
     ranges: float32 [2, dimensions], lowest and highest; None where the precision needs none.
     """
@@ -115,32 +115,50 @@ class SmallVectors:
 
 
 def small_vectors(
-    precision: str, dimensions: int | None, *, dim: int, normalized: bool, ranges: Ranges | None
+    precision: str | None = None,
+    dimensions: int | None = None,
+    *,
+    dim: int,
+    normalized: bool,
+    ranges: Ranges | None,
+    truncate_dim: int | None = None,
+    normalize: bool = False,
 ) -> SmallVectors:
     """What a caller asked for of vectors of `dim` values.
 
     Args:
-        precision: one of PRECISIONS.
-        dimensions: values to keep; None keeps all.
+        precision: one of PRECISIONS; None for float32.
+        dimensions: values to keep; None keeps all. What is kept of unit vectors has unit length again.
         dim: values of a vector.
-        normalized: whether vectors have unit length, which what is kept of them then has again.
+        normalized: whether vectors have unit length.
         ranges: of the artifact; None where it has none.
+        truncate_dim: values to keep as they are; more than there are keeps all, as in sentence-transformers.
+        normalize: whether what is kept is brought to unit length, whatever the model gives.
 
     Raises:
         InputError: there is no such precision, there are not so many values, or the precision needs ranges.
     """
+    precision = "float32" if precision is None else precision
     if precision not in PRECISIONS:
-        raise InputError(f"precision is {precision!r}; expected one of {', '.join(PRECISIONS)}.")
-    if dimensions is not None and (not isinstance(dimensions, int | np.integer) or not 1 <= dimensions <= dim):
+        raise InputError(f"Precision {precision!r} is not supported; expected one of {', '.join(PRECISIONS)}.")
+    if dimensions is not None and (not _is_whole(dimensions) or dimensions > dim):
         raise InputError(f"dimensions is {dimensions!r}; expected 1 to {dim}, the values of a vector, or None for all.")
-    kept = dim if dimensions is None else int(dimensions)
+    if truncate_dim is not None and not _is_whole(truncate_dim):
+        raise InputError(f"truncate_dim is {truncate_dim!r}; expected values to keep, 1 or more, or None for all.")
+    if dimensions is not None and truncate_dim is not None:
+        raise InputError(
+            f"got dimensions {dimensions} and truncate_dim {truncate_dim}. Leave one out: with dimensions, what is "
+            "kept of unit vectors has unit length again; with truncate_dim it stays as it is."
+        )
+    kept = min(dim, int(dimensions or truncate_dim or dim))
     shorter, steps = kept < dim, precision.endswith("int8")
     if steps and ranges is None:
         raise InputError(
             f"precision {precision} needs the ranges of the values, and this artifact has none: it was exported before "
             "0.7. Export the model again, or take binary or ubinary."
         )
-    unit = shorter and normalized
+    has_unit_length = normalized and not shorter
+    unit = (normalize or (normalized and dimensions is not None)) and not has_unit_length
     return SmallVectors(
         dim,
         precision,
@@ -148,3 +166,7 @@ def small_vectors(
         unit,
         ranges.of_first(kept, unit=unit) if steps and ranges is not None else None,
     )
+
+
+def _is_whole(number: object) -> bool:
+    return isinstance(number, int | np.integer) and not isinstance(number, bool) and int(number) >= 1

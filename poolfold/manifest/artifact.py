@@ -15,6 +15,7 @@ from poolfold.manifest.contents import (
     FoldedPrompt,
     Graph,
     Model,
+    Portable,
     RunMemory,
     Strategy,
     Text,
@@ -27,6 +28,7 @@ class Manifest(Record, frozen=True):
     """An artifact, whole. `environment` is a report for people and scripts: plain JSON.
 
     `validated_up_to`: tokens of the longest text that was checked; None before 0.5, where that is the model's limit.
+    `portable`: what other programs load; None before 0.9, and in the layout `poolfold`.
     `latency_left_out`: what was not measured, and why: workload, or `latency` or `padding` for a whole stage -> reason.
     """
 
@@ -45,6 +47,7 @@ class Manifest(Record, frozen=True):
     latency_left_out: dict[str, str] = msgspec.field(default_factory=dict)
     folded_prompts: tuple[FoldedPrompt, ...] = ()
     validated_up_to: int | None = None
+    portable: Portable | None = None
 
     @property
     def text(self) -> Text:

@@ -259,6 +259,22 @@ class Graph(Record, frozen=True):
         return free.status if free is not None and "onnxruntime" in free.serves_all else self.status
 
 
+class Portable(Record, frozen=True):
+    """A graph for programs of other people, in operators that older runtimes have.
+
+    `input_ids`, `attention_mask` -> `last_hidden_state` fp32 [batch, seq, hidden] and `sentence_embedding` fp32 [batch,
+    dim] of a strategy. It computes every token, padding included, and holds every score: it is for texts of moderate
+    length, and what `encode` takes the vectors of tokens from. `weights` may be the file of the fp32 graphs.
+    """
+
+    path: str
+    weights: str | None
+    strategy: str
+    opset: int
+    nodes: int
+    status: str = "built"
+
+
 class FoldedPrompt(Record, frozen=True):
     """A prompt whose keys and values are constants: the file `path`, float32 `shape`, which graphs take as an input.
 

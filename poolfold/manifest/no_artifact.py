@@ -28,7 +28,9 @@ def _advice(directory: Path) -> str:
         around = next((place for place in directory.resolve().parents[:3] if (place / MANIFEST_NAME).is_file()), None)
         inside = sorted(path.parent for depth in ("*", "*/*") for path in directory.glob(f"{depth}/{MANIFEST_NAME}"))
         weights = [*directory.glob("*.safetensors"), *directory.glob("*.bin")]
-        is_model = (directory / "modules.json").is_file() or bool(weights)
+        # An artifact that has lost its manifest has a modules.json too, beside its graphs.
+        listed_as_model = (directory / "modules.json").is_file() and not (directory / "onnx").is_dir()
+        is_model = listed_as_model or bool(weights)
     except OSError:  # it may not be read
         around, inside, is_model = None, [], False
     if around is not None:

@@ -5,6 +5,7 @@ openvino        OpenVINO on the CPU
 tensorrt/       engines of TensorRT and TensorRT-RTX
 by_padding      two forms of a graph in one session; each batch runs on the faster one
 behind_prompt   a graph that starts behind a prompt, whose keys and values it is given
+token_graph     the graph that gives the vectors of tokens
 outputs         which rows are never handed out
 profiles        splits a batch into shapes that an engine accepts
 external_data   the tensors of a graph that lie in another file

@@ -21,6 +21,7 @@ ATTENTION_MASK = "attention_mask"
 TOKEN_TYPE_IDS = "token_type_ids"
 TOKEN_POSITIONS = "token_positions"
 PROMPT_STATES = "prompt_states"
+LAST_HIDDEN_STATE = "last_hidden_state"
 SENTENCE_EMBEDDING = EMBEDDING.name
 
 _REQUIRED = {INPUT_IDS, ATTENTION_MASK}

@@ -16,6 +16,7 @@ from poolfold.manifest import USUAL_RUN_MEMORY, RunMemory
 from poolfold.sessions import CLOSED, Opening
 from poolfold.sessions.external_data import ExternalTensor, external_tensors, open_weights
 from poolfold.sessions.graph_inputs import (
+    LAST_HIDDEN_STATE,
     PROMPT_STATES,
     SENTENCE_EMBEDDING,
     TOKEN_POSITIONS,
@@ -211,6 +212,7 @@ class OnnxRuntimeSession:
         prompt_states: npt.NDArray[np.float32] | None = None,
         *,
         give_back: bool = False,
+        output: str = SENTENCE_EMBEDDING,
     ) -> npt.NDArray[np.float32]:
         large = give_back or (not self._on_gpu and self._run_memory.bytes_of(*input_ids.shape) >= _LARGE)
         # Before: reading behind the end of a file that was cut kills the process. After: no vector of other weights.
@@ -218,7 +220,7 @@ class OnnxRuntimeSession:
         try:
             feeds = behind(make_inputs(self._inputs, input_ids, attention_mask), prompt_states)
             options = self._give_back if large else self._keep
-            vectors: npt.NDArray[np.float32] = session.run([SENTENCE_EMBEDDING], feeds, options)[0]
+            vectors: npt.NDArray[np.float32] = session.run([output], feeds, options)[0]
         except self._errors as error:
             tell_out_of_memory(error, f"{self._path} on input_ids {list(input_ids.shape)}")
             if self._on_gpu:
@@ -232,6 +234,19 @@ class OnnxRuntimeSession:
             ) from error
         self._require_unchanged()
         return vectors
+
+    def token_vectors(
+        self, input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float32]:
+        """The vectors of the tokens of a batch, of a graph that gives them: float32 [batch, seq, hidden].
+
+        Raises:
+            PoolfoldError: as `run`.
+        """
+        held = self._open
+        if held is None:
+            raise InputError(CLOSED)
+        return self._run(held[0], input_ids, attention_mask, output=LAST_HIDDEN_STATE)
 
     def _require_unchanged(self) -> None:
         """Raise ArtifactError if a file whose mapping is used was written to."""

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from poolfold.manifest import RunMemory
+from poolfold.tokenise.reading import Input, characters
 
 TOKENS = 2048
 """Places of a batch, padding included, from which more rows make a token dearer on a CPU, as they leave its caches: at
@@ -56,15 +57,16 @@ def batches(
         start += len(batch)
 
 
-def pieces(texts: Iterable[str], most_texts: int, most_characters: int) -> Iterator[list[str]]:
+def pieces(texts: Iterable[Input], most_texts: int, most_characters: int) -> Iterator[list[Input]]:
     """Texts in lists of at most so many, and of so many characters unless one text has more. None of them is empty."""
-    piece: list[str] = []
-    characters = 0
+    piece: list[Input] = []
+    held = 0
     for text in texts:
-        if piece and (len(piece) == most_texts or characters + len(text) > most_characters):
+        size = characters(text)
+        if piece and (len(piece) == most_texts or held + size > most_characters):
             yield piece
-            piece, characters = [], 0
+            piece, held = [], 0
         piece.append(text)
-        characters += len(text)
+        held += size
     if piece:
         yield piece

@@ -6,6 +6,7 @@ Reads the content of tokenizer.json and the manifest's `Text`. Independent of gr
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +15,43 @@ from poolfold.errors import InputError, is_failure
 from poolfold.manifest import Text
 from poolfold.tokenise.batches import pieces
 from poolfold.tokenise.beginning import beginning, may_cut
+from poolfold.tokenise.reading import AS_EXPORTED, Input, Reading, first_of, with_prompt
+from poolfold.tokenise.twin import twin
+
+if TYPE_CHECKING:
+    import tokenizers
 
 # Characters a token, of which a text is first given: few texts have more, and for those it is done again.
 _CHARACTERS = 16
 # A tokeniser's result takes far more memory than the ids, so texts are tokenised in pieces.
 _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE = 1024, 2**20
+_READERS = 8
+"""Ways of reading that are kept ready."""
+
+
+class Rows(NamedTuple):
+    """What texts were read as.
+
+    ids: of each text, at most as many as are kept.
+    cut: the indices of texts that have more tokens than are kept.
+    """
+
+    ids: list[list[int]]
+    cut: list[int]
+
+
+class _Reader(NamedTuple):
+    """A tokeniser that cuts at `most` tokens; `beginnings`: of a long text it needs the beginning alone."""
+
+    tokenizer: tokenizers.Tokenizer
+    most: int
+    beginnings: bool
 
 
 class Tokenizer:
     """A checkpoint's tokeniser: special tokens added, truncated to the model's limit, never padded.
 
-    Safe to share between threads: nothing changes after construction.
+    Safe to share between threads: what changes after construction is a cache of further readers.
     """
 
     def __init__(self, tokenizer_json: str, text: Text, vocab_size: int) -> None:
@@ -49,10 +76,11 @@ class Tokenizer:
                 raise InputError(f"{name} is {side!r}; expected 'left' or 'right'. Correct the checkpoint's {name}.")
         special = self._tokenizer.num_special_tokens_to_add(is_pair=False)
         # With a lower limit, tokenizers silently truncates nothing.
-        if text.max_seq_length < max(special, 1):
+        self._least = max(special, 1)
+        if text.max_seq_length < self._least:
             raise InputError(
                 f"max_seq_length is {text.max_seq_length}, and the tokeniser adds {special} special tokens. "
-                f"Expected at least {max(special, 1)}; correct the checkpoint's max_seq_length."
+                f"Expected at least {self._least}; correct the checkpoint's max_seq_length."
             )
         if not 0 <= text.pad_token_id < vocab_size:
             raise InputError(
@@ -63,24 +91,37 @@ class Tokenizer:
         self._special = frozenset(number for number, token in added.items() if token.special)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(text.max_seq_length, direction=text.truncation_side)
-        self._may_cut = text.truncation_side == "right" and may_cut(tokenizer_json)
+        self._may_cut = may_cut(tokenizer_json)
+        usual = _Reader(self._tokenizer, text.max_seq_length, self._may_cut and text.truncation_side == "right")
+        self._readers = {AS_EXPORTED: usual}
 
-    def ids(self, texts: Sequence[str], prompt: str = "", *, first: int = 0) -> list[list[int]]:
+    def ids(self, texts: Sequence[Input], prompt: str = "", *, first: int = 0) -> list[list[int]]:
+        """Token ids of each text, as `read` gives them."""
+        return self.read(texts, prompt, first=first).ids
+
+    def read(self, texts: Sequence[Input], prompt: str = "", *, first: int = 0, reading: Reading = AS_EXPORTED) -> Rows:
         """Token ids of each text, `prompt` put before it; lists of different lengths, `max_seq_length` at most.
 
         Args:
-            texts: any number of them.
+            texts: any number of them; a pair of texts is one input.
             prompt: may be empty.
             first: the number of the first text, for messages.
+            reading: how.
 
         Raises:
-            InputError: a text that the tokeniser refuses, or an id outside the embedding table; names the text.
+            InputError: a text that the tokeniser refuses, or an id outside the embedding table; names the text. A pair
+                whose second text the model would tell apart by a token type. There is no such reading.
         """
-        rows: list[list[int]] = []
-        for piece in pieces((prompt + text for text in texts), _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE):
-            start = first + len(rows)
-            rows.extend(self._of_beginnings(piece, start) if self._may_cut else self._encode(piece, start))
-        for index, row in enumerate(rows):
+        reader = self._reader(reading)
+        ids: list[list[int]] = []
+        cut: list[int] = []
+        for piece in pieces((with_prompt(prompt, text) for text in texts), _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE):
+            start = first + len(ids)
+            for row, is_cut in self._of_beginnings(reader, piece, start):
+                if is_cut:
+                    cut.append(len(ids))
+                ids.append(row)
+        for index, row in enumerate(ids):
             if row and (highest := max(row)) >= self.vocab_size:
                 token = self._tokenizer.id_to_token(highest)
                 raise InputError(
@@ -88,21 +129,72 @@ class Tokenizer:
                     f"no row in the model's embedding table of {self.vocab_size} rows. Leave that token out of the "
                     "text."
                 )
-        return rows
+        return Rows(ids, cut)
 
-    def _of_beginnings(self, texts: list[str], start: int) -> Iterator[list[int]]:
-        """As `_encode`, without the part of a text that no id comes from: a text of 10 MB would take a gigabyte."""
-        most = self.text.max_seq_length
-        length = most * _CHARACTERS
-        cut = [text if len(text) <= length else beginning(text, length) for text in texts]
-        for index, row in enumerate(self._encode(cut, start)):
-            reached = length
+    def counts(self, texts: Sequence[Input], prompt: str = "", *, special_tokens: bool = True) -> list[int]:
+        """How many tokens each text has, special ones and the prompt's included, before anything is cut.
+
+        Raises:
+            InputError: a text that the tokeniser refuses.
+        """
+        whole = twin(self._tokenizer)
+        whole.no_truncation()
+        whole.encode_special_tokens = not special_tokens
+        reader = _Reader(whole, 0, beginnings=False)
+        return [
+            len(encoding.ids)
+            for piece in pieces((with_prompt(prompt, text) for text in texts), _TEXTS_AT_ONCE, _CHARACTERS_AT_ONCE)
+            for encoding in self._encode(reader, piece, 0)
+        ]
+
+    def require(self, reading: Reading) -> None:
+        """Raise InputError where texts cannot be read so."""
+        most, limit = reading.max_length, self.text.max_seq_length
+        if most is not None and (
+            isinstance(most, bool) or not isinstance(most, int | np.integer) or not self._least <= most <= limit
+        ):
+            raise InputError(
+                f"max_length is {most!r}; expected {self._least} to {limit} tokens, special ones included: what the "
+                "tokeniser adds by itself, and what the model accepts."
+            )
+        if reading.side not in (None, "left", "right"):
+            raise InputError(f"truncation_side is {reading.side!r}; expected 'left' or 'right'.")
+
+    def _reader(self, reading: Reading) -> _Reader:
+        """A reader that is made once, and shares the vocabulary with all others."""
+        kept = self._readers.get(reading)
+        if kept is not None:
+            return kept
+        self.require(reading)
+        side, most = reading.side or self.text.truncation_side, reading.max_length or self.text.max_seq_length
+        other = twin(self._tokenizer)
+        other.enable_truncation(int(most), direction=side)
+        other.encode_special_tokens = not reading.special_tokens
+        made = _Reader(other, int(most), self._may_cut and side == "right")
+        if len(self._readers) >= _READERS:
+            self._readers = {AS_EXPORTED: self._readers[AS_EXPORTED]}
+        self._readers[reading] = made
+        return made
+
+    def _of_beginnings(self, reader: _Reader, texts: list[Input], start: int) -> Iterator[tuple[list[int], bool]]:
+        """Ids of each text, and whether it has more; of a long text without the part that no id comes from.
+
+        A text of 10 MB would take a gigabyte.
+        """
+        length = reader.most * _CHARACTERS
+        given = list(texts)
+        if reader.beginnings:
+            given = [t if isinstance(t, tuple) or len(t) <= length else beginning(t, length) for t in texts]
+        for index, encoding in enumerate(self._encode(reader, given, start)):
+            reached, whole, part = length, texts[index], given[index]
             # Fewer ids than are kept: the next tokens lie behind the cut.
-            while len(row) < most and len(cut[index]) < len(texts[index]):
+            while len(encoding.ids) < reader.most and part is not whole and len(part) < len(whole):
                 reached *= 4
-                cut[index] = beginning(texts[index], reached)
-                (row,) = self._encode([cut[index]], start + index)
-            yield row
+                part = beginning(first_of(whole), reached)
+                (encoding,) = self._encode(reader, [part], start + index)
+            ids = encoding.ids
+            # What was left out holds a letter, and so a token.
+            yield ids, len(ids) == reader.most and (len(part) < len(whole) or bool(encoding.overflowing))
 
     def left_out(self, prompt: str) -> int:
         """How many tokens at the beginning of a row, `prompt` in front, the pooling leaves out; 0 for most models.
@@ -126,23 +218,30 @@ class Tokenizer:
         added_at_the_end = self._tokenizer.encode(prompt).special_tokens_mask[-1] == 1
         return len(row) - (added_at_the_end or row[-1] in self._special)
 
-    def _encode(self, texts: list[str], start: int) -> Iterator[list[int]]:
+    def _encode(self, reader: _Reader, texts: list[Input], start: int) -> list[tokenizers.Encoding]:
         """Encode texts, the first of which is the caller's text `start`."""
         try:
-            encodings = self._tokenizer.encode_batch_fast(texts)
+            encodings = reader.tokenizer.encode_batch_fast(texts)
         except BaseException as error:
             if not is_failure(error):
                 raise
             for index, text in enumerate(texts, start):
-                self._explain(index, text)
+                self._explain(reader, index, text)
             raise
-        return (encoding.ids for encoding in encodings)
+        for index, (text, encoding) in enumerate(zip(texts, encodings, strict=True), start):
+            if isinstance(text, tuple) and any(encoding.type_ids):
+                raise InputError(
+                    f"text {index} ({shorten(text)}) is a pair, and this model tells its second text by a token type, "
+                    "which an artifact holds as a constant. Join the two into one text."
+                )
+        return encodings
 
-    def _explain(self, index: int, text: str) -> None:
+    def _explain(self, reader: _Reader, index: int, text: Input) -> None:
         """Raise the InputError that names a text, if it is one that the tokeniser refuses."""
         try:
-            text.encode()
-            self._tokenizer.encode_batch_fast([text])
+            for part in text if isinstance(text, tuple) else (text,):
+                part.encode()
+            reader.tokenizer.encode_batch_fast([text])
         except UnicodeEncodeError as error:
             raise InputError(
                 f"text {index} holds a lone surrogate, {text[error.start]!r}, which is no character and has no UTF-8 "
@@ -152,27 +251,6 @@ class Tokenizer:
             if not is_failure(error):
                 raise
             raise InputError(f"the tokeniser refuses text {index} ({shorten(text)}): {error}") from error
-
-    def resolve_prompt(self, prompt: str | None, prompt_name: str | None) -> str:
-        """The prompt to use: `prompt` itself, else the one called `prompt_name`, else the default one, else none.
-
-        Raises:
-            InputError: there is no prompt of that name.
-
-        Source: sentence-transformers, `encode`.
-        """
-        prompts = self.text.prompts
-        for name, value in (("prompt", prompt), ("prompt_name", prompt_name)):
-            if value is not None and not isinstance(value, str):
-                raise InputError(f"{name} is of type {type(value).__name__}; expected str or None.")
-        if prompt is not None:
-            return prompt
-        if prompt_name is None:
-            return prompts.get(self.text.default_prompt_name or "", "")
-        if prompt_name not in prompts:
-            names = ", ".join(map(repr, prompts)) or "none"
-            raise InputError(f"no prompt is called {prompt_name!r}; this model's prompts: {names}. Or pass prompt=...")
-        return prompts[prompt_name]
 
 
 def pad(
@@ -207,6 +285,8 @@ def pad(
     return input_ids, attention_mask
 
 
-def shorten(text: str) -> str:
+def shorten(text: Input) -> str:
     """The beginning of a text, quoted for a message; characters that do not print are escaped."""
+    if isinstance(text, tuple):
+        return f"{shorten(text[0])}, {shorten(text[1])}"
     return repr(text) if len(text) <= 40 else f"{text[:40]!r}..."

@@ -16,10 +16,10 @@ from typing import Self
 from poolfold.errors import ArtifactDiffers, ArtifactError
 from poolfold.hub import find_artifact
 from poolfold.manifest import MANIFEST_NAME, File, Manifest, loads, no_artifact
-from poolfold.verify.files import NotRegularError, OpenFile
+from poolfold.verify.files import NotRegularError, OpenFile, open_file
 from poolfold.verify.unlisted import list_others
 
-__all__ = ["describe", "open_files", "read_checked", "verify"]
+__all__ = ["describe", "open_files", "open_part", "read_checked", "verify"]
 
 _SHOWN = 10
 _READERS = 4
@@ -132,6 +132,29 @@ def open_files(
     return kept
 
 
+def open_part(directory: Path, manifest: Manifest, paths: Collection[str], *, check: bool) -> dict[str, OpenFile]:
+    """Open some of the files that a manifest lists, long after the others.
+
+    check: whether their bytes are hashed, as those of the others were.
+
+    Raises:
+        ArtifactError: a file differs from its entry, or cannot be read.
+    """
+    opened: dict[str, OpenFile] = {}
+    for entry in manifest.files:
+        if entry.path not in paths:
+            continue
+        file = opened[entry.path] = open_file(directory / entry.path)
+        file.settle()
+        try:
+            same = not check or (file.size, file.hash()) == (entry.bytes, entry.sha256)
+        except OSError as error:
+            raise ArtifactError(f"{file.path} cannot be read: {error.strerror}. Check its permissions.") from None
+        if not same:
+            raise _differs(directory, [_Problem(f"{entry.path!r}: changed since it was exported")])
+    return opened
+
+
 class _Problem(str):
     """A line of the message. `unreadable`: nothing is known about the file's content."""
 
@@ -191,5 +214,9 @@ def _check_references(manifest: Manifest) -> Iterator[_Problem]:
         named |= {*graph.files, *graph.sliced} | ({graph.weights} if graph.weights is not None else set())
     named |= {prompt.path for prompt in manifest.folded_prompts}
     named |= {strategy.ranges for strategy in manifest.strategies if strategy.ranges is not None}
+    if manifest.portable is not None:
+        named |= {manifest.portable.path} | (
+            {manifest.portable.weights} if manifest.portable.weights is not None else set()
+        )
     for path in sorted(named - listed):
         yield _Problem(f"{path!r}: named by a graph or an engine, and not listed among the files")

@@ -26,7 +26,7 @@ from tests.artifacts import write_artifact
 from tests.cpp.conftest import Driver, as_cpp
 from tests.poolfold.test_hostile_content import MANIFESTS, sealed
 
-WEIGHTS = "onnx/weights_fp32.bin"
+WEIGHTS = "onnx/model.onnx_data"
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, trainers
 from tokenizers.processors import TemplateProcessing
 
+from poolfold.tokenise import AS_EXPORTED, tokenizer
 from poolfold.tokenise import Tokenizer as OurTokenizer
-from poolfold.tokenise import tokenizer
 from poolfold.tokenise.beginning import beginning, may_cut
 from tests.artifacts import text_values
 
@@ -100,7 +100,8 @@ WHOLE = {
 def ours(tokenizer_json: str, *, cut: bool | None = None, **changes: Any) -> OurTokenizer:
     made = OurTokenizer(tokenizer_json, text_values(max_seq_length=LIMIT, **changes), 10_000)
     if cut is not None:
-        made._may_cut = cut
+        usual = made._readers[AS_EXPORTED]
+        made._readers[AS_EXPORTED] = usual._replace(beginnings=cut and usual.beginnings)
     return made
 
 
@@ -147,7 +148,7 @@ def test_dropout_is_not_provable() -> None:
 
 def test_what_is_kept_on_the_right_is_tokenised_whole() -> None:
     made = ours(CUT["BERT"], truncation_side="left")
-    assert not made._may_cut
+    assert not made._readers[AS_EXPORTED].beginnings
     assert made.ids(["abc " * 500 + "A"]) == ours(CUT["BERT"], truncation_side="left", cut=False).ids(
         ["abc " * 500 + "A"]
     )
@@ -156,7 +157,12 @@ def test_what_is_kept_on_the_right_is_tokenised_whole() -> None:
 def test_only_the_beginning_is_tokenised(monkeypatch: pytest.MonkeyPatch) -> None:
     made, seen = ours(CUT["BERT"]), []
     encode = made._encode
-    monkeypatch.setattr(made, "_encode", lambda texts, start: seen.extend(map(len, texts)) or encode(texts, start))
+
+    def note(reader: Any, texts: list[str], start: int) -> Any:
+        seen.extend(map(len, texts))
+        return encode(reader, texts, start)
+
+    monkeypatch.setattr(made, "_encode", note)
     made.ids(["abc " * 1_000_000, "A", " " * 5000 + "abc " * 5000])
     assert max(seen) < 10_000
     assert seen[:2] == [LIMIT * 16 + 3, 1], "and a short text is taken as it is"

@@ -50,6 +50,23 @@ with poolfold.load(sys.argv[1]) as encoder:
     assert json.loads(run(script, tmp_path / "DIR")) == expected(["w1 w2", "w3"]).tolist()
 
 
+def test_the_calls_that_people_know_need_no_pytorch(tmp_path: Path):
+    write_artifact(tmp_path / "DIR")
+    script = f"""{BLOCK}
+import asyncio, poolfold
+with poolfold.load(sys.argv[1]) as encoder:
+    vectors = encoder.encode_query(["w1 w2", "w3"], normalize_embeddings=True)
+    print(encoder.similarity(vectors, vectors).shape, encoder.device, len(list(encoder.encode_iter(["w1"]))))
+    print(asyncio.run(encoder.aencode("w1")).shape, encoder.token_counts(["w1"]), encoder.tokenize("w1").keys())
+    try:
+        encoder.encode("w1", convert_to_tensor=True)
+    except poolfold.TargetUnavailable as error:
+        print(error)
+"""
+    out = run(script, tmp_path / "DIR")
+    assert out.startswith("(2, 2) cpu 1\n(8,) [3] dict_keys(['input_ids', 'attention_mask'])\nPyTorch is not available")
+
+
 @pytest.mark.parametrize("name", HEAVY)
 def test_the_block_blocks(name: str):
     with pytest.raises(subprocess.CalledProcessError) as caught:

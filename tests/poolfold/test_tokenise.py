@@ -56,23 +56,6 @@ def test_the_prompt_is_put_before_the_text():
     assert make().ids(["2 w3"], prompt="w1 w") == make().ids(["w1 w2 w3"])
 
 
-def test_which_prompt_is_used():
-    tokenizer = make(default_prompt_name="query")
-    assert tokenizer.resolve_prompt(None, None) == "w1 w2 "
-    assert tokenizer.resolve_prompt(None, "passage") == ""
-    assert tokenizer.resolve_prompt("mine", "passage") == "mine"
-    assert tokenizer.resolve_prompt("", None) == ""
-    assert make().resolve_prompt(None, None) == ""
-    assert make(default_prompt_name="gone").resolve_prompt(None, None) == ""
-
-
-@pytest.mark.parametrize(("prompts", "known"), [(None, "'query', 'passage'"), ({}, "none")])
-def test_an_unknown_prompt_name_lists_the_known(prompts: dict[str, str] | None, known: str):
-    tokenizer = make() if prompts is None else make(prompts=prompts)
-    with pytest.raises(InputError, match=f"'qurey'; this model's prompts: {known}"):
-        tokenizer.resolve_prompt(None, "qurey")
-
-
 def test_an_id_outside_the_table_names_the_text():
     tokenizer = Tokenizer(tokenizer_json(), text_values(), len(WORDS) - 1)
     assert tokenizer.ids(["w24"]) == [[CLS, len(WORDS) - 2, SEP]]

@@ -48,6 +48,12 @@ struct PaddingFree {
   std::vector<std::string> serves_all;
 };
 
+// The graph that other programs load. Nothing here runs it; its files are part of the artifact.
+struct Portable {
+  std::string path;
+  std::optional<std::string> weights;
+};
+
 // What a run of a graph takes besides the weights, in bytes: of each token, and of each pair of a query and a key, for the
 // scores of all heads of a layer and for masks. Beyond `whole_up_to` tokens, `slice` queries are computed at once; where
 // it is 0, all of them are.
@@ -126,6 +132,7 @@ struct Manifest {
   std::vector<Engine> engines;
   std::vector<File> files;
   std::vector<FoldedPrompt> folded_prompts;
+  std::optional<Portable> portable;
 };
 
 // Reads the bytes of a manifest; `where` is their name in messages.

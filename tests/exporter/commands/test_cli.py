@@ -21,6 +21,7 @@ from exporter.comparison.read_task import KINDS
 from exporter.host.rows import FORMATS
 from exporter.spec.build_options import HARDWARE
 from exporter.spec.model import DType
+from exporter.spec.options import Layout
 from poolfold.encoder import PRECISIONS
 from poolfold.errors import CheckFailed, InputError, TargetUnavailable, how_to_install
 from poolfold.sessions.ort_providers import PROVIDERS
@@ -39,6 +40,8 @@ DEFAULTS = {
             "--bench-seconds",
             "--validate-seconds",
             "--int8-floor",
+            "--layout",
+            "--token-embeddings",
             "--max-seq-length",
             "--renormalize",
             "--dtype",
@@ -115,6 +118,7 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
         ("compare", "kind"): set(KINDS),
         ("compare", "file_format"): {*FORMATS, "txt"},
         **{(name, "hardware_compatibility"): set(HARDWARE) for name in ("export", "build")},
+        ("export", "layout"): {kind.value for kind in Layout},
         **{(name, "tokenizer"): {"file", "transformers"} for name in ("export", "compare", "distill")},
         **{(name, "provider"): set(PROVIDERS) for name in ("validate", "bench", "embed")},
     }

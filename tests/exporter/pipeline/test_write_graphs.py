@@ -17,6 +17,7 @@ from graphs.encoder.cleanup import cleanup
 from graphs.files.weights import load_graph
 from graphs.pooling.head import Normalize
 from graphs.pooling.strategy import Strategy, parse_strategy
+from graphs.portable.lower_opset import LowerOpsetPass
 from graphs.precision.float16 import ConvertToFloat16Pass
 from poolfold.manifest import Graph
 
@@ -48,7 +49,7 @@ def shared() -> SharedEncoder:
 
 def write(directory: Path, shared: SharedEncoder) -> tuple[Graph, ...]:
     dtypes = (DType.FP32, DType.FP16, DType.FP32)
-    return write_graphs(directory, shared, (MEAN, CLS), dtypes, (DType.FP16,), Console(quiet=True))
+    return write_graphs(directory, shared, (MEAN, CLS), dtypes, (DType.FP16,), Console(quiet=True))[0]
 
 
 def plain(shared: SharedEncoder, strategy: Strategy, dtype: DType) -> TypedGraph:
@@ -140,9 +141,38 @@ def test_fp16_kept_fp32_by_a_measured_range_is_told(
     shared: SharedEncoder, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     loud = SharedEncoder(shared.encoder, shared.head, {"last_hidden_state": 1e6})
-    graphs = write_graphs(tmp_path, loud, (MEAN,), (DType.FP16,), (), Console(quiet=True))
+    graphs, _ = write_graphs(tmp_path, loud, (MEAN,), (DType.FP16,), (), Console(quiet=True))
     rules = {rule.rule for rule in graphs[0].kept_fp32} - {"pooling"}
     assert rules
     said = capsys.readouterr().err
     assert all(f"stay fp32 by the rule {rule}" in said for rule in rules)
     assert "by the rule pooling" not in said
+
+
+@pytest.mark.parametrize("dtypes", [(DType.FP32,), (DType.FP16,), (DType.FP16, DType.FP32)])
+def test_the_graph_for_other_programs_shares_the_fp32_weights(
+    shared: SharedEncoder, tmp_path: Path, dtypes: tuple[DType, ...]
+) -> None:
+    console = Console(quiet=True)
+    graphs, portable = write_graphs(tmp_path, shared, (MEAN, CLS), dtypes, (), console, portable=CLS)
+    assert portable is not None
+    assert (portable.path, portable.weights, portable.strategy, portable.opset, portable.status) == (
+        "onnx/model.onnx", "onnx/model.onnx_data", "cls", 20, "built",
+    )  # fmt: skip
+    assert {g.weights for g in graphs if g.dtype == "fp32"} <= {"onnx/model.onnx_data"}
+    assert {g.weights for g in graphs if g.dtype == "fp16"} <= {"onnx/weights_fp16.bin"}
+    model = load_graph(tmp_path / portable.path)
+    assert [value.name for value in model.graph.outputs] == ["last_hidden_state", "sentence_embedding"]
+    assert (tmp_path / "onnx/model.onnx_data").stat().st_size < 4 * (VOCAB * WIDTH + WIDTH * WIDTH) + 3 * 4096
+    (tmp_path / "without").mkdir()
+    _, none = write_graphs(tmp_path / "without", shared, (MEAN,), dtypes, (), console)
+    assert none is None and not (tmp_path / "without/onnx/model.onnx").exists()
+
+
+def test_without_older_operators_the_graph_for_other_programs_is_left_out(
+    shared: SharedEncoder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("exporter.pipeline.recipes.LowerOpsetPass", lambda: LowerOpsetPass(7))
+    graphs, portable = write_graphs(tmp_path, shared, (MEAN,), (DType.FP32,), (), Console(quiet=True), portable=MEAN)
+    assert portable is None and [graph.weights for graph in graphs] == ["onnx/weights_fp32.bin"]
+    assert "onnx/model.onnx is left out, and the vectors of tokens with it: opset 7 has no" in capsys.readouterr().err
