@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test cpp cpp-soak cpp-bench newcomer lint fix bench bench-text bench-models bench-long bench-export size clean
+.PHONY: help install demo check test cpp cpp-soak cpp-bench newcomer lint fix bench bench-text bench-models bench-long bench-export peer-tests interop size clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -72,6 +72,12 @@ bench-models: $(STAMP)  ## embedders of today at real size beside PyTorch, about
 
 bench-long: $(STAMP)  ## texts of up to 8192 tokens beside PyTorch and sentence-transformers, hours; writes bench/results and docs/models.md
 	$(BIN)/python -m bench.long
+
+peer-tests: $(STAMP)  ## sentence-transformers' own tests on our encoder: make peer-tests SOURCE=DIR; writes docs/interop.md
+	$(BIN)/python -m bench.peer_tests $(SOURCE)
+
+interop: $(STAMP)  ## other programs load our artifacts, each in an environment of its own; writes docs/interop.md
+	$(BIN)/python -m bench.interop
 
 bench-export: $(STAMP)  ## what an export costs beside a peer's; writes bench/results
 	$(BIN)/python -m bench.export_cost
