@@ -18,7 +18,7 @@ from exporter.model.checkpoint.source import resolve_source
 from exporter.spec.build_options import BuildOptions
 from exporter.spec.choices import choose_strategies
 from exporter.spec.model import DType, ModelSpec
-from exporter.spec.options import ExportOptions
+from exporter.spec.options import ExportOptions, Layout
 from exporter.spec.origin import TokenizerSource, Trust
 from graphs.pooling.head import Cut
 from graphs.pooling.strategy import strategy_name
@@ -230,6 +230,9 @@ def _export(
             threads=options.threads,
             trust=options.trust,
             tokenizer=options.tokenizer,
+            # What other programs load is nothing that is compared.
+            layout=Layout.POOLFOLD,
+            token_embeddings=False,
         ),
         console,
     )

@@ -105,6 +105,10 @@ class Layout(StrEnum):
     POOLFOLD = "poolfold"
     """Nothing else."""
 
+    @classmethod
+    def _missing_(cls, value: object) -> None:
+        raise InputError(f"layout is {value!r}; expected {' or '.join(map(repr, map(str, cls)))}.")
+
 
 @dataclass(frozen=True)
 class ExportOptions:

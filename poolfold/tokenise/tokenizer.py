@@ -186,13 +186,13 @@ class Tokenizer:
         if reader.beginnings:
             given = [t if isinstance(t, tuple) or len(t) <= length else beginning(t, length) for t in texts]
         for index, encoding in enumerate(self._encode(reader, given, start)):
-            reached, whole, part = length, texts[index], given[index]
+            reached, whole, part, ids = length, texts[index], given[index], encoding.ids
             # Fewer ids than are kept: the next tokens lie behind the cut.
-            while len(encoding.ids) < reader.most and part is not whole and len(part) < len(whole):
+            while len(ids) < reader.most and part is not whole and len(part) < len(whole):
                 reached *= 4
                 part = beginning(first_of(whole), reached)
                 (encoding,) = self._encode(reader, [part], start + index)
-            ids = encoding.ids
+                ids = encoding.ids
             # What was left out holds a letter, and so a token.
             yield ids, len(ids) == reader.most and (len(part) < len(whole) or bool(encoding.overflowing))
 

@@ -109,6 +109,8 @@ def ship(model: str, out: Path) -> npt.NDArray[np.float32]:
 def test_an_unknown_tokenizer_is_bad_input() -> None:
     with pytest.raises(InputError, match=r"tokenizer is 'hub'; expected 'file' or 'transformers'"):
         exporter.export("model", "out", tokenizer="hub")  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"layout is 'flat'; expected 'hub' or 'poolfold'"):
+        exporter.export("model", "artifact", layout="flat")  # type: ignore[arg-type]
 
 
 def test_the_packages_say_that_they_are_typed() -> None:
