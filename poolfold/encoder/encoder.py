@@ -5,7 +5,6 @@ Independent of runtimes and files; of the manifest it reads only `Model`.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -274,6 +273,8 @@ class Encoder(Settings):
 
     async def aencode(self, texts: Texts | None = None, batch_size: int | str = BATCH_SIZE, **options: Any) -> Any:
         """As `encode`, in a thread, so that the event loop goes on."""
+        import asyncio  # whoever awaits has it; others need not wait for it
+
         return await asyncio.to_thread(partial(self.encode, texts, batch_size, **options))
 
     def encode_multi_process(self, sentences: Sequence[str], pool: dict[str, Any], **options: Any) -> Any:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import multiprocessing
 import os
 import queue
 import threading
@@ -39,6 +38,8 @@ def start_pool(again: Callable[[], Encoder], workers: int) -> Pool:
         again: loads the encoder.
         workers: how many.
     """
+    import multiprocessing  # a tenth of what all of poolfold takes to import
+
     # Threads do not survive a fork.
     context = multiprocessing.get_context("spawn")
     given, answers = context.Queue(), context.Queue()
