@@ -1,7 +1,8 @@
 """`python -m bench.peer_tests SOURCE`: sentence-transformers' own tests of `encode`, run on our encoder.
 
 SOURCE is a checkout of sentence-transformers, of the installed version or near it. Its tests are copied into a scratch
-folder and run as they stand; only the fixtures that download a model give an `Encoder` instead. What passes is counted by file; what fails is listed, and docs/interop.md says why.
+folder and run as they stand; only the fixtures that download a model give an `Encoder` instead. What passes is counted
+by file; what fails is listed, and docs/interop.md says why.
 """
 
 from __future__ import annotations
