@@ -11,12 +11,12 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from exporter.artifact.layout import MODEL_CARD
 from exporter.host.environment import environment
 from poolfold import manifest as m
 from poolfold.verify import describe
 
-_NOT_LISTED = (m.MANIFEST_NAME, "README.md")
-"""A model card is no part of the artifact: people edit it."""
+_NOT_LISTED = (m.MANIFEST_NAME, MODEL_CARD)
 
 
 @dataclass(frozen=True)

@@ -33,6 +33,8 @@ def _suffix(form: Form) -> str:
     return "" if form is Form.PLAIN else f"_{form}"
 
 
+MODEL_CARD = "README.md"
+"""No part of what the manifest lists: people edit it."""
 PORTABLE_GRAPH, _PORTABLE_WEIGHTS = "onnx/model.onnx", "onnx/model.onnx_data"
 """What other programs look for, and fetch from the hub along with it."""
 

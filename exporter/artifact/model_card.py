@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from exporter.artifact.layout import MODEL_CARD
 from poolfold.manifest import Manifest, Portable
 
 
@@ -13,7 +14,7 @@ def write_model_card(directory: Path, manifest: Manifest, name: str) -> None:
 
     name: of the artifact, as the snippets call it.
     """
-    (directory / "README.md").write_text("\n".join(_lines(manifest, name)) + "\n", encoding="utf-8")
+    (directory / MODEL_CARD).write_text("\n".join(_lines(manifest, name)) + "\n", encoding="utf-8")
 
 
 def _lines(manifest: Manifest, name: str) -> list[str]:
@@ -71,7 +72,8 @@ def _timed(manifest: Manifest) -> list[str]:
         "",
         "## Timed",
         "",
-        "Rows x tokens, on the machine that made it; the ratio is over PyTorch in the same run.",
+        "Rows x tokens, on the machine that made it; the ratio is over the original model in the same run.",
+        "What other programs disturbed is left out.",
         "",
         "| strategy | precision | runs in | batch | ms | faster |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -12,6 +12,7 @@ from pathlib import Path
 import msgspec
 
 from exporter.artifact.draft import Draft
+from exporter.artifact.layout import MODEL_CARD
 from exporter.artifact.publish import require_apart, staging
 from exporter.host.console import Console, count
 from exporter.spec.build_options import BuildOptions
@@ -61,7 +62,9 @@ def build_into(request: BuildRequest, console: Console) -> Manifest:
     if not same:
         require_apart(request.output, [request.directory])
     manifest = verify(request.directory)
-    if same and (others := list_others(request.directory, manifest).apart):
+    # The model card goes along, as it is.
+    others = [name for name in list_others(request.directory, manifest).apart if name != MODEL_CARD] if same else []
+    if others:
         raise InputError(
             f"{request.directory} holds what is not part of the artifact and would be lost: "
             f"{', '.join(map(repr, others))}. Write the result elsewhere with -o."
@@ -150,6 +153,8 @@ def _copy(source: Path, destination: Path, manifest: Manifest, *, link: bool) ->
                 os.link((source / entry.path).resolve(), path)
         if not path.exists():
             shutil.copyfile(source / entry.path, path)
+    if (source / MODEL_CARD).is_file():
+        shutil.copyfile(source / MODEL_CARD, destination / MODEL_CARD)
 
 
 def _describe(directory: Path, before: Manifest, built: Sequence[Engine]) -> Manifest:

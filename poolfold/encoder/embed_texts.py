@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -94,25 +94,46 @@ def embedded(
     Yields:
         `call.small.dtype` [texts, `call.small.width`].
     """
-    small = call.small
     left_out = reader.tokenizer.left_out(call.prompt)
-    if call.memory is not None:
-        runner = replace(runner, memory=call.memory)
     done = 0
     for piece in pieces(texts, at_once, _CHARACTERS_AT_ONCE):
-        rows = reader.rows(piece, call, first)
-        names = [f"text {first + index} ({shorten(text)})" for index, text in enumerate(piece)]
-        vectors = np.empty((len(rows), small.width), dtype=small.dtype)
-        for batch, found in runner.batches(rows, names, call.batch_size, left_out=left_out, folded=folded):
-            cut = small.cut(found)
-            if small.dimensions is not None:
-                runner.refuse(cut, [names[index] for index in batch])
-            vectors[batch] = small.of(cut)
-            done += len(batch)
-            if tell is not None:
-                tell(done)
-        yield vectors
-        first += len(rows)
+        rows = reader.rows(piece, call, first + done)
+        yield embed_rows(rows, names_of(piece, first + done), call, runner, left_out, folded, tell, done)
+        done += len(rows)
+
+
+def embed_rows(
+    rows: Sequence[Sequence[int]],
+    names: Sequence[str],
+    call: Call,
+    runner: Runner,
+    left_out: int,
+    folded: Folded | None,
+    tell: Tell | None = None,
+    before: int = 0,
+) -> npt.NDArray[Any]:
+    """The vectors of rows of ids, one row or more; arguments as of `embedded`.
+
+    names: of the rows, for messages.
+    left_out: tokens at the beginning of each row that the pooling leaves out.
+    before: texts that were done before these.
+    """
+    small, done = call.small, 0
+    vectors = np.empty((len(rows), small.width), dtype=small.dtype)
+    for batch, found in runner.batches(rows, names, call.batch_size, left_out=left_out, folded=folded):
+        cut = small.cut(found)
+        if small.dimensions is not None:
+            runner.refuse(cut, [names[index] for index in batch])
+        vectors[batch] = small.of(cut)
+        done += len(batch)
+        if tell is not None:
+            tell(before + done)
+    return vectors
+
+
+def names_of(texts: Sequence[Input], first: int) -> list[str]:
+    """What messages call texts, the first of which is the caller's text `first`."""
+    return [f"text {first + index} ({shorten(text)})" for index, text in enumerate(texts)]
 
 
 def joined(parts: Iterable[npt.NDArray[Any]], count: int, small: SmallVectors) -> npt.NDArray[Any]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from poolfold.encoder import tensors
 from poolfold.encoder.call import BATCH_SIZE, Call, Options, named_once, read_call, read_prompt, read_reading
-from poolfold.encoder.embed_texts import Reader, embedded, joined
+from poolfold.encoder.embed_texts import Reader, embed_rows, embedded, joined, names_of
 from poolfold.encoder.inputs import Texts, check_batch, check_texts, one_of
 from poolfold.encoder.pool import count_devices, map_in_pool, pool_of, start_pool, stop_pool
 from poolfold.encoder.progress import Tell, both, progress_bar
@@ -30,7 +30,7 @@ from poolfold.errors import InputError
 from poolfold.manifest import EMBEDDING, Model, Output, RunMemory
 from poolfold.sessions import Session
 from poolfold.sessions.behind_prompt import Folded
-from poolfold.tokenise import Input, Tokenizer, pad, shorten
+from poolfold.tokenise import Input, Tokenizer, pad
 
 _BATCHES_AT_ONCE = 8
 """Batches whose texts `encode_iter` sorts by length together, and holds."""
@@ -271,6 +271,27 @@ class Encoder(Settings):
         read, _ = check_texts(texts)
         return chain.from_iterable(self._embedded(read, call, at_once=call.batch_size * _BATCHES_AT_ONCE))
 
+    def encode_tokens(
+        self, texts: Texts, batch_size: int | str = BATCH_SIZE, **options: Any
+    ) -> list[npt.NDArray[np.float32]]:
+        """The vectors of each text's tokens, as NumPy arrays.
+
+        Args:
+            texts: one text, or any number of them.
+            batch_size: as of `encode`.
+            options: those of `encode` that say how texts are read.
+
+        Returns:
+            float32 [tokens, hidden] for each text, special tokens and a prompt's included, padding not.
+
+        Raises:
+            InputError: the artifact has no graph that gives them; else as `encode`.
+            CheckFailed: a value is not finite.
+        """
+        call = self._read(batch_size, **options)
+        read, _ = check_texts([texts] if isinstance(texts, str) else texts)
+        return self._token_vectors(list(read), call)[1]
+
     async def aencode(self, texts: Texts | None = None, batch_size: int | str = BATCH_SIZE, **options: Any) -> Any:
         """As `encode`, in a thread, so that the event loop goes on."""
         import asyncio  # whoever awaits has it; others need not wait for it
@@ -387,7 +408,7 @@ class Encoder(Settings):
     def _embedded(
         self, texts: Iterable[Input], call: Call, tell: Tell | None = None, **how: int
     ) -> Iterator[npt.NDArray[Any]]:
-        return embedded(texts, call, self._reader(), self._runner(), self.folded.get(call.prompt), tell, **how)
+        return embedded(texts, call, self._reader(), self._runner(call), self.folded.get(call.prompt), tell, **how)
 
     def _vectors(self, texts: Sequence[Input], call: Call, first: int = 0) -> npt.NDArray[Any]:
         """The vectors of texts, the first of which is the caller's text `first`: what a process of a pool computes."""
@@ -397,34 +418,40 @@ class Encoder(Settings):
         self, texts: Sequence[Input], call: Call, first: int = 0, tell: Tell | None = None
     ) -> list[dict[str, npt.NDArray[Any]]]:
         """Of each text its ids, their mask, the vectors of its tokens, and its vector."""
+        rows, of_tokens = self._token_vectors(texts, call, first)
+        if not rows:
+            return []
+        left_out, folded = self.tokenizer.left_out(call.prompt), self.folded.get(call.prompt)
+        vectors = embed_rows(rows, names_of(texts, first), call, self._runner(call), left_out, folded, tell)
+        return [
+            {
+                "input_ids": np.array(row, dtype=np.int64),
+                "attention_mask": np.ones(len(row), dtype=np.int64),
+                "token_embeddings": tokens,
+                "sentence_embedding": vector,
+            }
+            for row, tokens, vector in zip(rows, of_tokens, vectors, strict=True)
+        ]
+
+    def _token_vectors(
+        self, texts: Sequence[Input], call: Call, first: int = 0
+    ) -> tuple[list[list[int]], list[npt.NDArray[np.float32]]]:
+        """The ids of each text, and float32 [tokens, hidden] of each."""
         if self.tokens is None:
             raise InputError(
                 "this artifact has no graph that gives the vectors of tokens. Export the model again, without "
                 "--no-token-embeddings."
             )
         rows = self._reader().rows(texts, call, first) if texts else []
-        names = [f"text {first + index} ({shorten(text)})" for index, text in enumerate(texts)]
-        vectors = self._vectors(texts, call, first)
         memory = self.memory if call.memory is None else call.memory
-        found: list[dict[str, npt.NDArray[Any]]] = [{} for _ in rows]
-        for done, (index, of_tokens) in enumerate(
-            self.tokens.of_rows(rows, names, self.model.text, call.batch_size, memory), 1
-        ):
-            ids = np.array(rows[index], dtype=np.int64)
-            found[index] = {
-                "input_ids": ids,
-                "attention_mask": np.ones_like(ids),
-                "token_embeddings": of_tokens,
-                "sentence_embedding": vectors[index],
-            }
-            if tell is not None:
-                tell(done)
-        return found
+        found = self.tokens.of_rows(rows, names_of(texts, first), self.model.text, call.batch_size, memory)
+        by_index = dict(found)
+        return rows, [by_index[index] for index in range(len(rows))]
 
-    def _runner(self) -> Runner:
-        label = f"{self.strategy} {self.dtype}"
-        text, limits = self.model.text, (self.run_memory, self.memory)
-        return Runner(self.session, label, self.target, self.dim, text, self.output, *limits)
+    def _runner(self, call: Call | None = None) -> Runner:
+        memory = self.memory if call is None or call.memory is None else call.memory
+        label, text = f"{self.strategy} {self.dtype}", self.model.text
+        return Runner(self.session, label, self.target, self.dim, text, self.output, self.run_memory, memory)
 
     def _reader(self) -> Reader:
         return Reader(self.tokenizer, self._warn_beyond, self._warn_of_cuts)

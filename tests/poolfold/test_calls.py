@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import itertools
 import warnings
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ import torch
 
 import poolfold
 from poolfold import Encoder, InputError
+from poolfold.encoder.call import Options, read_call
 from tests.artifacts import DIM, WORDS, expected, model_values, text_values, write_artifact
 
 TEXTS = ["w1 w2", "w3", "w4 w5 w6"]
@@ -246,6 +248,16 @@ def test_settings_go_with_a_copy(own: Encoder):
     np.testing.assert_array_equal(other.encode([given], "q", truncate=True), expected(["w1 w2 w3"]))
     fresh = copy.deepcopy(poolfold.load(own.again.args[0][0]))  # type: ignore[union-attr]
     assert fresh.max_seq_length == 16
+
+
+def test_the_arguments_of_encode_stand_alike_wherever_they_stand():
+    of_encode = inspect.signature(Encoder.encode).parameters
+    change_the_type = {"texts", "batch_size", "output_value", "precision", "convert_to_numpy", "convert_to_tensor"}
+    assert set(Options.__annotations__) == of_encode.keys() - change_the_type - {"self"}
+    of_call = inspect.signature(read_call).parameters
+    assert {name: of.default for name, of in of_call.items() if name != "encoder"} == {
+        name: of_encode[name].default for name in of_call if name != "encoder"
+    }
 
 
 @pytest.mark.slow

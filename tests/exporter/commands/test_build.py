@@ -32,6 +32,7 @@ def snapshot(directory: Path) -> dict[str, bytes]:
 
 
 def test_an_engine_is_added_and_all_else_is_kept(graphs_only: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (graphs_only / "README.md").write_text("a model card that somebody edited")
     before, files = read_manifest(graphs_only), snapshot(graphs_only)
     assert run_command(["build", str(graphs_only), "--target", "tensorrt-rtx", "--json", "-q"]) == 0
     after = verify(graphs_only)
@@ -50,6 +51,7 @@ def test_an_engine_is_added_and_all_else_is_kept(graphs_only: Path, capsys: pyte
     said = json.loads(capsys.readouterr().out)["engines"]
     assert [(e["path"], e["attention_fused"]) for e in said] == [(ENGINE, 2)]
     assert [p.name for p in graphs_only.parent.iterdir()] == ["a"]
+    assert (graphs_only / "README.md").read_text() == "a model card that somebody edited"
 
 
 def test_buckets_are_profiles_and_a_second_build_replaces_the_first(
@@ -94,10 +96,10 @@ def test_an_artifact_with_a_git_folder_is_not_replaced(
     """The exchange would delete what is not part of it."""
     (graphs_only / ".git").mkdir()
     (graphs_only / ".git/HEAD").write_text("ref: refs/heads/main")
-    (graphs_only / "README.md").write_text("a model card")
+    (graphs_only / "NOTES.md").write_text("a model card")
     arguments = ["build", str(graphs_only), "--target", "tensorrt-rtx", "-q"]
     assert run_command(arguments) == 2
-    assert "would be lost: '.git/', 'README.md'. Write the result elsewhere with -o." in capsys.readouterr().err
+    assert "would be lost: '.git/', 'NOTES.md'. Write the result elsewhere with -o." in capsys.readouterr().err
     assert run_command([*arguments, "-o", str(tmp_path / "b"), "--compute-capability", "8.9"]) == 0
     assert not (tmp_path / "b/.git").exists()
 

@@ -209,6 +209,9 @@ def test_token_vectors_have_what_a_vector_is_made_of(tmp_path: Path) -> None:
         unit = torch.nn.functional.normalize(pooled)
         np.testing.assert_allclose(unit.numpy(), encoder.encode(TEXTS[:3]), rtol=0, atol=1e-5)
         assert encoder.encode([], output_value="token_embeddings") == []
+        for features, array in zip(many, encoder.encode_tokens(TEXTS[:3], batch_size=2), strict=True):
+            assert isinstance(array, np.ndarray)
+            np.testing.assert_allclose(array, features["token_embeddings"], rtol=0, atol=1e-6)
     with pytest.raises(poolfold.InputError, match="closed"):
         encoder.encode(TEXTS, output_value="token_embeddings")
 
