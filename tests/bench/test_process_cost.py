@@ -1,7 +1,7 @@
 import os
+import resource
 import sys
 
-import psutil
 import pytest
 
 from bench.export_cost import run
@@ -17,8 +17,8 @@ def cost(tmp_path, code):
 
 @pytest.mark.slow
 def test_memory_of_the_process_counts(tmp_path):
-    # Both above what this test process holds, which a new process counts until it becomes its own program.
-    above = psutil.Process().memory_info().rss // MIB + 200
+    # Both above what this test process ever held: a new process counts that until it becomes its own program.
+    above = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 + 200
     small, big = cost(tmp_path, FILLED % above), cost(tmp_path, FILLED % (above + 200))
     assert 195 * MIB < big.peak_process_bytes - small.peak_process_bytes < 205 * MIB
     assert big.peak_tree_bytes >= big.peak_process_bytes
@@ -26,7 +26,7 @@ def test_memory_of_the_process_counts(tmp_path):
 
 @pytest.mark.slow
 def test_children_side_by_side_count_together_for_the_tree_alone(tmp_path):
-    above = psutil.Process().memory_info().rss // MIB + 200
+    above = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024 + 200
     inner = FILLED % above + "import time; time.sleep(2)"
     code = f"import subprocess, sys; command = [sys.executable, '-c', {inner!r}]\n"
     code += "for child in [subprocess.Popen(command), subprocess.Popen(command)]: child.wait()"
