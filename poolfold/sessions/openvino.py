@@ -44,9 +44,6 @@ _TELEMETRY = "openvino_telemetry"
 _UNWRITTEN = np.uint32(0x7FC0DEAD).view(np.float32)
 """A NaN that no computation gives. On one thread, a run that finds no memory ends without an error, and leaves in place
 what was there: the vectors of an earlier run."""
-_PREPARED = 64
-"""How many operators' preparations for a shape OpenVINO keeps, of 5000 by default. At MiniLM's sizes each new shape
-then takes 0.14 MiB instead of 0.24, and no call more time; the rest is oneDNN's own cache, which ends at 1024."""
 _ONE_IMPORT = threading.Lock()
 
 
@@ -130,8 +127,6 @@ def compile_graph(
         "NUM_STREAMS": 1,
         "INFERENCE_NUM_THREADS": threads or default_threads(),
     }
-    with suppress(RuntimeError):  # no public property; a release may lack it
-        core.set_property(DEVICE, {"CPU_RUNTIME_CACHE_CAPACITY": str(_PREPARED)})
     try:
         model = core.read_model(path if content is None else content)
         compiled = core.compile_model(model, DEVICE, asked)
