@@ -6,6 +6,6 @@ keeps working.
 
 from __future__ import annotations
 
-from exporter.api import bench, build, compare, export, validate
+from exporter.api import bench, build, compare, export, push, validate
 
-__all__ = ["bench", "build", "compare", "export", "validate"]
+__all__ = ["bench", "build", "compare", "export", "push", "validate"]

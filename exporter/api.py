@@ -48,6 +48,7 @@ def export(
     int8_floor: float | None = None,
     layout: Literal["hub", "poolfold"] = "hub",
     token_embeddings: bool | None = None,
+    push_to_hub: str | None = None,
     threads: int | None = None,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
@@ -102,6 +103,7 @@ def export(
             card; `poolfold` does not.
         token_embeddings: whether there is a graph that gives the vectors of tokens, which others load; None for one in
             the layout `hub`.
+        push_to_hub: a hub id, `owner/name`, to push the artifact to as well.
         threads: of a session; None for `default_threads`.
         allow_pickle: load pickled weights: only from who you trust.
         trust_remote_code: run Python code that the checkpoint brings along.
@@ -128,6 +130,7 @@ def export(
     from exporter.spec.options import ExportOptions, Layout, Shapes, read_floor, read_validation
     from exporter.spec.origin import TokenizerSource, Trust
     from graphs.pooling.head import Cut
+    from poolfold.hub import require_may_push
 
     precisions = read_dtypes(dtypes)
     build_options = BuildOptions(
@@ -162,7 +165,51 @@ def export(
         layout=(kind := Layout(layout)),
         token_embeddings=kind is Layout.HUB if token_embeddings is None else token_embeddings,
     )
-    return export_model(options, console)
+    if push_to_hub is not None:
+        require_may_push(push_to_hub)
+    manifest = export_model(options, console)
+    if push_to_hub is not None:
+        with console.stage("push") as stage:
+            try:
+                _, commit = push(output, push_to_hub)
+            except InputError as error:
+                raise InputError(
+                    f"{error} The artifact is in {output}: `poolfold push {output} {push_to_hub}` pushes it."
+                ) from None
+            stage.outcome = f"{push_to_hub} at {commit[:12]}"
+    return manifest
+
+
+def push(
+    directory: str | Path, repo: str, *, revision: str | None = None, private: bool = False, force: bool = False
+) -> tuple[Manifest, str]:
+    """Push an artifact to the Hugging Face hub, after a check of every file: `poolfold push`.
+
+    >>> import exporter
+    >>> exporter.push("artifact", "minilm")
+    Traceback (most recent call last):
+        ...
+    poolfold.errors.InputError: minilm is no hub id. Expected owner/name.
+
+    Args:
+        directory: the artifact.
+        repo: the hub id, `owner/name`; made where there is none.
+        revision: the branch, made where there is none; None for the repository's own.
+        private: whether a repository that is made is private.
+        force: replace files of the same names where it holds another model.
+
+    Returns:
+        The manifest, and the commit.
+
+    Raises:
+        PoolfoldError: the artifact differs from its manifest, the hub refuses or cannot be reached, or `repo` holds
+            something else. The repository then has all files or none.
+    """
+    from poolfold.hub import push as push_files
+    from poolfold.verify import verify
+
+    manifest = verify(directory)
+    return manifest, push_files(Path(directory), manifest, repo, revision=revision, private=private, force=force)
 
 
 def build(

@@ -1,7 +1,8 @@
-"""A stand-in for the Hugging Face hub on 127.0.0.1: one model, at one commit, by the hub's HTTP interface."""
+"""A stand-in for the Hugging Face hub on 127.0.0.1: one model, by the hub's HTTP interface, for reading and pushing."""
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import json
 import os
@@ -10,10 +11,13 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from typing import Any
 from urllib.parse import unquote
 
 NAME, COMMIT = "our/model", "0123456789abcdef0123456789abcdef01234567"
 REVISIONS = ("main", "v1", COMMIT)
+TOKEN = "hf_ours"
+"""Of whoever may push."""
 
 
 @contextmanager
@@ -28,7 +32,13 @@ def serve(folder: Path, name: str = NAME) -> Iterator[tuple[str, list[str]]]:
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             requests.append(f"{self.command} {self.path}")
-            status, headers, body = _respond(folder, name, unquote(self.path.partition("?")[0]))
+            path = unquote(self.path.partition("?")[0])
+            if path == "/api/whoami-v2" and self.headers.get("Authorization") != f"Bearer {TOKEN}":
+                status, headers, body = 401, {}, b""
+            elif path == "/api/whoami-v2":
+                status, headers, body = 200, {"Content-Type": "application/json"}, b'{"name": "our", "type": "user"}'
+            else:
+                status, headers, body = _respond(folder, name, path)
             self.send_response(status)
             for key, value in headers.items():
                 self.send_header(key, value)
@@ -36,6 +46,20 @@ def serve(folder: Path, name: str = NAME) -> Iterator[tuple[str, list[str]]]:
             self.end_headers()
             if self.command == "GET":
                 self.wfile.write(body)
+
+        def do_POST(self) -> None:
+            requests.append(f"{self.command} {self.path}")
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            allowed = self.headers.get("Authorization") == f"Bearer {TOKEN}"
+            address = f"http://{self.headers['Host']}/{name}"
+            status, answer = _take(folder, name, self.path.partition("?")[0], body) if allowed else (401, {})
+            answer |= {"url": address, "commitUrl": f"{address}/commit/{COMMIT}"} if allowed else {}
+            content = json.dumps(answer).encode()
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
         do_HEAD = do_GET  # noqa: N815 - the name http.server calls
 
@@ -71,6 +95,30 @@ def _respond(folder: Path, model: str, path: str) -> tuple[int, dict[str, str], 
     if not (folder / name).is_file():
         return 404, {"X-Error-Code": "EntryNotFound", "X-Repo-Commit": COMMIT}, b""
     return 200, {"X-Repo-Commit": COMMIT, "ETag": f'"{_tag(folder / name)}"'}, (folder / name).read_bytes()
+
+
+def _take(folder: Path, model: str, path: str, body: bytes) -> tuple[int, dict[str, Any]]:
+    """Status and answer of what is pushed; files of a commit are written into the folder."""
+    if path in ("/api/repos/create", "/api/validate-yaml"):
+        return 200, {"id": model, "errors": [], "warnings": []}
+    kind = path.removeprefix(f"/api/models/{model}/").partition("/")[0]
+    if kind == "preupload":
+        files = json.loads(body)["files"]
+        return 200, {
+            "files": [{"path": file["path"], "uploadMode": "regular", "shouldIgnore": False} for file in files]
+        }
+    if kind == "branch":
+        return 200, {}
+    if kind != "commit":
+        return 404, {}
+    for line in map(json.loads, body.splitlines()):
+        place = folder / line["value"].get("path", "")
+        if line["key"] == "file":
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_bytes(base64.b64decode(line["value"]["content"]))
+        elif line["key"] == "deletedFile":
+            place.unlink()
+    return 200, {"success": True, "commitOid": COMMIT}
 
 
 def environment(address: str, home: Path) -> dict[str, str]:

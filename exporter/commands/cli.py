@@ -27,6 +27,7 @@ from exporter.commands.distill import distill
 from exporter.commands.embed import embed
 from exporter.commands.export import export
 from exporter.commands.inspect import inspect
+from exporter.commands.push import push
 from exporter.commands.report import report
 from exporter.commands.targets import targets
 from exporter.commands.validate import validate
@@ -88,7 +89,7 @@ def cli() -> None:
         raise InputError("The working directory is not there any more. Change into one that is.") from None
 
 
-for _command in (export, build, validate, bench, compare, report, distill, embed, inspect, verify, targets):
+for _command in (export, build, validate, bench, compare, report, distill, embed, inspect, verify, push, targets):
     cli.add_command(_command)
 
 

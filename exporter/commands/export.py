@@ -89,6 +89,7 @@ from exporter.spec.options import Layout
     default=None,
     help="Whether there is a graph that gives the vectors of tokens, onnx/model.onnx.  [default: with --layout hub]",
 )
+@click.option("--push-to-hub", metavar="REPO", help="Push it to owner/name on the Hugging Face hub as well.")
 @click.option("--skip-latency", is_flag=True, help="Leave out the padding, latency and memory stages.")
 @click.option(
     "--bench-seconds",

@@ -30,7 +30,8 @@ from poolfold.sessions.tensorrt.library import MODULES
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = (
-    "export", "build", "validate", "bench", "compare", "report", "distill", "embed", "inspect", "verify", "targets",
+    "export", "build", "validate", "bench", "compare", "report", "distill", "embed", "inspect", "verify", "push",
+    "targets",
 )  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
@@ -68,6 +69,7 @@ DEFAULTS = {
     },
     "inspect": set(),
     "verify": set(),
+    "push": {"--revision"},
     "targets": set(),
 }
 """Options of each command that have a default to show."""

@@ -1,15 +1,9 @@
-"""Models and artifacts of the Hugging Face hub, into its cache. Only this file knows huggingface_hub, the extra `hub`.
-
-The address of the hub, its cache, the token and whether there is a network are its own settings: HF_ENDPOINT, HF_HOME,
-HF_TOKEN, HF_HUB_OFFLINE.
-"""
+"""Models of the hub into its cache, and its errors in a user's words."""
 
 from __future__ import annotations
 
-import glob
 import importlib.util
 import io
-import os
 import re
 import socket
 import threading
@@ -22,90 +16,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from poolfold.errors import ArtifactError, InputError, how_to_install
-from poolfold.manifest import MANIFEST_NAME, read_manifest, similar
+from poolfold.manifest import MANIFEST_NAME, similar
 
+HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
+"""`owner/name`."""
 _PATIENCE_S = 10
-_ID = re.compile(r"[A-Za-z0-9_][\w.-]*/[A-Za-z0-9_][\w.-]*", re.ASCII)
 
 _told: ContextVar[Callable[[int, int], None] | None] = ContextVar("told", default=None)
 """Who hears of downloads; None where the library draws bars of its own."""
-
-
-def find_artifact(artifact: str | Path, revision: str | None = None) -> Path:
-    """The directory of an artifact. One that exists wins over a hub id.
-
-    Args:
-        artifact: a directory, or a hub id: `owner/name`.
-        revision: branch, tag or commit of a hub id.
-
-    Raises:
-        InputError: a revision of a directory.
-        ArtifactError: it is not here and cannot be downloaded, or the hub's model is no artifact.
-    """
-    here = os.path.lexists(artifact)
-    if not here and _ID.fullmatch(str(artifact)):
-        return _with_files(str(artifact), _download_manifest(str(artifact), revision))
-    if revision is not None:
-        raise InputError(
-            f"{artifact} is {'a directory' if here else 'no hub id'}, and revision {revision!r} was given. "
-            "Leave the revision out, or pass a hub id: owner/name."
-        )
-    return Path(artifact)
-
-
-def require_own_place(artifact: str | Path, place: Path, output: object) -> None:
-    """Refuse to write a result into the hub's cache.
-
-    Args:
-        artifact: what the user named.
-        place: its directory, from `find_artifact`.
-        output: where the result goes; None for over the artifact.
-
-    Raises:
-        InputError: the artifact is the hub's, and there is no other place.
-    """
-    if output is None and place != Path(artifact):
-        raise InputError(f"{artifact} is a hub id, so that there is no place for the result. Name one with -o.")
-
-
-def artifact_or_none(model: str, revision: str | None = None, *, files: bool = True) -> Path | None:
-    """The directory of an artifact, as `find_artifact`; None where `model` is something else, or cannot be had.
-
-    Args:
-        model: a directory, or a hub id.
-        revision: branch, tag or commit of a hub id.
-        files: False downloads the manifest alone.
-
-    Raises:
-        ArtifactError: the hub's model is an artifact, and its files cannot be downloaded.
-    """
-    if os.path.lexists(Path(model).expanduser()):
-        folder = Path(model).expanduser()
-        return folder if (folder / MANIFEST_NAME).is_file() else None
-    try:
-        folder = _download_manifest(model, revision)
-    except ArtifactError:
-        return None
-    return _with_files(model, folder) if files else folder
-
-
-def _download_manifest(name: str, revision: str | None) -> Path:
-    """The snapshot of a model, with the manifest of an artifact in it."""
-    if not _ID.fullmatch(name):
-        raise ArtifactError(f"{name} is no hub id. Expected owner/name.")
-    with _errors(name, revision, ArtifactError):
-        from huggingface_hub import hf_hub_download
-
-        return Path(hf_hub_download(name, MANIFEST_NAME, revision=revision, local_files_only=not _reachable())).parent
-
-
-def _with_files(name: str, folder: Path) -> Path:
-    """The snapshot with the files that its manifest lists; others are not downloaded."""
-    paths = [file.path for file in read_manifest(folder).files]
-    if not all((folder / path).exists() for path in paths):
-        # At the commit of the manifest, whatever was pushed meanwhile.
-        download(name, folder.name, [glob.escape(path) for path in paths], error=ArtifactError)
-    return folder
 
 
 def download(
@@ -131,7 +49,7 @@ def download(
     Raises:
         InputError: as `error`, what cannot be downloaded.
     """
-    with _errors(name, revision, error):
+    with hub_errors(name, revision, error):
         from huggingface_hub import snapshot_download
 
         return Path(
@@ -140,10 +58,20 @@ def download(
                 revision=revision,
                 allow_patterns=list(patterns),
                 ignore_patterns=list(ignore),
-                local_files_only=not _reachable(),
+                local_files_only=not reachable(),
                 **_bars(),
             )
         )
+
+
+def download_manifest(name: str, revision: str | None) -> Path:
+    """The snapshot of a model, with the manifest of an artifact in it."""
+    if not HUB_ID.fullmatch(name):
+        raise ArtifactError(f"{name} is no hub id. Expected owner/name.")
+    with hub_errors(name, revision, ArtifactError):
+        from huggingface_hub import hf_hub_download
+
+        return Path(hf_hub_download(name, MANIFEST_NAME, revision=revision, local_files_only=not reachable())).parent
 
 
 def full_name(name: str, revision: str | None = None) -> str:
@@ -158,7 +86,7 @@ def full_name(name: str, revision: str | None = None) -> str:
 
     theirs = f"sentence-transformers/{name}"
     try:
-        hf_hub_download(theirs, "config.json", revision=revision, local_files_only=not _reachable())
+        hf_hub_download(theirs, "config.json", revision=revision, local_files_only=not reachable())
     except hub.LocalEntryNotFoundError:  # before the next: it is one of that kind
         return name
     except (hub.EntryNotFoundError, hub.RevisionNotFoundError):
@@ -168,7 +96,7 @@ def full_name(name: str, revision: str | None = None) -> str:
     return theirs
 
 
-def _reachable() -> bool:
+def reachable() -> bool:
     """Whether the hub can be reached. Where it cannot, huggingface_hub would retry what is not cached for 23 s."""
     from huggingface_hub import constants
 
@@ -226,7 +154,7 @@ def _bars() -> dict[str, Any]:
 
 
 @contextmanager
-def _errors(name: str, revision: str | None, error: type[InputError]) -> Iterator[None]:
+def hub_errors(name: str, revision: str | None, error: type[InputError]) -> Iterator[None]:
     """Tell in a user's words why a download failed."""
     at = f"{name} at revision {revision!r}" if revision else name
     try:
