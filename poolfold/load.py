@@ -13,7 +13,7 @@ import msgspec
 from poolfold.choice import Choice, choose, faster_below, only_form, run_memory
 from poolfold.encoder import Encoder, Ranges, TokenVectors
 from poolfold.errors import ArtifactError, InputError, is_failure
-from poolfold.hub import find_artifact
+from poolfold.hub import find_artifact, lasting_name
 from poolfold.manifest import MANIFEST_NAME, Manifest, Strategy, Text
 from poolfold.sessions import Opening, Session
 from poolfold.sessions.behind_prompt import BehindPrompt, StatesSession, folded_prompts, no_states
@@ -130,17 +130,12 @@ def _load(asked: _Asked, identity: str | None) -> Encoder:
         gpu=asked.gpu,
     )
     files.pop(TOKENIZER_NAME, None)  # the rest is there for a form that is opened later
-    # Another process has another working directory; and of the hub's model, the commit that was loaded here.
-    of_hub = directory != Path(asked.directory)
-    again = (
-        asked._replace(directory=str(asked.directory), revision=directory.name)
-        if of_hub
-        else asked._replace(directory=str(directory.resolve()))
-    )
-    again_here = partial(_load_again, tuple(again), content)
+    name, commit = lasting_name(asked.directory, directory)
+    again = asked._replace(directory=name, revision=commit)
     return replace(
         encoder,
-        again=again_here,
+        again=partial(_load_again, tuple(again), content),
+        identity=manifest.identity(choice.strategy, choice.dtype),
         validated_up_to=manifest.validated_up_to,
         memory=asked.memory,
         tokens=_token_vectors(directory, manifest, asked),

@@ -43,6 +43,14 @@ def test_the_code_of_the_runtime_page_runs(artifact: Path, tmp_path: Path) -> No
     assert out.endswith("Pass list(texts.values()).\n")
 
 
+@pytest.mark.slow
+def test_the_code_of_the_integrations_page_runs(artifact: Path, tmp_path: Path) -> None:
+    folder = linked(artifact, tmp_path)
+    programs = [block.text for block in read_blocks("docs/integrations.md") if block.language == "python"]
+    assert len(programs) == 8
+    assert run(folder, sys.executable, "-c", "\n".join(programs))
+
+
 @pytest.mark.parametrize("function", [poolfold.load, poolfold.Encoder.encode, poolfold.Encoder.embed])
 def test_every_argument_of_the_runtime_is_on_its_page(function: object) -> None:
     assert callable(function)

@@ -55,6 +55,8 @@ class Encoder(Settings):
     ranges: of the values of vectors, which `encode` in int8 needs; None in artifacts before 0.7.
     device_name: what computes, as PyTorch names it.
     tokens: gives the vectors of tokens; None where the artifact has no graph for them.
+    identity: a name for what the vectors depend on: graph, weights, tokeniser, limits and prompts. Artifacts whose
+        vectors may be compared have the same. None for an encoder that was not made by `load`.
     """
 
     session: Session = field(repr=False)
@@ -73,6 +75,7 @@ class Encoder(Settings):
     ranges: Ranges | None = field(default=None, kw_only=True, repr=False)
     device_name: str = field(default="cpu", kw_only=True, repr=False)
     tokens: TokenVectors | None = field(default=None, kw_only=True, repr=False)
+    identity: str | None = field(default=None, kw_only=True, repr=False)
     _once: Once = field(default_factory=Once, init=False, repr=False)
 
     def __setattr__(self, name: str, value: Any) -> None:

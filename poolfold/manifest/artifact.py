@@ -75,6 +75,17 @@ class Manifest(Record, frozen=True):
         proven, limit = self.validated_up_to, self.model.text.max_seq_length
         return None if proven is None or proven >= limit else proven + 1
 
+    def identity(self, strategy: str, dtype: str) -> str:
+        """A name for what the vectors of a strategy in a precision depend on, whatever was measured or built since."""
+        sums = {file.path: file.sha256 for file in self.files}
+        graphs = [g for g in self.graphs if (g.strategy, g.dtype) == (strategy, dtype)]
+        paths = {path for graph in graphs for path in (graph.path, graph.weights) if path} or {*sums}
+        text = self.text
+        read = [text.max_seq_length, text.padding_side, text.truncation_side, text.pad_token_id, text.include_prompt]
+        prompts = [sorted(text.prompts.items()), text.default_prompt_name]
+        content = [strategy, dtype, read, prompts, sorted(sums.get(path, "") for path in paths | {"tokenizer.json"})]
+        return hashlib.sha256(msgspec.json.encode(content)).hexdigest()
+
     def digest(self, *paths: str | None) -> str:
         """A name for the content of some files of the artifact, from the SHA-256 of each."""
         sums = {file.path: file.sha256 for file in self.files}
