@@ -19,21 +19,39 @@ import torch
 import transformers
 from tokenizers import Tokenizer
 from transformers import MODEL_MAPPING, AutoModel, PreTrainedConfig
+from transformers.modeling_outputs import BaseModelOutput
 
 from exporter.host.quiet import quiet_transformers
 from exporter.model.checkpoint.rope import plain_rope
+from exporter.model.checkpoint.static_model import read_table
 from exporter.model.checkpoint.transformer_config import ENCODERS, load_config
 from exporter.model.checkpoint.weight_files import weight_files
 from exporter.model.checkpoint.weight_names import common_prefix, projections, require_floats
 from exporter.model.checkpoint.weights import stored_dtypes
 from exporter.model.merge_adapter import merge_adapter
-from exporter.spec.model import ModelSpec
+from exporter.spec.model import STATIC, ModelSpec
 from graphs.pooling.head import Activation, Dense, Head, Normalize, Truncate
 from graphs.pooling.strategy import PoolingMode, Strategy
 from poolfold.errors import CheckpointError, InputError, first_line
 
 _BUFFERS = ("position_ids", "token_type_ids", "inv_freq")
 """Older checkpoints store these beside the weights; models compute them."""
+
+
+class StaticBackbone(torch.nn.Module):
+    """A static model's token vectors, in the place of a transformer."""
+
+    config = None
+
+    def __init__(self, table: npt.NDArray[np.float32]) -> None:
+        super().__init__()
+        rows, dim = table.shape
+        self.embedding = torch.nn.Embedding(rows, dim, _weight=torch.from_numpy(table), _freeze=True)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor, **_: Any) -> BaseModelOutput:
+        """int64 [batch, seq] twice -> token vectors, float32 [batch, seq, dim], zeros on padding."""
+        kept = (attention_mask > 0).unsqueeze(-1)
+        return BaseModelOutput(last_hidden_state=torch.where(kept, self.embedding(input_ids), 0.0))
 
 
 def load_backbone(spec: ModelSpec) -> torch.nn.Module:
@@ -44,6 +62,8 @@ def load_backbone(spec: ModelSpec) -> torch.nn.Module:
             the file holds weights inside the model's modules that this transformers would ignore, or a vector depends
             on token types.
     """
+    if spec.model_type == STATIC:
+        return StaticBackbone(read_table(spec.transformer).vectors)
     config = load_config(spec.transformer, trust_remote_code=spec.trust.trust_remote_code)
     if (rope := plain_rope(config, spec.text.max_seq_length, spec.transformer)) is not None:
         config.rope_parameters = rope

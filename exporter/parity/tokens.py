@@ -64,13 +64,13 @@ class Batch(NamedTuple):
 def read_texts(spec: ModelSpec, own: Sequence[str], length: int) -> Tokens:
     """The corpus and the user's own texts as a model's tokeniser cuts them to `length` tokens, special tokens kept."""
     text = msgspec.structs.replace(spec.text, max_seq_length=length)
-    return tokenise((*corpus(length), *own), Tokenizer(spec.tokenizer_json, text, spec.vocab_size))
+    return tokenise((*corpus(length), *own), Tokenizer(spec.tokenizer_json, text, spec.vocab_size), spec.zero_ids)
 
 
-def tokenise(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
+def tokenise(texts: Sequence[str], tokenizer: Tokenizer, zero_ids: frozenset[int] = frozenset()) -> Tokens:
     """Token ids of texts, and where the pooling leaves out a prompt, of some texts with prompts as well.
 
-    A text that gives no token at all, or none to pool, is not among them: encoders refuse it.
+    A text that gives no token at all, or none to pool but `zero_ids`, is not among them: encoders refuse it.
     """
     asked = [("", list(texts))]
     if not tokenizer.text.include_prompt:
@@ -80,7 +80,7 @@ def tokenise(texts: Sequence[str], tokenizer: Tokenizer) -> Tokens:
         (prompt + text, tuple(row), tokenizer.left_out(prompt))
         for prompt, chosen in asked
         for text, row in zip(chosen, tokenizer.ids(chosen, prompt), strict=True)
-        if len(row) > tokenizer.left_out(prompt)
+        if not zero_ids.issuperset(row[tokenizer.left_out(prompt) :])
     ]
     return Tokens(
         texts=tuple(text for text, _, _ in entries),

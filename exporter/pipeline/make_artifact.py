@@ -39,7 +39,7 @@ from exporter.pipeline.vector_ranges import with_ranges
 from exporter.pipeline.write_graphs import write_graphs
 from exporter.spec.choices import starts_behind_prompts, target_dtypes
 from exporter.spec.description import describe_model, describe_strategies
-from exporter.spec.model import DType
+from exporter.spec.model import STATIC, DType
 from exporter.spec.options import ExportOptions, Layout
 from exporter.targets.engines import EngineOrder, engines_in_background, make_engines, outcome
 from graphs.files.weights import load_graph
@@ -96,7 +96,7 @@ def describe(directory: Path, work: Work) -> Draft:
     """The draft that holds the model, its strategies and its small files."""
     plan = work.captured.plan
     write_model_files(directory, plan.spec)
-    if work.options.layout is Layout.HUB:
+    if work.options.layout is Layout.HUB and plan.spec.model_type != STATIC:
         if can_be_told(plan.shown):
             write_hub_files(directory, plan.spec, plan.shown, plan.head)
         else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from exporter.spec.model import ModelSpec
+from exporter.spec.model import STATIC, ModelSpec
 from graphs.pooling.head import Dense, Head, Truncate, cut_of
 from graphs.pooling.strategy import Strategy, strategy_name
 from poolfold import manifest as m
@@ -12,7 +12,11 @@ from poolfold import manifest as m
 
 def describe_model(spec: ModelSpec, head: Head, source_sha256: str | None) -> m.Model:
     """The manifest's view of a checkpoint, whose files have the hash `source_sha256`."""
-    modules = ("transformer", "pooling", *(type(part).__name__.lower() for part in head))
+    modules = (
+        STATIC if spec.model_type == STATIC else "transformer",
+        "pooling",
+        *(type(part).__name__.lower() for part in head),
+    )
     cut = cut_of(head)
     return m.Model(
         source=spec.source.public_name,

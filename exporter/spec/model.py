@@ -18,6 +18,10 @@ if TYPE_CHECKING:  # it would import onnx-ir, which most commands do without
     from graphs.encoder.foreign_encoder import ForeignEncoder
 
 
+STATIC = "static"
+"""The `model_type` of a static model: token vectors that no layer changes."""
+
+
 class DType(StrEnum):
     """Precision of what runs. It lives in the graph, not in a builder flag; bf16 alone is how an fp32 graph is run.
 
@@ -130,6 +134,7 @@ class ModelSpec:
     window: tokens that a layer's attention sees at most, where that is fewer than all.
     parameters: of the transformer; 0 where the files do not tell.
     matryoshka_dimensions: lengths of vectors that the checkpoint says it was trained for.
+    zero_ids: tokens of a static model whose vectors are zero; a text of these alone has no vector.
     """
 
     source: Source
@@ -151,6 +156,7 @@ class ModelSpec:
     window: int | None = None
     parameters: int = 0
     matryoshka_dimensions: tuple[int, ...] = ()
+    zero_ids: frozenset[int] = frozenset()
 
     def small_file(self, name: str) -> Path:
         """A file of configuration or tokenizer: the adapter's where it has one, else the transformer's."""

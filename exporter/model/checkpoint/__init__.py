@@ -5,6 +5,7 @@ graph_source           an ONNX file, its encoder, and its folder
 read                   `read_spec`: everything below put together
 modules_json           the modules, in order, in either dialect of sentence-transformers
 pooling_config         the trained strategy
+static_model           token vectors and their mean, of either library
 dense_config           dense layers, weights included
 head                   what stands behind the pooling
 library_config         prompts, similarity, truncation

@@ -31,6 +31,7 @@ def content_hash(spec: ModelSpec) -> str:
     paths |= {path for place in places for pattern in patterns for path in place.glob(pattern)}
     modules = read_modules(folder)[1:] if (folder / "modules.json").is_file() else ()
     paths |= {module.folder / "config.json" for module in modules}
+    # Of a static model no module but the first has the table, and that is `transformer`.
     weighted = [module.folder for module in modules if module.kind is ModuleKind.DENSE]
     if spec.source.graph is None:
         weighted.append(spec.transformer)

@@ -12,8 +12,10 @@ from exporter.model.checkpoint.pooling_config import read_pooling
 from graphs.pooling.head import Dense, Head, Normalize, Truncate
 
 
-def read_head(folder: Path, *, allow_pickle: bool = False) -> Head:
+def read_head(folder: Path, *, width: int | None = None, allow_pickle: bool = False) -> Head:
     """The modules after the pooling, in order, weights included; truncation is last.
+
+    width: values of a static model's vectors; None where a Pooling says how many there are.
 
     A folder without modules.json, which is not sentence-transformers', has none: an empty tuple.
 
@@ -22,9 +24,10 @@ def read_head(folder: Path, *, allow_pickle: bool = False) -> Head:
     """
     if not (folder / "modules.json").is_file():
         return ()
-    _, pooled, *modules = read_modules(folder)
-    pooling = read_pooling(pooled.folder)
-    width = len(pooling.strategy) * pooling.dimension
+    _, *modules = read_modules(folder)
+    if width is None:
+        pooling = read_pooling(modules.pop(0).folder)
+        width = len(pooling.strategy) * pooling.dimension
     head: list[Dense | Normalize | Truncate] = []
     for module in modules:
         match module.kind:

@@ -26,6 +26,8 @@ class ModuleKind(StrEnum):
     """The modules that fold into a graph, by class name."""
 
     TRANSFORMER = "Transformer"
+    STATIC = "StaticEmbedding"
+    """A table of token vectors and their mean."""
     POOLING = "Pooling"
     DENSE = "Dense"
     NORMALIZE = "Normalize"
@@ -42,7 +44,7 @@ class Module:
 
 
 def read_modules(folder: Path) -> tuple[Module, ...]:
-    """Read modules.json: a Transformer, then a Pooling, then any of the others.
+    """Read modules.json: a Transformer and a Pooling, or a StaticEmbedding; then any of the others.
 
     Raises:
         CheckpointError: an unknown module, a folder outside the checkpoint, or another order.
@@ -51,16 +53,17 @@ def read_modules(folder: Path) -> tuple[Module, ...]:
     modules = tuple(_module(entry, path) for entry in read_objects(path))
     kinds = [module.kind for module in modules]
     order = " -> ".join(kinds) or "no module"
-    expected = "Expected Transformer -> Pooling, then any of Dense, Normalize and Dropout."
-    if kinds.count(ModuleKind.POOLING) == 0:
+    expected = "Expected Transformer -> Pooling or StaticEmbedding, then any of Dense, Normalize and Dropout."
+    first = 1 if kinds[:1] == [ModuleKind.STATIC] else 2
+    if first == 2 and kinds.count(ModuleKind.POOLING) == 0:
         raise CheckpointError(
             f"{path} lists {order}, without a Pooling. {expected} Remove modules.json to read the folder as a plain "
             "transformers checkpoint, and name the strategy with --pooling."
         )
-    if kinds[:2] != [ModuleKind.TRANSFORMER, ModuleKind.POOLING]:
+    if first == 2 and kinds[:2] != [ModuleKind.TRANSFORMER, ModuleKind.POOLING]:
         raise CheckpointError(f"{path} lists {order}. {expected}")
-    if again := {ModuleKind.TRANSFORMER, ModuleKind.POOLING} & set(kinds[2:]):
-        raise CheckpointError(f"{path} lists {order}, with {' and '.join(sorted(again))} twice. {expected}")
+    if again := {ModuleKind.TRANSFORMER, ModuleKind.POOLING, ModuleKind.STATIC} & set(kinds[first:]):
+        raise CheckpointError(f"{path} lists {order}, with {' and '.join(sorted(again))} out of place. {expected}")
     return modules
 
 
@@ -79,21 +82,11 @@ def check_names(config: dict[str, Any], path: Path) -> None:
         )
 
 
-def static_model(path: Path, why: str = "") -> CheckpointError:
-    """The error for a model that is a table of token vectors."""
-    return CheckpointError(
-        f"{path} is of a static model (model2vec){why}. It is a table of token vectors without a transformer, so that "
-        "there is no graph to make. Expected a transformer; model2vec itself runs such a model, in numpy."
-    )
-
-
 def _module(entry: dict[str, Any], path: Path) -> Module:
     name, place = entry.get("type"), entry.get("path")
     if not isinstance(name, str) or not isinstance(place, str):
         raise CheckpointError(f"{path} has an entry without type or path: {entry}. Restore the file.")
     match = _CLASS.fullmatch(name)
-    if match is not None and match[1] == "StaticEmbedding":
-        raise static_model(path, f": it lists {name!r}")
     if match is None or match[1] not in set(ModuleKind):
         raise CheckpointError(
             f"{path} lists the module {name!r}, which cannot be folded. "

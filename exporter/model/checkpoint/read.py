@@ -19,6 +19,7 @@ from exporter.model.checkpoint.modules_json import read_modules
 from exporter.model.checkpoint.pooling_config import PoolingConfig, read_pooling
 from exporter.model.checkpoint.rope import plain_rope
 from exporter.model.checkpoint.sequence_limit import max_seq_length
+from exporter.model.checkpoint.static_model import read_static, static_folder
 from exporter.model.checkpoint.tokenizer import check_artifact_ids, read_tokenizer
 from exporter.model.checkpoint.transformer_config import (
     attention_heads,
@@ -74,6 +75,8 @@ def read_spec(
         )
     if not has_modules:
         _require_not_inside(folder)
+    if source.graph is None and (static := static_folder(folder)) is not None:
+        return read_static(source, static, trust, longest)
     modules = read_modules(folder) if has_modules else ()
     transformer = modules[0].folder if modules else folder
     own, base = transformer, base_folder(transformer, weights=weights)

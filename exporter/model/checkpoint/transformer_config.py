@@ -13,7 +13,6 @@ from transformers import CONFIG_MAPPING, AutoConfig, PreTrainedConfig
 from exporter.host.quiet import quiet_transformers
 from exporter.model.checkpoint.author_dialect import check_author_dialect
 from exporter.model.checkpoint.json_object import read_object
-from exporter.model.checkpoint.modules_json import static_model
 from poolfold.errors import CheckpointError
 
 ENCODERS = {"t5": "T5EncoderModel", "mt5": "MT5EncoderModel"}
@@ -39,8 +38,6 @@ def load_config(folder: Path, *, trust_remote_code: bool = False) -> PreTrainedC
     path = folder / "config.json"
     fields = read_object(path)
     model_type = fields.get("model_type")
-    if model_type == "model2vec":
-        raise static_model(path)
     if not isinstance(model_type, str):
         raise CheckpointError(f"{path} has no model_type. Restore the file, or download the checkpoint again.")
     if model_type not in CONFIG_MAPPING and not trust_remote_code:

@@ -147,23 +147,16 @@ def test_what_the_hub_refuses_is_explained(tmp_path):
     assert broken.startswith("CheckpointError our/broken ")
 
 
-@pytest.mark.parametrize("name", ["our", "our/model/1_Pooling", "artifact", "model2vec", "static"])
+@pytest.mark.parametrize("name", ["our", "our/model/1_Pooling", "artifact"])
 def test_what_is_a_level_off_or_something_else_is_called_by_its_name(name, tmp_path):
     tiny_checkpoint(tmp_path / "our" / "model")
     write_artifact(tmp_path / "artifact")
-    for static, config in (
-        ("model2vec", {"config.json": {"model_type": "model2vec"}}),
-        ("static", {"modules.json": [{"path": "", "type": "sentence_transformers.models.StaticEmbedding"}]}),
-    ):
-        (tmp_path / static).mkdir()
-        for file, content in config.items():
-            (tmp_path / static / file).write_text(json.dumps(content))
     right = {
         "our": r"holds \S*/our/model\. Give one",
         "our/model/1_Pooling": r"one module of the checkpoint \S*/our/model\. Give that",
         "artifact": "is an artifact of poolfold, made from",
     }
-    with pytest.raises(CheckpointError, match=right.get(name, r"static model \(model2vec\)")):
+    with pytest.raises(CheckpointError, match=right[name]):
         read_spec(resolve_source(str(tmp_path / name)))
 
 
