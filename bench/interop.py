@@ -40,6 +40,13 @@ _LIBRARIES = Environment(
     ),
     (),
 )
+_INTEL = Environment(
+    (
+        ("torch==2.13.0",),
+        ("sentence-transformers==6.2.0", "optimum-intel==2.2.0", "openvino==2026.4.1", "nncf==3.4.0", "onnx==1.23.2"),
+    ),
+    (),
+)
 _OLD = Environment((("onnxruntime==1.20.1", "numpy==2.4.6", "tokenizers==0.23.3"),), ())
 _NODE = "@huggingface/transformers@4.3.2"
 _WORDS = (
@@ -60,6 +67,9 @@ class Client(NamedTuple):
 CLIENTS = (
     Client('sentence-transformers 5.7.0, backend="onnx"', "sentence_transformers", _LIBRARIES),
     Client("optimum-onnx 0.1.0, ORTModelForFeatureExtraction", "optimum", _LIBRARIES),
+    Client('sentence-transformers 6.2.0, backend="openvino" in fp32', "sentence_transformers_openvino", _INTEL),
+    Client('sentence-transformers 6.2.0, backend="openvino" as it is', "sentence_transformers_openvino_bf16", _INTEL),
+    Client("optimum-intel 2.2.0, OVModelForFeatureExtraction in fp32", "optimum_intel", _INTEL),
     Client("fastembed 0.9.1, a custom model", "fastembed", _LIBRARIES),
     Client("onnxruntime 1.20.1, sentence_embedding", "onnxruntime", _OLD),
     Client("transformers.js 4.3.2 in Node, feature-extraction", "", None),
@@ -141,8 +151,8 @@ def _ask(client: Client, artifact: Path, pooling: str, build: Path) -> npt.NDArr
         command = ["node", str(here / "interop_client.mjs"), str(artifact), kind]
         done = subprocess.run([*command, str(texts), str(target)], cwd=folder, check=False)
     else:
-        name = "libraries" if client.environment is _LIBRARIES else "old"
-        python = environment_of(client.environment, build / name) / "python"
+        names = {id(_LIBRARIES): "libraries", id(_INTEL): "intel", id(_OLD): "old"}
+        python = environment_of(client.environment, build / names[id(client.environment)]) / "python"
         command = [str(python), str(here / "interop_client.py"), client.function, str(artifact), pooling]
         offline = os.environ | {"HF_HUB_OFFLINE": "1"}
         done = subprocess.run([*command, str(texts), str(target)], env=offline, check=False)

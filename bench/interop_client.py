@@ -21,18 +21,37 @@ def sentence_transformers(artifact: str, pooling: str, texts: Sequence[str]) -> 
     return SentenceTransformer(artifact, backend="onnx", device="cpu").encode(texts, prompt="")
 
 
+def sentence_transformers_openvino(artifact: str, pooling: str, texts: Sequence[str], hint: str = "f32") -> Rows:
+    """The same graph in OpenVINO, which computes in bf16 where the CPU has it, unless it is told."""
+    from sentence_transformers import SentenceTransformer
+
+    options = {"INFERENCE_PRECISION_HINT": hint} if hint else {}
+    given = {"file_name": "onnx/model.onnx", "export": False, "ov_config": options}
+    return SentenceTransformer(artifact, backend="openvino", model_kwargs=given).encode(list(texts), prompt="")
+
+
+def sentence_transformers_openvino_bf16(artifact: str, pooling: str, texts: Sequence[str]) -> Rows:
+    """In the precision that OpenVINO chooses."""
+    return sentence_transformers_openvino(artifact, pooling, texts, "")
+
+
+def optimum_intel(artifact: str, pooling: str, texts: Sequence[str]) -> Rows:
+    """Its vectors of tokens, pooled here."""
+    from optimum.intel import OVModelForFeatureExtraction
+    from transformers import AutoTokenizer
+
+    given = {"subfolder": "onnx", "file_name": "model.onnx", "ov_config": {"INFERENCE_PRECISION_HINT": "f32"}}
+    model = OVModelForFeatureExtraction.from_pretrained(artifact, **given)
+    return _in_batches(model, AutoTokenizer.from_pretrained(artifact), pooling, texts)
+
+
 def optimum(artifact: str, pooling: str, texts: Sequence[str]) -> Rows:
     """Its vectors of tokens, pooled here."""
     from optimum.onnxruntime import ORTModelForFeatureExtraction
     from transformers import AutoTokenizer
 
     model = ORTModelForFeatureExtraction.from_pretrained(artifact, subfolder="onnx", file_name="model.onnx")
-    tokenizer = AutoTokenizer.from_pretrained(artifact)
-    rows = []
-    for start in range(0, len(texts), 16):
-        feeds = dict(tokenizer(texts[start : start + 16], padding=True, truncation=True, return_tensors="np"))
-        rows += _pooled(feeds, lambda given: np.asarray(model(**given).last_hidden_state), pooling)
-    return rows
+    return _in_batches(model, AutoTokenizer.from_pretrained(artifact), pooling, texts)
 
 
 def onnxruntime(artifact: str, pooling: str, texts: Sequence[str]) -> Rows:
@@ -59,6 +78,14 @@ def fastembed(artifact: str, pooling: str, texts: Sequence[str]) -> Rows:
     name, width = "poolfold/tried", _read(artifact, "config.json")["hidden_size"]
     TextEmbedding.add_custom_model(name, kind, True, ModelSource(hf=name), width, "onnx/model.onnx")
     return list(TextEmbedding(name, specific_model_path=artifact).embed(texts))
+
+
+def _in_batches(model: Any, tokenizer: Any, pooling: str, texts: Sequence[str]) -> Rows:
+    rows: list[Any] = []
+    for start in range(0, len(texts), 16):
+        feeds = dict(tokenizer(texts[start : start + 16], padding=True, truncation=True, return_tensors="np"))
+        rows += _pooled(feeds, lambda given: np.asarray(model(**given).last_hidden_state), pooling)
+    return rows
 
 
 def _pooled(feeds: Mapping[str, Any], run: Callable[[Mapping[str, Any]], Any], pooling: str) -> Rows:

@@ -98,7 +98,12 @@ def _how(manifest: Manifest, name: str) -> list[str]:
         '    vectors = encoder.encode(["one text", "another"])',
         "```",
     ]
-    return lines if manifest.portable is None else [*lines, *_others(manifest.portable, name)]
+    # Others read a static model from its own folder, in their own ways.
+    return (
+        lines
+        if manifest.portable is None or "transformer" not in manifest.model.modules
+        else [*lines, *_others(manifest.portable, name)]
+    )
 
 
 def _others(graph: Portable, name: str) -> list[str]:
@@ -110,6 +115,7 @@ def _others(graph: Portable, name: str) -> list[str]:
         "from sentence_transformers import SentenceTransformer",
         "",
         f'model = SentenceTransformer({json.dumps(name)}, backend="onnx")',
+        '# or in OpenVINO: backend="openvino", model_kwargs={"file_name": "onnx/model.onnx", "export": False}',
         "```",
         "",
         "```python",

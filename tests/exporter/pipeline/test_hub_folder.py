@@ -13,6 +13,7 @@ import onnxruntime
 import pytest
 import torch
 from sentence_transformers import SentenceTransformer
+from tokenizers import Tokenizer
 from transformers import AutoModel, AutoTokenizer
 
 import poolfold
@@ -25,6 +26,7 @@ from exporter.spec.options import Layout
 from graphs.pooling.head import Cut, apply_head
 from graphs.pooling.strategy import parse_strategy, pool
 from poolfold.manifest import Manifest, read_manifest
+from poolfold.tokenise import pad
 from poolfold.verify import verify
 from tests.conftest import export_here
 from tests.models import DenseLayer, tiny_checkpoint
@@ -127,6 +129,82 @@ def test_the_manifest_tells_of_it(folders: tuple[Path, Path]) -> None:
     card = (artifact / "README.md").read_text()
     assert "README.md" not in listed and "library_name: sentence-transformers" in card
     assert f'SentenceTransformer("{artifact.name}", backend="onnx")' in card
+
+
+def read(folder: Path, name: str) -> Any:
+    return json.loads((folder / name).read_text())
+
+
+def by_text_embeddings_inference(artifact: Path, texts: list[str]) -> Matrix:
+    """By the rules of its router and its ONNX Runtime backend: up to eight rows, padded by config.json's id.
+
+    Source: text-embeddings-inference, `router/src/lib.rs` and `backends/ort/src/lib.rs`.
+    """
+    config = read(artifact, "config.json")
+    assert isinstance(config["architectures"], list) and isinstance(config["model_type"], str)
+    assert isinstance(config["hidden_size"], int) and isinstance(config["num_hidden_layers"], int)
+    assert isinstance(config.get("max_position_embeddings", config.get("n_positions")), int)
+    modes = ("cls_token", "mean_tokens", "max_tokens", "mean_sqrt_len_tokens")
+    assert {type(read(artifact, "1_Pooling/config.json")[f"pooling_mode_{mode}"]) for mode in modes} == {bool}
+    side = read(artifact, "tokenizer_config.json").get("padding_side", "right")
+    assert side in ("left", "right")
+    tokenizer = Tokenizer.from_file(str(artifact / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(read(artifact, "sentence_bert_config.json")["max_seq_length"], direction="right")
+    pad_id = next((config[n] for n in ("pad_token_id", "eos_token_id") if isinstance(config.get(n), int)), 0)
+    session = onnxruntime.InferenceSession(artifact / "onnx" / "model.onnx", providers=["CPUExecutionProvider"])
+    assert {value.name for value in session.get_inputs()} == {"input_ids", "attention_mask"}
+    made: list[Matrix] = []
+    for start in range(0, len(texts), 8):
+        rows = [tokenizer.encode(text).ids for text in texts[start : start + 8]]
+        ids, mask = pad(rows, side, pad_id)
+        made += list(session.run(["sentence_embedding"], {"input_ids": ids, "attention_mask": mask})[0])
+    return np.stack(made)
+
+
+def by_vespa(artifact: Path, texts: list[str], pooling: str, *, normalize: bool) -> Matrix:
+    """By the rules of its hugging-face-embedder: a row at a time, the token vectors pooled by its own `mean` or `cls`.
+
+    Source: vespa, `HuggingFaceEmbedder.java`.
+    """
+    session = onnxruntime.InferenceSession(artifact / "onnx" / "model.onnx", providers=["CPUExecutionProvider"])
+    tokenizer = Tokenizer.from_file(str(artifact / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(read(artifact, "sentence_bert_config.json")["max_seq_length"])
+    made = []
+    for text in texts:
+        ids = np.array([tokenizer.encode(text).ids])
+        (hidden,) = session.run(["last_hidden_state"], {"input_ids": ids, "attention_mask": np.ones_like(ids)})
+        vector = hidden[0].mean(axis=0) if pooling == "mean" else hidden[0][0]
+        made.append(vector / np.linalg.norm(vector) if normalize else vector)
+    return np.stack(made)
+
+
+@pytest.mark.e2e
+def test_text_embeddings_inference_reads_it_by_its_rules(folders: tuple[Path, Path]) -> None:
+    _, artifact = folders
+    with poolfold.load(artifact) as encoder:
+        wanted = encoder.encode(TEXTS, prompt="", truncate=True)
+    np.testing.assert_allclose(by_text_embeddings_inference(artifact, TEXTS), wanted, rtol=0, atol=1e-5)
+
+
+@pytest.mark.e2e
+def test_vespa_and_spring_ai_read_it_by_theirs(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    """Where their pooling is the model's; Spring AI hands ONNX Runtime the bytes of one file."""
+    _, artifact = folders
+    manifest = read_manifest(artifact)
+    one = onnx.load(artifact / "onnx" / "model.onnx")
+    session = onnxruntime.InferenceSession(one.SerializeToString(), providers=["CPUExecutionProvider"])
+    feeds = tokens_of(artifact, TEXTS)
+    for mine, theirs in zip(run_plain(artifact, feeds), session.run(None, feeds), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    pooling, after = manifest.model.trained_strategy, manifest.model.modules[2:]
+    if pooling not in ("mean", "cls") or after not in ((), ("normalize",)):
+        return
+    with poolfold.load(artifact) as encoder:
+        wanted = encoder.encode(TEXTS, prompt="", truncate=True)
+    found = by_vespa(artifact, TEXTS, pooling, normalize=after == ("normalize",))
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
 
 
 def small(tmp_path: Path, name: str, **changes: Any) -> Manifest:
