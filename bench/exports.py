@@ -44,9 +44,19 @@ OPTIMUM = Environment(
     ("torch", "transformers", "optimum", "optimum-onnx", "onnx", "onnxruntime", "numpy", "nncf", "ctranslate2"),
 )
 FASTEMBED = Environment(
-    # msgspec: what times it there is this project's.
-    (("fastembed==0.9.1", "onnxruntime==1.32.0", "numpy==2.4.6", "tokenizers==0.23.3", "msgspec"),),
+    # msgspec and psutil: what times it there is this project's.
+    (("fastembed==0.9.1", "onnxruntime==1.32.0", "numpy==2.4.6", "tokenizers==0.23.3", "msgspec", "psutil"),),
     ("fastembed", "onnxruntime", "numpy", "tokenizers"),
+)
+
+
+GENAI = Environment(
+    (
+        ("torch==2.13.0",),
+        ("openvino-genai==2026.4.1.0", "openvino-tokenizers==2026.4.1.0", "openvino==2026.4.1", "transformers==4.57.6"),
+        ("msgspec", "psutil", "sentencepiece", "tiktoken"),
+    ),
+    ("openvino", "openvino-genai", "openvino-tokenizers", "transformers", "numpy"),
 )
 
 

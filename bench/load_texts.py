@@ -1,9 +1,10 @@
-"""In a worker: texts to vectors, tokenising included, by our `encode`, sentence-transformers' and fastembed's.
+"""In a worker: texts to vectors, tokenising included, by our `encode` and by other programs.
 
 The batch that the worker is sent only tells how many rows to expect: the texts came with the load. Each library is
-imported with its load, since fastembed lives in an environment without the others.
+imported with its load, since some live in environments without the others.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ def load_ours(
     import poolfold
 
     encoder = poolfold.load(Path(directory), strategy=strategy, target=target, dtype=dtype, threads=threads)
-    return _whatever_the_ids(lambda: encoder.encode(texts, batch_size=batch_size))
+    return _of(texts, lambda some: encoder.encode(some, batch_size=batch_size))
 
 
 def load_sentence_transformers(
@@ -38,7 +39,7 @@ def load_sentence_transformers(
     torch.set_num_threads(threads)
     model: Any = SentenceTransformer(folder, device="cpu", local_files_only=True)
     model[1] = Pooling(model[0].get_embedding_dimension(), strategy)
-    return _whatever_the_ids(lambda: model.encode(list(texts), batch_size=batch_size, show_progress_bar=False))
+    return _of(texts, lambda some: model.encode(list(some), batch_size=batch_size, show_progress_bar=False))
 
 
 def load_fastembed(folder: str, graph: str, dim: int, texts: Sequence[str], batch_size: int, threads: int) -> Embed:
@@ -51,7 +52,39 @@ def load_fastembed(folder: str, graph: str, dim: int, texts: Sequence[str], batc
     source = ModelSource(hf=name)
     TextEmbedding.add_custom_model(name, PoolingType.MEAN, True, source, dim=dim, model_file=graph)
     model = TextEmbedding(name, specific_model_path=folder, threads=threads, cuda=False)
-    return _whatever_the_ids(lambda: np.stack(list(model.embed(list(texts), batch_size=batch_size))))
+    return _of(texts, lambda some: np.stack(list(model.embed(list(some), batch_size=batch_size))))
+
+
+def write_genai(artifact: str, folder: str) -> None:
+    """Our graph of token vectors and the tokeniser as OpenVINO's files, in fp32, for `load_genai`."""
+    import openvino
+    from openvino_tokenizers import convert_tokenizer
+    from transformers import AutoTokenizer
+
+    graph = openvino.convert_model(f"{artifact}/onnx/model.onnx")
+    for output in graph.outputs:
+        if "last_hidden_state" not in output.names:
+            graph.remove_result(output.get_node())
+    openvino.save_model(graph, f"{folder}/openvino_model.xml", compress_to_fp16=False)
+    tokenizer = AutoTokenizer.from_pretrained(artifact)
+    openvino.save_model(convert_tokenizer(tokenizer), f"{folder}/openvino_tokenizer.xml")
+
+
+def load_genai(folder: str, limit: int, dtype: str, texts: Sequence[str], batch_size: int, threads: int) -> Embed:
+    """`embed_documents` of openvino-genai, so many texts at once; it pools, and scales to unit length."""
+    from openvino_genai import TextEmbeddingPipeline
+
+    config = TextEmbeddingPipeline.Config()
+    config.pooling_type, config.normalize, config.max_length = TextEmbeddingPipeline.PoolingType.MEAN, True, limit
+    hint = {"fp32": "f32"}.get(dtype, dtype)
+    options = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": threads}
+    pipeline = TextEmbeddingPipeline(folder, "CPU", config, **options)
+
+    def encode(some: Sequence[str]) -> Vectors:
+        parts = [list(some[start : start + batch_size]) for start in range(0, len(some), batch_size)]
+        return np.concatenate([np.asarray(pipeline.embed_documents(part), np.float32) for part in parts])
+
+    return _of(texts, encode)
 
 
 def vectors(function: str, arguments: Mapping[str, Any], threads: int) -> Vectors:
@@ -62,8 +95,12 @@ def vectors(function: str, arguments: Mapping[str, Any], threads: int) -> Vector
     return embedded
 
 
-def _whatever_the_ids(encode: Callable[[], Vectors]) -> Embed:
+def _of(texts: Sequence[str], encode: Callable[[Sequence[str]], Vectors]) -> Embed:
+    """All texts where as many rows are asked for; else the next so many, in turns, so that lengths change."""
+    waiting = itertools.cycle(texts)
+
     def embed(input_ids: npt.NDArray[np.int64], attention_mask: npt.NDArray[np.int64]) -> Vectors:
-        return encode()
+        rows = len(input_ids)
+        return encode(texts if rows == len(texts) else list(itertools.islice(waiting, rows)))
 
     return embed

@@ -1,8 +1,8 @@
-"""`make bench-text`: texts to vectors, tokenising included: poolfold beside sentence-transformers and fastembed.
+"""`make bench-text`: texts to vectors, tokenising included: poolfold beside other programs that embed texts.
 
-MiniLM's mean over paragraphs of docstrings, every system in a process of its own with the same number of threads. Their
-vectors are held against sentence-transformers' before anything is timed: all do the same work. Writes
-bench/results/text.json and README's table. Method and reading: bench/README.md.
+MiniLM's mean over paragraphs of docstrings, all at once and one at a time, every system in a process of its own with
+the same number of threads. Their vectors are held against sentence-transformers' before anything is timed: all do the
+same work. Writes bench/results/text.json and README's table. Method and reading: bench/README.md.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import numpy as np
 
 from bench import markdown
 from bench.docstrings import paragraphs
-from bench.exports import FASTEMBED, environment_of, export_ours, versions
+from bench.exports import FASTEMBED, GENAI, environment_of, export_ours, versions
 from bench.goals import LIMITS, smallest_cosine
 from bench.models import installed_minilm
 from bench.systems import OURS, ours_on_processor
@@ -40,7 +40,7 @@ from poolfold.tokenise import Tokenizer
 
 RESULTS, README = Path("bench/results/text.json"), Path("README.md")
 BEGIN, END = "<!-- what `make bench-text` measured: begin -->", "<!-- what `make bench-text` measured: end -->"
-BASELINE = "sentence-transformers"
+BASELINE, ONE = "sentence-transformers", "1 text"
 _BUILD = Path("build/bench/text")
 _MEAN = "mean"
 _LIBRARIES = ("sklearn", "scipy", "networkx", "matplotlib")
@@ -48,13 +48,20 @@ _BATCH, _FASTEMBED_BATCH = 32, 256
 """poolfold's and sentence-transformers' default, and fastembed's."""
 
 
-def systems(
-    model: Path, artifact: Path, peer: Path, python: str, texts: Sequence[str], threads: int
-) -> tuple[list[System], dict[str, str]]:
-    """What is timed, the baseline first, and what cannot run here, with the reason.
+@dataclass(frozen=True)
+class Peers:
+    """Interpreters of the peers' own environments, and the folders that they load."""
 
-    fastembed runs in the interpreter `python` of its own environment, on the folder `peer`.
-    """
+    fastembed: str
+    fastembed_folder: Path
+    genai: str
+    genai_folder: Path
+
+
+def systems(
+    model: Path, artifact: Path, peers: Peers, texts: Sequence[str], threads: int, limit: int
+) -> tuple[list[System], dict[str, str]]:
+    """What is timed, the baseline first, and what cannot run here, with the reason."""
 
     def system(
         name: str, dtype: str, runtime: str, load: str, batch_size: int, own: Mapping[str, Any], python: str = ""
@@ -65,14 +72,23 @@ def systems(
 
     entries = ours_on_processor(artifact, threads, (_MEAN,))
     dim = read_spec(Source(model.name, model, None)).hidden_size
-    fastembed = {"folder": str(peer), "graph": FILE, "dim": dim}
+    fastembed = {"folder": str(peers.fastembed_folder), "graph": FILE, "dim": dim}
     torch = {"folder": str(model), "strategy": _MEAN}
+    genai = {"folder": str(peers.genai_folder), "limit": limit}
+    precisions = [e.dtype for e in entries if e.runtime == "openvino" and not e.missing]
     return [
         system(BASELINE, "fp32", "pytorch", "load_sentence_transformers", _BATCH, torch),
         *(system(e.label, e.dtype, e.runtime, "load_ours", _BATCH, e.arguments) for e in entries if not e.missing),
         *(
-            system(name, "fp32", "onnxruntime", "load_fastembed", size, fastembed, python)
+            system(name, "fp32", "onnxruntime", "load_fastembed", size, fastembed, peers.fastembed)
             for name, size in (("fastembed", _FASTEMBED_BATCH), (f"fastembed, {_BATCH} at once", _BATCH))
+        ),
+        *(
+            system(
+                *(f"openvino-genai {dtype}", dtype, "openvino", "load_genai", _BATCH, {**genai, "dtype": dtype}),
+                peers.genai,
+            )
+            for dtype in precisions
         ),
     ], {entry.label: entry.missing for entry in entries if entry.missing}
 
@@ -101,16 +117,19 @@ def smallest_cosines(measured: Sequence[System], threads: int) -> dict[str, floa
 
 
 def timed(measured: Sequence[System], rows: int, threads: int, seconds: float) -> LatencyReport:
-    """All texts as one workload, whose windows are one call each."""
-    ones = np.ones((rows, 1), np.int64)
-    loads = [Workload(f"{rows} texts", (Batch(ones, ones),))]
+    """One text a call, and all texts, whose windows are one call each."""
+    loads = [
+        Workload(name, (Batch(ones, ones),))
+        for name, ones in ((ONE, np.ones((1, 1), np.int64)), (f"{rows} texts", np.ones((rows, 1), np.int64)))
+    ]
     return measure(measured, loads, threads=threads, budget_s=seconds, progress=to_stderr, leave_out=False)
 
 
 def kept(measured: Sequence[System], cosines: Mapping[str, float], report: LatencyReport) -> list[dict[str, Any]]:
     """A row for each system, with every round's windows, their quartiles, and the memory that it added."""
     memory = {m.system: m.increase_bytes for m in report.memory}
-    (shape,) = report.workloads
+    timings = {(timing.system, timing.workload): timing for timing in report.timings}
+    shape = report.workloads[-1]
     return [
         {
             "system": system.name,
@@ -121,26 +140,42 @@ def kept(measured: Sequence[System], cosines: Mapping[str, float], report: Laten
             "windows_ms": [round(ms, 2) for ms in timing.windows_ms],
             "texts_per_s": asdict(quartiles([shape.batch / ms * 1e3 for ms in timing.windows_ms])),
             "speedup": asdict(timing.speedup),
+            "one_text": {
+                "latency_ms": asdict(one.latency_ms),
+                "p90_ms": one.p90_ms,
+                "speedup": asdict(one.speedup),
+                "disturbed": one.disturbed,
+            },
             "increase_bytes": memory[system.name],
+            "disturbed": timing.disturbed,
         }
-        for system, timing in zip(measured, report.timings, strict=True)
+        for system in measured
+        for timing, one in [(timings[system.name, shape.name], timings[system.name, ONE])]
     ]
 
 
 def readme_table(found: Mapping[str, Any]) -> str:
     """What stands between the markers of README.md."""
     rows = [
-        [row["system"], f"{median:.0f} [{q1:.0f}, {q3:.0f}]", f"{row['speedup']['median']:.2f}x", mib]
+        [
+            row["system"],
+            f"{median:.0f} [{q1:.0f}, {q3:.0f}]",
+            f"{row['speedup']['median']:.2f}x{'?' * row['disturbed']}",
+            f"{one['latency_ms']['median']:.1f} [{one['latency_ms']['q1']:.1f}, {one['latency_ms']['q3']:.1f}]",
+            f"{one['speedup']['median']:.2f}x{'?' * one['disturbed']}",
+            markdown.mib(row["increase_bytes"]),
+        ]
         for row in sorted(found["systems"], key=lambda row: -row["texts_per_s"]["median"])
-        for (q1, median, q3), mib in [(row["texts_per_s"].values(), markdown.mib(row["increase_bytes"]))]
+        for (q1, median, q3), one in [(row["texts_per_s"].values(), row["one_text"])]
     ]
     texts, environment = found["texts"], found["environment"]
     told = (
         f"Texts a second, tokenising included, median [quartiles] of {found['rounds']} rounds: {texts['number']} "
         f"paragraphs of {texts['tokens'] / texts['number']:.0f} tokens on average, {found['model']}, "
-        f"{found['threads']} threads, {environment['cpu']}. MiB: what model and texts add to the process."
+        f"{found['threads']} threads, {environment['cpu']}. *ms*: one text a call, each of another length. *faster*: "
+        f"over {BASELINE}; `?` marks what other programs disturbed. *MiB*: what model and texts add to the process."
     )
-    return f"{told}\n\n{markdown.table(['system', 'texts/s', f'over {BASELINE}', 'MiB'], rows)}"
+    return f"{told}\n\n{markdown.table(['system', 'texts/s', 'faster', 'one text, ms', 'faster', 'MiB'], rows)}"
 
 
 def _fastembed_folder(model: Path, folder: Path, limit: int) -> Path:
@@ -154,6 +189,15 @@ def _fastembed_folder(model: Path, folder: Path, limit: int) -> Path:
     config = json.loads((model / "tokenizer_config.json").read_text())
     # fastembed cuts texts to this; sentence-transformers to the limit in its own file.
     (folder / "tokenizer_config.json").write_text(json.dumps({**config, "model_max_length": limit}))
+    return folder
+
+
+def _genai_folder(artifact: Path, python: str, folder: Path) -> Path:
+    """The model as openvino-genai takes it: our graph of token vectors and the tokeniser, as OpenVINO's own files."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with OwnProcess("bench.load_texts:write_genai", str(artifact), str(folder), python=python) as process:
+        process.result()
     return folder
 
 
@@ -175,10 +219,20 @@ def _measured(number: int, seconds: float) -> dict[str, Any]:
     spec = read_spec(Source("all-MiniLM-L6-v2", model, None))
     texts = [text for text, _ in paragraphs(_LIBRARIES)[:number]]
     lengths = [len(ids) for ids in Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size).ids(texts, "")]
-    bin_folder = environment_of(FASTEMBED, Path("build/fastembed-venv"))
+    bins = {
+        name: environment_of(wanted, Path(f"build/{name}-venv"))
+        for name, wanted in (("fastembed", FASTEMBED), ("genai", GENAI))
+    }
+    python = {name: str(folder / "python") for name, folder in bins.items()}
     export = export_ours(model, _BUILD / "artifact", OURS, (_MEAN,))
-    peer = _fastembed_folder(model, _BUILD / "fastembed", spec.text.max_seq_length)
-    measured, missing = systems(model, _BUILD / "artifact", peer, str(bin_folder / "python"), texts, threads)
+    limit = spec.text.max_seq_length
+    peers = Peers(
+        python["fastembed"],
+        _fastembed_folder(model, _BUILD / "fastembed", limit),
+        python["genai"],
+        _genai_folder(_BUILD / "artifact", python["genai"], _BUILD / "genai"),
+    )
+    measured, missing = systems(model, _BUILD / "artifact", peers, texts, threads, limit)
     cosines = smallest_cosines(measured, threads)
     report = timed(measured, len(texts), threads, seconds)
     return {
@@ -187,13 +241,14 @@ def _measured(number: int, seconds: float) -> dict[str, Any]:
         "export": export.command,
         "texts": {"number": len(texts), "tokens": sum(lengths), "longest": max(lengths)},
         "threads": report.threads,
-        "rounds": report.workloads[0].rounds,
+        "rounds": report.workloads[-1].rounds,
         "busy": busy,
         "seconds": report.seconds,
         "systems": kept(measured, cosines, report),
         "missing": missing,
         "environment": report.environment,
-        "fastembed_versions": versions(FASTEMBED, bin_folder),
+        "fastembed_versions": versions(FASTEMBED, bins["fastembed"]),
+        "genai_versions": versions(GENAI, bins["genai"]),
     }
 
 

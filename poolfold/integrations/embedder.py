@@ -100,7 +100,7 @@ class Embedder:
 
 
 def open_embedder(artifact: str | Path, **options: Unpack[Options]) -> Embedder:
-    """Open an artifact by its directory or hub id, and embed a text to see whether the options are right.
+    """Open an artifact by its directory or hub id, and see whether the options are right.
 
     Raises:
         ArtifactError: it is another artifact than `identity` says; else as `load`.
@@ -121,7 +121,7 @@ def open_embedder(artifact: str | Path, **options: Unpack[Options]) -> Embedder:
     own["encode_kwargs"] = dict(own["encode_kwargs"] or {})
     config = {"artifact": name} | {key: value for key, value in {**chosen, **own}.items() if value not in (None, {})}
     opened = Embedder(config, replace(shared), 0, shared)
-    return replace(opened, dim=opened.documents(["text"]).shape[1])
+    return replace(opened, dim=opened.documents([]).shape[1])
 
 
 def open_config(config: Mapping[str, Any]) -> Embedder:

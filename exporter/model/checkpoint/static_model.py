@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import onnx_ir as ir
 import safetensors
 from tokenizers import Tokenizer
 
@@ -33,6 +34,16 @@ from poolfold.manifest import Text, TokenizerReading
 _WEIGHTS, _TOKENIZER = "model.safetensors", "tokenizer.json"
 _LIBRARYS, _MODEL2VECS = "embedding.weight", "embeddings"
 """Names of the table: sentence-transformers' and model2vec's."""
+_DTYPES = {
+    "F64": ir.DataType.DOUBLE,
+    "F32": ir.DataType.FLOAT,
+    "F16": ir.DataType.FLOAT16,
+    "BF16": ir.DataType.BFLOAT16,
+    "I8": ir.DataType.INT8,
+    "I64": ir.DataType.INT64,
+    "I32": ir.DataType.INT32,
+}
+"""Of tables, weights and mappings, by safetensors' names."""
 _MODEL2VECS_LIMIT = 512
 """Tokens of a text, where its config.json has no max_length."""
 _LIMIT = 2048
@@ -80,6 +91,8 @@ def read_static(source: Source, folder: Path, trust: Trust, longest: int | None)
     head = _head(source.folder, folder, dim, trust)
     if table.of_model2vec:
         cut = read_optional_object(folder / "config.json").get("max_length", _MODEL2VECS_LIMIT)
+        if cut is not None and (type(cut) is not int or cut < 1):
+            raise CheckpointError(f"{folder / 'config.json'} has max_length {cut!r}; expected a number of tokens.")
         unknown = unknown_id(tokenizer)
         if unknown is not None and Normalize() not in head:
             raise CheckpointError(
@@ -128,15 +141,21 @@ def read_table(folder: Path) -> Table:
             f"{folder} has no {_WEIGHTS}, which has a static model's vectors. Save the model with it."
         )
     try:
-        with safetensors.safe_open(path, framework="np") as file:
-            tensors: dict[str, npt.NDArray[Any]] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (safetensors.SafetensorError, OSError, TypeError) as error:
+        stored = safetensors.deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    except (safetensors.SafetensorError, OSError) as error:
         raise corrupt(path, error) from error
+    tensors: dict[str, npt.NDArray[Any]] = {
+        name: np.frombuffer(entry["data"], _DTYPES[entry["dtype"]].numpy()).reshape(entry["shape"])
+        for name, entry in stored
+        if entry["dtype"] in _DTYPES
+    }
     of_model2vec = _MODEL2VECS in tensors
     table = tensors.get(_MODEL2VECS if of_model2vec else _LIBRARYS)
     if table is None or table.ndim != 2:
-        names = ", ".join(sorted(tensors)) or "nothing"
-        raise CheckpointError(f"{path} has {names}; expected {_LIBRARYS} or {_MODEL2VECS}, [vocab, dim].")
+        names = ", ".join(f"{name} ({entry['dtype']})" for name, entry in sorted(stored)) or "nothing"
+        raise CheckpointError(
+            f"{path} has {names}; expected {_LIBRARYS} or {_MODEL2VECS}, [vocab, dim], in {', '.join(_DTYPES)}."
+        )
     # model2vec gives vectors in the table's own 16 bits; these are not rounded.
     vectors = table.astype(np.float32)
     require_finite(path, "the table", int((~np.isfinite(vectors)).sum()), vectors.size)

@@ -20,7 +20,7 @@ from poolfold import ArtifactError, InputError
 from poolfold.integrations import embedder as room
 from poolfold.integrations.embedder import open_config, open_embedder
 from poolfold.manifest import read_manifest
-from tests.artifacts import DIM, model_values, rewrite_manifest, text_values, write_artifact
+from tests.artifacts import DIM, WORDS, model_values, rewrite_manifest, text_values, write_artifact
 from tests.poolfold.integrations.conftest import documents, expected, queries
 
 LIBRARIES = {
@@ -145,6 +145,11 @@ def test_it_is_pickled_by_how_it_was_opened(folder: Path, put_another: Callable[
 def test_a_wrong_option_is_told_when_it_is_opened(folder: Path, options: dict[str, Any], message: str):
     with pytest.raises(InputError, match=message):
         open_embedder(folder, **options)
+
+
+def test_a_model_without_a_vector_for_a_word_opens(tmp_path: Path):
+    write_artifact(tmp_path / "model", values=np.zeros((len(WORDS), DIM), np.float32))
+    assert open_embedder(tmp_path / "model").dim == DIM
 
 
 def test_an_argument_that_encode_has_not_is_a_type_error(folder: Path):

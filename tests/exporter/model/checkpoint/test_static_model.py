@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+import torch
 from model2vec import StaticModel
 from safetensors.numpy import load_file, save_file
+from safetensors.torch import save_file as save_torch
 from sentence_transformers import SentenceTransformer
 from sentence_transformers.sentence_transformer.modules import Normalize, StaticEmbedding
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
@@ -20,6 +23,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 import poolfold
 from exporter.model.checkpoint.read import read_spec
 from exporter.model.checkpoint.source import resolve_source
+from exporter.model.checkpoint.static_model import read_table
 from exporter.model.pytorch import Reference, load_backbone
 from exporter.parity.corpus import corpus
 from exporter.spec.model import DType
@@ -136,6 +140,13 @@ def test_weights_mapping_and_small_types_of_model2vec(tmp_path: Path, dtype: str
     )
 
 
+def test_a_table_in_bfloat16(tmp_path: Path):
+    folder = of_library(tmp_path / "model")
+    stored = torch.from_numpy(table()).to(torch.bfloat16)
+    save_torch({"embedding.weight": stored}, folder / "model.safetensors")
+    np.testing.assert_array_equal(read_table(folder).vectors, stored.float().numpy())
+
+
 def test_the_limit_is_model2vecs_and_else_open(tmp_path: Path):
     spec = read_spec(resolve_source(str(of_model2vec(tmp_path / "model"))))
     assert (spec.text.max_seq_length, spec.model_type, spec.num_layers) == (512, "static", 0)
@@ -167,29 +178,31 @@ def test_a_folder_of_sentence_transformers_older_layout(tmp_path: Path):
     assert (spec.transformer, spec.hidden_size) == (folder / "0_StaticEmbedding", DIM)
 
 
-def damage(folder: Path, name: str) -> None:
+def stored(folder: Path, **changes: npt.NDArray[Any]) -> None:
+    """Write the table again with tensors changed or added."""
     weights = folder / "model.safetensors"
-    tensors = load_file(weights)
-    match name:
-        case "no weights":
-            weights.unlink()
-        case "cut":
-            weights.write_bytes(weights.read_bytes()[:200])
-        case "other tensors":
-            save_file({"layer.weight": table()}, weights)
-        case "not finite":
-            tensors["embeddings"][3, 2] = np.nan
-            save_file(tensors, weights)
-        case "fewer rows":
-            save_file({"embeddings": table(5)}, weights)
-        case "mapped beyond":
-            save_file({**tensors, "mapping": np.full(len(WORDS), 10**6)}, weights)
-        case "fewer weights":
-            save_file({**tensors, "weights": np.ones(3, np.float32)}, weights)
-        case "no tokenizer":
-            (folder / "tokenizer.json").unlink()
-        case "no JSON":
-            (folder / "tokenizer.json").write_text("{")
+    save_file({**load_file(weights), **changes}, weights)
+
+
+def configured(folder: Path, **changes: Any) -> None:
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, **changes}))
+
+
+NOT_FINITE = np.where(np.arange(table().size).reshape(table().shape) == 7, np.float32(np.nan), table())
+DAMAGES: dict[str, Callable[[Path], object]] = {
+    "no weights": lambda folder: (folder / "model.safetensors").unlink(),
+    "cut": lambda folder: (folder / "model.safetensors").write_bytes((folder / "model.safetensors").read_bytes()[:200]),
+    "other tensors": lambda folder: save_file({"layer.weight": table()}, folder / "model.safetensors"),
+    "another type": lambda folder: stored(folder, embeddings=np.ones((4, 4), np.uint8)),
+    "no number": lambda folder: configured(folder, max_length="long"),
+    "not finite": lambda folder: stored(folder, embeddings=NOT_FINITE),
+    "fewer rows": lambda folder: stored(folder, embeddings=table(5)),
+    "mapped beyond": lambda folder: stored(folder, mapping=np.full(len(WORDS), 10**6)),
+    "fewer weights": lambda folder: stored(folder, weights=np.ones(3, np.float32)),
+    "no tokenizer": lambda folder: (folder / "tokenizer.json").unlink(),
+    "no JSON": lambda folder: (folder / "tokenizer.json").write_text("{"),
+}
 
 
 @pytest.mark.parametrize(
@@ -197,7 +210,9 @@ def damage(folder: Path, name: str) -> None:
     [
         ("no weights", r"has no model\.safetensors"),
         ("cut", "truncated or corrupt"),
-        ("other tensors", r"has layer\.weight; expected embedding\.weight or embeddings"),
+        ("other tensors", r"has layer\.weight \(F32\); expected embedding\.weight or embeddings"),
+        ("another type", r"has embeddings \(U8\); expected .* in F64, F32, F16, BF16, I8"),
+        ("no number", "has max_length 'long'; expected a number of tokens"),
         ("not finite", r"1 of \d+ values that are NaN or infinite"),
         ("fewer rows", r"ids up to \d+, the table has 5 rows"),
         ("mapped beyond", r"maps tokens beyond its \d+ vectors"),
@@ -208,7 +223,7 @@ def damage(folder: Path, name: str) -> None:
 )
 def test_a_damaged_folder_is_refused(tmp_path: Path, name: str, message: str):
     folder = of_model2vec(tmp_path / "model")
-    damage(folder, name)
+    DAMAGES[name](folder)
     with pytest.raises(CheckpointError, match=message):
         read_spec(resolve_source(str(folder)))
 
