@@ -22,7 +22,7 @@ _SPACES: dict[str, Space] = {"cosine": "cosine", "dot": "ip", "euclidean": "l2"}
 class PoolfoldEmbeddingFunction(EmbeddingFunction[Documents]):
     """An artifact as Chroma's embedding function; queries and documents get the checkpoint's prompts.
 
-    A collection that is opened again has the same artifact, or raises `ArtifactError`.
+    A collection that is opened again has the same artifact, or is refused: by Chroma's ValueError, with our words.
     """
 
     def __init__(self, artifact: str | Path, **options: Unpack[Options]) -> None:
