@@ -101,6 +101,7 @@ def read_static(source: Source, folder: Path, trust: Trust, longest: int | None)
                 "normalize=True, which changes no cosine, and save it again."
             )
     library = read_library_config(source.folder)
+    limit = longest or cut or _LIMIT
     return ModelSpec(
         source=source,
         transformer=folder.resolve(),
@@ -111,7 +112,7 @@ def read_static(source: Source, folder: Path, trust: Trust, longest: int | None)
         trained=(PoolingMode.MEAN,),
         head=head,
         text=Text(
-            max_seq_length=min(length for length in (longest or cut or _LIMIT, cut) if length),
+            max_seq_length=limit if cut is None else min(limit, cut),
             padding_side="right",
             truncation_side=side,
             pad_token_id=_padding(tokenizer),

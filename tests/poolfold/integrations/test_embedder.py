@@ -4,6 +4,7 @@ import ast
 import copy
 import gc
 import hashlib
+import inspect
 import json
 import pickle  # noqa: TID251  # what is under test
 import sys
@@ -157,6 +158,11 @@ def test_an_argument_that_encode_has_not_is_a_type_error(folder: Path):
         open_embedder(folder, encode_kwargs={"dimension": 4})
     with pytest.raises(TypeError, match="thread"):
         open_embedder(folder, thread=1)  # type: ignore[call-arg]
+
+
+def test_every_argument_of_load_may_be_given():
+    arguments = inspect.signature(poolfold.load).parameters.keys() - {"directory"}
+    assert room.Options.__annotations__.keys() == arguments | {*room._OWN}
 
 
 def test_a_folder_that_is_no_artifact_is_refused(tmp_path: Path):
