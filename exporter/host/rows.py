@@ -6,19 +6,20 @@ CSV and TSV by the standard library, which counts lines as an editor does; Parqu
 from __future__ import annotations
 
 import csv
-import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from exporter.host.console import count
-from exporter.host.text_file import read_texts
+from exporter.host.text_file import iter_texts
 from poolfold.errors import InputError, TargetUnavailable, how_to_install
 
 FORMATS = ("csv", "tsv", "jsonl", "parquet")
 SUFFIXES = tuple(f".{name}" for name in FORMATS)
 _DELIMITERS = {"csv": ",", "tsv": "\t"}
+_ROWS_AT_ONCE = 4096
 _SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars", ",": "commas"}
 
 
@@ -30,11 +31,20 @@ class Row(NamedTuple):
 
 
 def read_rows(path: Path, file_format: str | None = None) -> tuple[Row, ...]:
-    """All rows of a file; the first line of a csv or tsv names its columns.
+    """All that `iter_rows` gives."""
+    return tuple(iter_rows(path, file_format))
+
+
+def iter_rows(
+    path: Path, file_format: str | None = None, columns: Sequence[str] | None = None, skip: int = 0
+) -> Iterator[Row]:
+    """The rows of a file, one after another; the first line of a csv or tsv names its columns.
 
     Args:
         path: the file.
         file_format: one of FORMATS; None for what its suffix says.
+        columns: of a Parquet file, those that are read; None for all. Other formats give all.
+        skip: rows that are left out; of a Parquet file most of them are not read.
 
     Raises:
         InputError: no such file, another format, or a malformed row; names the line.
@@ -44,11 +54,11 @@ def read_rows(path: Path, file_format: str | None = None) -> tuple[Row, ...]:
         raise InputError(f"{path} does not exist; expected a file of {', '.join(SUFFIXES)}.")
     match file_format or path.suffix.lower().removeprefix("."):
         case "parquet":
-            return _parquet(path)
+            return _parquet(path, columns, skip)
         case "jsonl":
-            return tuple(_json_lines(path))
+            return islice(_json_lines(path), skip, None)
         case "csv" | "tsv" as name:
-            return tuple(_table(path, _DELIMITERS[name]))
+            return islice(_table(path, _DELIMITERS[name]), skip, None)
     raise InputError(
         f"{path} has the suffix {path.suffix!r}; expected one of {', '.join(SUFFIXES)}. Say what it is with --format."
     )
@@ -56,7 +66,7 @@ def read_rows(path: Path, file_format: str | None = None) -> tuple[Row, ...]:
 
 def _table(path: Path, delimiter: str) -> Iterator[Row]:
     # One by one: a quoted cell may hold line breaks.
-    reader = csv.reader(io.StringIO("\n".join(read_texts(path)), newline=""), delimiter=delimiter, strict=True)
+    reader = csv.reader((f"{line}\n" for line in iter_texts(path)), delimiter=delimiter, strict=True)
     try:
         header = next(reader, None)
         if not header:
@@ -84,7 +94,7 @@ def _table(path: Path, delimiter: str) -> Iterator[Row]:
 
 
 def _json_lines(path: Path) -> Iterator[Row]:
-    for number, line in enumerate(read_texts(path), start=1):
+    for number, line in enumerate(iter_texts(path), start=1):
         if not line.strip():
             continue
         try:
@@ -96,14 +106,22 @@ def _json_lines(path: Path) -> Iterator[Row]:
         yield Row(f"{path}, line {number}", value)
 
 
-def _parquet(path: Path) -> tuple[Row, ...]:
+def _parquet(path: Path, columns: Sequence[str] | None, skip: int) -> Iterator[Row]:
     try:
         import pyarrow
         from pyarrow import parquet
     except ImportError as error:
-        raise TargetUnavailable(f"{path} needs pyarrow: {how_to_install('compare')}") from error
+        raise TargetUnavailable(f"{path} needs pyarrow: {how_to_install('bulk')}") from error
     try:
-        table = parquet.read_table(path)
+        with parquet.ParquetFile(path) as file:
+            groups, number = list(range(file.num_row_groups)), 0
+            while groups and number + (rows := file.metadata.row_group(groups[0]).num_rows) <= skip:
+                number += rows
+                del groups[0]
+            for batch in file.iter_batches(_ROWS_AT_ONCE, groups, columns):
+                for values in batch.to_pylist():
+                    number += 1
+                    if number > skip:
+                        yield Row(f"{path}, row {number}", values)
     except (pyarrow.ArrowException, OSError) as error:
         raise InputError(f"{path} is not a Parquet file: {str(error).splitlines()[0]}.") from None
-    return tuple(Row(f"{path}, row {number}", values) for number, values in enumerate(table.to_pylist(), start=1))
