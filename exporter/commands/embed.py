@@ -1,4 +1,4 @@
-"""`poolfold embed`: the texts of a file, by line or by record -> a NumPy file of vectors."""
+"""`poolfold embed`: texts of files, by line or by record -> a NumPy file of vectors, or a folder of Parquet parts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import errno
 import os
 import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,8 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 import poolfold
+from exporter.bulk.job import Job
 from exporter.commands import flags
-from exporter.host.console import Console, count
+from exporter.host.console import Console, Stage, count
 from exporter.host.text_column import read_texts_or_column
 from exporter.host.text_file import STREAM
 from poolfold.encoder import PRECISIONS
@@ -28,7 +31,7 @@ from poolfold.sessions.user_cache import write_whole
 @click.command(
     epilog=flags.examples(
         "poolfold embed artifacts/minilm -i texts.txt -o vectors.npy",
-        "poolfold embed artifacts/minilm --strategy cls -i reviews.csv -o vectors.npy",
+        "poolfold embed artifacts/minilm -i 'texts/*.parquet' -o vectors",
     )
 )
 @flags.artifact
@@ -40,7 +43,7 @@ from poolfold.sessions.user_cache import write_whole
     required=True,
     metavar="FILE",
     help="Texts: one a record in .csv, .tsv, .jsonl, .parquet; one a line in .txt, .text, .md, without a suffix, and "
-    "from standard input, -.",
+    "from standard input, -. For a folder of parts a pattern too, such as 'texts/*.parquet'.",
 )
 @click.option(
     "--column", metavar="NAME", help="The column of the texts.  [default: text, sentence, body, or the only one]"
@@ -50,10 +53,22 @@ from poolfold.sessions.user_cache import write_whole
     "--output",
     type=flags.FOLDER,
     required=True,
-    metavar="FILE",
-    help="[texts, dim], NumPy format; -: standard output.",
+    metavar="FILE|DIR",
+    help="A .npy file, [texts, dim]; -: that on standard output. Without a suffix, a folder of Parquet parts: the same "
+    "command again goes on where it was ended.",
 )
-@click.option("--force", is_flag=True, help="Replace FILE where it exists.")
+@click.option("--force", is_flag=True, help="Replace FILE where it exists; begin anew in a folder of another job.")
+@click.option(
+    "--id-column", metavar="NAME", help="The column of ids, for a folder.  [default: the file and the row's number]"
+)
+@click.option(
+    "--engine",
+    type=click.Choice(("stream", "ray")),
+    default="stream",
+    show_default=True,
+    help="For a folder. stream: this process; ray: workers on a Ray cluster, which is started here if there is none.",
+)
+@click.option("--workers", type=click.IntRange(min=1), help="Of --engine ray, each with --threads.  [default: 1]")
 @click.option(
     "--strategy", "--pooling", "strategy", type=flags.Pooling(), metavar="S",
     help="A strategy of DIR.  [default: the trained one]",
@@ -74,6 +89,7 @@ from poolfold.sessions.user_cache import write_whole
     help="Keep the first N values, of unit length again (Matryoshka).",
 )
 @click.option("--prompt-name", metavar="NAME", help="A prompt that the model brings, such as 'query'.")
+@click.option("--prompt", metavar="TEXT", help="A prompt in its own words instead.")
 @flags.threads
 @flags.as_json
 @flags.quiet
@@ -84,57 +100,114 @@ def embed(
     column: str | None,
     output: Path,
     force: bool,
-    strategy: str | None,
-    target: str,
-    provider: str,
-    dtype: str | None,
-    batch_size: int,
-    precision: str,
-    dimensions: int | None,
-    prompt_name: str | None,
+    id_column: str | None,
+    engine: str,
+    workers: int | None,
     threads: int | None,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> None:
     """Embed the texts of a file, one vector a text."""
     console = Console(as_json=as_json, quiet=quiet)
-    if output == STREAM:
-        _require_stream(as_json)
+    job = Job(directory, column, id_column, threads=threads, **options)
+    if job.prompt is not None and job.prompt_name is not None:
+        raise InputError("--prompt and --prompt-name are both given. Leave one out.")
+    if output == STREAM or (output.suffix and not output.is_dir()):
+        for option, value in (("--id-column", id_column), ("--workers", workers)):
+            if value is not None:
+                raise InputError(f"{option} is for a folder of parts; -o {output} is a file. Leave one of them out.")
+        if engine != "stream":
+            raise InputError(f"--engine {engine} writes a folder of parts; -o {output} is a file. Name a folder.")
+        _into_file(console, job, source, output, force)
     else:
-        _require_writable(output, source, directory, force)
-    texts = read_texts_or_column(source, column)
+        if workers is not None and engine != "ray":
+            raise InputError("--workers are those of --engine ray. Leave it out, or add the engine.")
+        _into_folder(console, job, source, output, force, engine, workers or 1)
+
+
+def _into_file(console: Console, job: Job, source: Path, output: Path, force: bool) -> None:
+    if output == STREAM:
+        _require_stream(console.as_json)
+    else:
+        _require_writable(output, source, job.directory, force)
+    texts = read_texts_or_column(source, job.column)
     with console.waiting("load"):
-        loaded = poolfold.load(
-            directory, strategy=strategy, target=target, dtype=dtype, threads=threads, provider=provider
-        )
+        loaded = poolfold.load(**job.load(), threads=job.threads)
     with loaded as encoder:
-        with console.stage("embed") as stage, warnings.catch_warnings():
-            warnings.showwarning = lambda message, *_, **__: stage.warn(str(message))
+        with _embedding(console) as stage:
             vectors = encoder.encode(
                 texts,
-                batch_size=batch_size,
-                precision=precision,
-                dimensions=dimensions,
-                prompt_name=prompt_name,
+                **job.encode(),
                 progress=lambda done: stage.progress(done, len(texts), f"{done} of {len(texts)} texts"),
             )
-            stage.outcome = f"{count(len(vectors), 'text')}, {encoder.strategy} {encoder.dtype} on {encoder.target}"
+            stage.outcome = f"{count(len(vectors), 'text')}, {_told(encoder)}"
         if output == STREAM:
             _write(sys.stdout.buffer, vectors)
             return
         _save(output, vectors)
         console.line(f"{output}: {vectors.dtype} {list(vectors.shape)}")
-        console.json(
-            {
-                "output": str(output),
-                "texts": len(vectors),
-                "dim": encoder.dim if dimensions is None else dimensions,
-                "precision": precision,
-                "strategy": encoder.strategy,
-                "dtype": encoder.dtype,
-                "target": encoder.target,
-            }
+        console.json({"output": str(output), "texts": len(vectors), **_described(job, encoder)})
+
+
+def _into_folder(
+    console: Console, job: Job, source: Path, output: Path, force: bool, engine: str, workers: int
+) -> None:
+    # pyarrow is an extra, and Ray another one.
+    import pyarrow  # noqa: F401 - told before a model is loaded where it is not there
+
+    from exporter.bulk import folder, inputs, stream
+
+    if source == STREAM:
+        raise InputError("-i - is read once, and a folder of parts may have to be taken up again. Name a file.")
+    if output.resolve().is_relative_to(job.directory.resolve()):
+        raise InputError(
+            f"{output} lies in the artifact {job.directory}, which holds its own files only. Write elsewhere."
         )
+    sources = inputs.files_of(source)
+    with console.waiting("load"):
+        loaded = poolfold.load(**job.load(), threads=job.threads)
+    with loaded as encoder:
+        if encoder.identity is None:
+            raise InputError(f"{job.directory} does not tell what its vectors depend on. Export the model again.")
+        with folder.opened(output, job, encoder.identity, sources, force=force) as parts, _embedding(console) as stage:
+
+            def tell(share: float, done: int) -> None:
+                stage.progress(share, 1.0, count(done, "part" if engine == "ray" else "text"))
+
+            if engine == "ray":
+                from exporter.bulk import on_ray
+
+                made = on_ray.embed_all(job, parts, sources, workers, job.threads or 1, tell)
+                stage.outcome = f"{count(made, 'part')} now, {_told(encoder)}, {count(workers, 'worker')}"
+            else:
+                made = stream.embed_all(encoder, job, parts, sources, tell)
+                stage.outcome = f"{count(made, 'text')} now, {_told(encoder)}"
+            rows, files = parts.rows()
+        console.line(f"{output}: {count(rows, 'row')} in {count(files, 'part')}")
+        console.json({"output": str(output), "texts": rows, "parts": files, **_described(job, encoder)})
+
+
+@contextmanager
+def _embedding(console: Console) -> Iterator[Stage]:
+    """The stage, with the encoder's warnings in it."""
+    with console.stage("embed") as stage, warnings.catch_warnings():
+        warnings.showwarning = lambda message, *_, **__: stage.warn(str(message))
+        yield stage
+
+
+def _told(encoder: poolfold.Encoder) -> str:
+    return f"{encoder.strategy} {encoder.dtype} on {encoder.target}"
+
+
+def _described(job: Job, encoder: poolfold.Encoder) -> dict[str, Any]:
+    return {
+        "dim": encoder.dim if job.dimensions is None else job.dimensions,
+        "precision": job.precision,
+        "strategy": encoder.strategy,
+        "dtype": encoder.dtype,
+        "target": encoder.target,
+    }
 
 
 def _require_stream(as_json: bool) -> None:
@@ -155,8 +228,11 @@ def _require_writable(output: Path, source: Path, directory: Path, force: bool) 
         raise InputError(f"{output} is the input itself. Write elsewhere with -o.")
     if output.exists() and not force:
         raise InputError(f"{output} exists. Write elsewhere with -o, or pass --force to replace it.")
-    if output.suffix.lower() not in (".npy", ""):
-        raise InputError(f"{output} has the suffix {output.suffix!r}; expected .npy, the format that is written.")
+    if output.suffix.lower() != ".npy":
+        raise InputError(
+            f"{output} has the suffix {output.suffix!r}; expected .npy, the format that is written, or none for a "
+            "folder of Parquet parts."
+        )
     if output.resolve().is_relative_to(directory.resolve()):
         raise InputError(f"{output} lies in the artifact {directory}, which holds its own files only. Write elsewhere.")
     if not output.parent.is_dir():

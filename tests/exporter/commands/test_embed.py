@@ -39,7 +39,7 @@ embed.callback(
     directory=Path(sys.argv[1]), source=Path(os.devnull), output=Path(sys.argv[2]), force=False, strategy=None,
     target="onnxruntime",
     column=None, revision=None, provider="cpu", dtype=None, batch_size=1, prompt_name=None, threads=None,
-    precision="float32", dimensions=None,
+    precision="float32", dimensions=None, id_column=None, engine="stream", workers=None, prompt=None,
     as_json=False, quiet=False)
 """
 
@@ -134,7 +134,7 @@ def test_no_texts_are_no_vectors(directory: Path) -> None:
 
 
 def test_the_name_is_kept_and_the_file_is_as_open_as_any(directory: Path) -> None:
-    output = directory.parent / "vectors"  # np.save itself would add .npy
+    output = directory.parent / "vectors.NPY"  # np.save itself would add .npy
     assert embed(directory, output) == 0
     (directory.parent / "plain").touch()
     assert stat.S_IMODE(output.stat().st_mode) == stat.S_IMODE((directory.parent / "plain").stat().st_mode)
@@ -151,7 +151,7 @@ def refused(directory: Path, output: Path, code: int, capsys: pytest.CaptureFixt
 
 def test_where_no_file_can_be_is_found_out_before_the_work(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
     message = refused(directory, directory.parent, 2, capsys)
-    assert "is a directory; expected a file name such as vectors.npy" in message
+    assert "holds other files; expected a new folder, or one of parts" in message
     message += refused(directory, directory.parent / "absent" / "v.npy", 2, capsys)
     assert "absent is not a directory. Make it first" in message
     assert "embed  " not in message
@@ -197,7 +197,7 @@ def test_nothing_that_it_reads_is_written_over(directory: Path, capsys: pytest.C
     for output, why in (
         (texts, "is the input itself"),
         (directory / "vectors.npy", "lies in the artifact"),
-        (directory.parent / "pipe", "no regular file"),
+        (directory.parent / "pipe", "cannot be written (File exists)"),
     ):
         assert run_command(["embed", str(directory), "-i", str(texts), "-o", str(output)]) == 2
         assert why in capsys.readouterr().err
