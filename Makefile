@@ -6,7 +6,7 @@ STAMP := $(VENV)/.installed
 INTEGRATED := $(VENV)/.integrated
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo check test cpp cpp-soak cpp-bench newcomer lint fix bench bench-text bench-models bench-long bench-export peer-tests interop size clean
+.PHONY: help install demo check test cpp cpp-soak cpp-bench newcomer lint fix bench bench-text bench-models bench-long bench-export bench-service soak peer-tests interop size clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -75,6 +75,12 @@ bench-text: $(STAMP)  ## texts to vectors beside sentence-transformers and faste
 
 bench-models: $(STAMP)  ## embedders of today at real size beside PyTorch, about an hour; writes bench/results and docs/models.md
 	$(BIN)/python -m bench.embedders
+
+bench-service: $(STAMP)  ## `poolfold serve` under load beside others, 8 minutes; writes bench/results and docs/service.md
+	$(BIN)/python -m bench.service
+
+soak: $(STAMP)  ## an hour of load, overload, kills and hostile requests, every answer checked; writes bench/results
+	$(BIN)/python -m bench.service.soak
 
 bench-long: $(STAMP)  ## texts of up to 8192 tokens beside PyTorch and sentence-transformers, hours; writes bench/results and docs/models.md
 	$(BIN)/python -m bench.long

@@ -60,6 +60,16 @@ GENAI = Environment(
 )
 
 
+INFINITY = Environment(
+    (
+        ("torch==2.13.0",),
+        # Its last release names no upper bounds: these are what its command starts with.
+        ("infinity-emb[server]==0.0.77", "sentence-transformers==3.4.1", "transformers==4.48.3", "click==8.1.8"),
+    ),
+    ("infinity_emb", "torch", "transformers", "sentence-transformers"),
+)
+
+
 def environment_of(wanted: Environment, folder: Path) -> Path:
     """Make the environment where it is not there yet; minutes and a download, once.
 

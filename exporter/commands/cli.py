@@ -23,12 +23,14 @@ from exporter.commands import flags
 from exporter.commands.bench import bench
 from exporter.commands.build import build
 from exporter.commands.compare import compare
+from exporter.commands.deploy import deploy
 from exporter.commands.distill import distill
 from exporter.commands.embed import embed
 from exporter.commands.export import export
 from exporter.commands.inspect import inspect
 from exporter.commands.push import push
 from exporter.commands.report import report
+from exporter.commands.serve import serve
 from exporter.commands.targets import targets
 from exporter.commands.validate import validate
 from exporter.commands.verify import verify
@@ -47,17 +49,27 @@ _OF_EXPORT = (
     *("huggingface_hub", "safetensors", "psutil", "sympy", "tqdm"),
 )
 _OF_REPORT = ("jinja2", "matplotlib")
-_OF_COMPARE = ("datasets", "pyarrow", "pytrec_eval", "scipy", "sklearn")
+_OF_BULK = ("pyarrow",)
+_OF_COMPARE = ("datasets", "pytrec_eval", "scipy", "sklearn")
 _OF_DISTILL = ("accelerate", "sentence_transformers")
+_OF_SERVE = ("h11", "orjson", "prometheus_client", "starlette", "uvicorn")
 _EXTRAS = {
     **dict.fromkeys(_OF_EXPORT, "export"),
     **dict.fromkeys(_OF_REPORT, "report"),
+    **dict.fromkeys(_OF_BULK, "bulk"),
     **dict.fromkeys(_OF_COMPARE, "compare"),
     **dict.fromkeys(_OF_DISTILL, "distill"),
+    **dict.fromkeys(_OF_SERVE, "serve"),
     **{library: target.extra for target in TARGETS for library in target.libraries if target.extra},
 }
 # What these need is more than the first library that they lack.
-_EXTRAS_OF_COMMANDS = {"build": "build", "compare": "compare", "distill": "distill", "report": "report"}
+_EXTRAS_OF_COMMANDS = {
+    "build": "build",
+    "compare": "compare",
+    "distill": "distill",
+    "report": "report",
+    "serve": "serve",
+}
 
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
@@ -89,7 +101,22 @@ def cli() -> None:
         raise InputError("The working directory is not there any more. Change into one that is.") from None
 
 
-for _command in (export, build, validate, bench, compare, report, distill, embed, inspect, verify, push, targets):
+for _command in (
+    export,
+    build,
+    validate,
+    bench,
+    compare,
+    report,
+    distill,
+    embed,
+    serve,
+    deploy,
+    inspect,
+    verify,
+    push,
+    targets,
+):
     cli.add_command(_command)
 
 

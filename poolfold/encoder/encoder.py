@@ -324,7 +324,7 @@ class Encoder(Settings):
         if not len(ids):
             return np.empty((0, self.dim), dtype=np.float32)
         self._warn_beyond(int((mask > 0).sum(axis=1).max()))
-        return self._runner().ids(ids, mask)
+        return self.runner().ids(ids, mask)
 
     def tokenize(
         self, texts: Texts, prompt: str | None = None, *, max_length: int | None = None, special_tokens: bool = True
@@ -411,7 +411,7 @@ class Encoder(Settings):
     def _embedded(
         self, texts: Iterable[Input], call: Call, tell: Tell | None = None, **how: int
     ) -> Iterator[npt.NDArray[Any]]:
-        return embedded(texts, call, self._reader(), self._runner(call), self.folded.get(call.prompt), tell, **how)
+        return embedded(texts, call, self.reader(), self.runner(call), self.folded.get(call.prompt), tell, **how)
 
     def _vectors(self, texts: Sequence[Input], call: Call, first: int = 0) -> npt.NDArray[Any]:
         """The vectors of texts, the first of which is the caller's text `first`: what a process of a pool computes."""
@@ -425,7 +425,7 @@ class Encoder(Settings):
         if not rows:
             return []
         left_out, folded = self.tokenizer.left_out(call.prompt), self.folded.get(call.prompt)
-        vectors = embed_rows(rows, names_of(texts, first), call, self._runner(call), left_out, folded, tell)
+        vectors = embed_rows(rows, names_of(texts, first), call, self.runner(call), left_out, folded, tell)
         return [
             {
                 "input_ids": np.array(row, dtype=np.int64),
@@ -445,19 +445,21 @@ class Encoder(Settings):
                 "this artifact has no graph that gives the vectors of tokens. Export the model again, without "
                 "--no-token-embeddings."
             )
-        rows = self._reader().rows(texts, call, first) if texts else []
+        rows = self.reader().rows(texts, call, first) if texts else []
         memory = self.memory if call.memory is None else call.memory
         found = self.tokens.of_rows(rows, names_of(texts, first), self.model.text, call.batch_size, memory)
         by_index = dict(found)
         return rows, [by_index[index] for index in range(len(rows))]
 
-    def _runner(self, call: Call | None = None) -> Runner:
+    def runner(self, call: Call | None = None) -> Runner:
+        """What computes rows of ids, in batches of the caller's choice."""
         memory = self.memory if call is None or call.memory is None else call.memory
         label, text = f"{self.strategy} {self.dtype}", self.model.text
         return Runner(self.session, label, self.target, self.dim, text, self.output, self.run_memory, memory)
 
-    def _reader(self) -> Reader:
-        return Reader(self.tokenizer, self._warn_beyond, self._warn_of_cuts)
+    def reader(self, warn_of_cuts: Callable[[int, int, int], None] | None = None) -> Reader:
+        """What reads texts as rows of ids; `warn_of_cuts`: told of texts that are cut, instead of a warning."""
+        return Reader(self.tokenizer, self._warn_beyond, warn_of_cuts or self._warn_of_cuts)
 
     def _warn_beyond(self, length: int) -> None:
         """Warn, once, of a text of more tokens than were checked."""

@@ -11,6 +11,18 @@ from __future__ import annotations
 
 from poolfold.tokenise.batches import Budget, batches, pieces
 from poolfold.tokenise.reading import AS_EXPORTED, Input, Reading
-from poolfold.tokenise.tokenizer import Rows, Tokenizer, pad, shorten
+from poolfold.tokenise.tokenizer import Rows, Token, Tokenizer, pad, shorten
 
-__all__ = ["AS_EXPORTED", "Budget", "Input", "Reading", "Rows", "Tokenizer", "batches", "pad", "pieces", "shorten"]
+__all__ = [
+    "AS_EXPORTED",
+    "Budget",
+    "Input",
+    "Reading",
+    "Rows",
+    "Token",
+    "Tokenizer",
+    "batches",
+    "pad",
+    "pieces",
+    "shorten",
+]

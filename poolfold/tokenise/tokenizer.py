@@ -40,6 +40,19 @@ class Rows(NamedTuple):
     cut: list[int]
 
 
+class Token(NamedTuple):
+    """One token of a text.
+
+    start, stop: of its characters in the text; None for a special token.
+    """
+
+    id: int
+    text: str
+    special: bool
+    start: int | None
+    stop: int | None
+
+
 class _Reader(NamedTuple):
     """A tokeniser that cuts at `most` tokens; `beginnings`: of a long text it needs the beginning alone."""
 
@@ -147,6 +160,27 @@ class Tokenizer:
             for encoding in self._encode(reader, piece, 0)
         ]
 
+    def tokens(self, texts: Sequence[str], prompt: str = "", *, special_tokens: bool = True) -> list[list[Token]]:
+        """The tokens of each text behind a prompt, before anything is cut; `special_tokens`: with those that are added.
+
+        Raises:
+            InputError: a text that the tokeniser refuses.
+        """
+        whole = twin(self._tokenizer)
+        whole.no_truncation()
+        reader = _Reader(whole, 0, beginnings=False)
+        found = []
+        for number, text in enumerate(texts):
+            (encoding,) = self._encode(reader, [prompt + text], number, added=special_tokens, offsets=True)
+            spans = zip(encoding.ids, encoding.tokens, encoding.special_tokens_mask, encoding.offsets, strict=True)
+            found.append([self._token(prompt + text, *span) for span in spans])
+        return found
+
+    def _token(self, text: str, number: int, token: str, added: int, span: tuple[int, int]) -> Token:
+        if added or number in self._special:
+            return Token(number, token, True, None, None)
+        return Token(number, text[slice(*span)], False, *span)
+
     def require(self, reading: Reading) -> None:
         """Raise InputError where texts cannot be read so."""
         most, limit = reading.max_length, self.text.max_seq_length
@@ -218,10 +252,13 @@ class Tokenizer:
         added_at_the_end = self._tokenizer.encode(prompt).special_tokens_mask[-1] == 1
         return len(row) - (added_at_the_end or row[-1] in self._special)
 
-    def _encode(self, reader: _Reader, texts: list[Input], start: int) -> list[tokenizers.Encoding]:
-        """Encode texts, the first of which is the caller's text `start`."""
+    def _encode(
+        self, reader: _Reader, texts: list[Input], start: int, *, added: bool = True, offsets: bool = False
+    ) -> list[tokenizers.Encoding]:
+        """Encode texts, the first of which is the caller's text `start`; `added`: with special tokens around them."""
         try:
-            encodings = reader.tokenizer.encode_batch_fast(texts)
+            encode = reader.tokenizer.encode_batch if offsets else reader.tokenizer.encode_batch_fast
+            encodings = encode(texts, add_special_tokens=added)
         except BaseException as error:
             if not is_failure(error):
                 raise

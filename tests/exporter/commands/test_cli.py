@@ -30,8 +30,8 @@ from poolfold.sessions.tensorrt.library import MODULES
 
 ROOT = Path(__file__).parents[3]
 COMMANDS = (
-    "export", "build", "validate", "bench", "compare", "report", "distill", "embed", "inspect", "verify", "push",
-    "targets",
+    "export", "build", "validate", "bench", "compare", "report", "distill", "embed", "serve", "deploy", "inspect",
+    "verify", "push", "targets",
 )  # fmt: skip
 BUILDING = {"--batch", "--seq-len", "--workspace", "--hardware-compatibility", "--compute-capability"}
 DEFAULTS = {
@@ -66,7 +66,13 @@ DEFAULTS = {
     },
     "embed": {
         *("--provider", "--strategy", "--column", "--target", "--dtype", "--batch-size", "--precision", "--threads"),
+        *("--id-column", "--engine", "--workers"),
     },
+    "serve": {
+        *("--host", "--port", "--strategy", "--target", "--provider", "--dtype", "--workers", "--threads"),
+        *("--max-texts", "--max-bytes", "--max-tokens", "--max-waiting", "--timeout", "--truncate", "--api-key-file"),
+    },
+    "deploy": {"--name", "--strategy", "--target", "--dtype", "--instances", "--threads"},
     "inspect": set(),
     "verify": set(),
     "push": {"--revision"},
@@ -110,9 +116,14 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
         if isinstance(parameter.type, click.Choice)
     }
     assert choices == {
-        **{(name, "target"): {target.name for target in TARGETS} for name in ("validate", "bench", "embed")},
+        **{
+            (name, "target"): {target.name for target in TARGETS}
+            for name in ("validate", "bench", "embed", "serve", "deploy")
+        },
         ("export", "targets"): {target.name for target in TARGETS},
-        ("embed", "dtype"): {dtype.value for dtype in DType},
+        **{(name, "dtype"): {dtype.value for dtype in DType} for name in ("embed", "serve", "deploy")},
+        ("embed", "engine"): {"stream", "ray"},
+        ("deploy", "kind"): {"triton"},
         ("embed", "precision"): set(PRECISIONS),
         **{(name, "dtypes"): {dtype.value for dtype in DType} for name in ("export", "build")},
         ("build", "targets"): set(MODULES),
@@ -122,7 +133,7 @@ def test_the_choices_are_the_targets_and_precisions_that_there_are() -> None:
         **{(name, "hardware_compatibility"): set(HARDWARE) for name in ("export", "build")},
         ("export", "layout"): {kind.value for kind in Layout},
         **{(name, "tokenizer"): {"file", "transformers"} for name in ("export", "compare", "distill")},
-        **{(name, "provider"): set(PROVIDERS) for name in ("validate", "bench", "embed")},
+        **{(name, "provider"): set(PROVIDERS) for name in ("validate", "bench", "embed", "serve")},
     }
 
 
