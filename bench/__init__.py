@@ -1,7 +1,7 @@
 """Side-by-side measurements against peers: run one with `python -m bench.NAME` from the repository's root.
 
-peers, int8, four_bits, gpu, embedders, long, text, export_cost, passes, session_options, pooling_claims, docstrings
-                            the programs
+peers, int8, four_bits, gpu, embedders, long, text, service, triton, bulk, export_cost, passes, session_options,
+pooling_claims, docstrings  the programs
 models, batches, exports    checkpoints, the batches that are timed, what is made before
 systems, load_*             what is timed, as data, and how a worker loads it; beside_graphs: what runs beside a graph
 turns                       systems in turns, as results, on `exporter.measure`

@@ -8,6 +8,9 @@ encoder     texts or ids -> vectors, with any session; what a caller may hand ov
 sessions    one file or folder per runtime
 choice      which strategy, dtype and form of an artifact to run
 load        an artifact directory -> Encoder
+serve       artifacts over HTTP
+triton      an artifact as a model of NVIDIA's Triton
+bulk        a class that embeds batches, for Ray, Spark and Dask
 errors      every error, with its exit code
 
 The first `load` imports `tokenizers` and the runtime; `import poolfold` does not.

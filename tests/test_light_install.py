@@ -48,6 +48,16 @@ def test_it_verifies_embeds_and_lists_targets(light: Path, artifact: Path, tmp_p
         assert how_to_install(name) in targets[name]["reason"]
 
 
+def test_a_command_that_needs_more_names_the_extra(light: Path, artifact: Path, tmp_path: Path) -> None:
+    (tmp_path / "texts.txt").write_text("one\n")
+    embed = ("embed", artifact, "-i", tmp_path / "texts.txt", "-o", tmp_path / "vectors")
+    for arguments, extra in ((("serve", artifact), "serve"), (embed, "bulk")):
+        done = run(light, "poolfold", *arguments)
+        assert done.returncode == 3, done.stderr
+        assert how_to_install(extra) in done.stderr
+    assert not (tmp_path / "vectors").exists()
+
+
 def test_a_target_that_it_lacks_names_the_extra(light: Path, openvino_artifact: Path, tmp_path: Path) -> None:
     (tmp_path / "texts.txt").write_text("one\n")
     arguments = ["-i", tmp_path / "texts.txt", "-o", tmp_path / "vectors.npy", "--target", "openvino"]

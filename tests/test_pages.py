@@ -51,6 +51,15 @@ def test_the_code_of_the_integrations_page_runs(artifact: Path, tmp_path: Path) 
     assert run(folder, sys.executable, "-c", "\n".join(programs))
 
 
+@pytest.mark.slow
+def test_the_code_of_the_bulk_page_runs(artifact: Path, tmp_path: Path) -> None:
+    folder = linked(artifact, tmp_path)
+    programs = [block.text for block in read_blocks("docs/bulk.md") if block.language == "python"]
+    assert len(programs) == 2
+    for program in programs:
+        run(folder, sys.executable, "-c", program.replace("artifacts/", f"{folder}/artifacts/"))
+
+
 @pytest.mark.parametrize("function", [poolfold.load, poolfold.Encoder.encode, poolfold.Encoder.embed])
 def test_every_argument_of_the_runtime_is_on_its_page(function: object) -> None:
     assert callable(function)
