@@ -38,6 +38,14 @@ TRITON = Environment(
 _BUILD = Path("build/bench/triton")
 _PORTS = (18_000, 18_001, 18_002)
 _READY_S = 120
+_PARSE = """
+import sys
+from pathlib import Path
+from google.protobuf import text_format
+from tritonclient.grpc.model_config_pb2 import ModelConfig
+for path in sorted(Path(sys.argv[1]).glob("*/config.pbtxt")):
+    print(text_format.Parse(path.read_text(), ModelConfig()).name)
+"""
 
 
 def install_server(python: Path) -> Path:
@@ -122,13 +130,19 @@ def main() -> None:
     python = environment_of(TRITON, Path("build/triton-venv")) / "python"
     artifact, repository = _BUILD / "minilm", _BUILD / "models"
     export_ours(installed_minilm(), artifact, OURS[:1], ("mean",))
-    if run_command(["deploy", "triton", str(artifact), "-o", str(repository), "--force"]):
-        sys.exit(1)
+    for place, more in ((repository, ()), (_BUILD / "models-gpu", ("--gpu",))):
+        if run_command(["deploy", "triton", str(artifact), "-o", str(place), "--force", *more]):
+            sys.exit(1)
     sentences = texts()
     with poolfold.load(artifact) as encoder:
         np.save(_BUILD / "wanted.npy", encoder.encode(sentences))
     (_BUILD / "texts.json").write_text(json.dumps(sentences))
     result: dict[str, Any] = {"command": f"python -m bench.triton {' '.join(sys.argv[1:])}".strip()}
+    result["parsed"] = [
+        name
+        for place in (repository, _BUILD / "models-gpu")
+        for name in subprocess.check_output([python, "-c", _PARSE, str(place)], text=True).split()
+    ]
     with serving(python, repository) as process:
         result["grpc"] = asked(python, given.requests, "grpc")
         result["http"] = asked(python, given.requests, "http")

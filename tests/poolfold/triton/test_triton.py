@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 from google.protobuf import json_format, text_format
-from tritonclient.grpc import model_config_pb2
 
 from exporter.commands.cli import run_command
 from poolfold.manifest import read_manifest
 from poolfold.triton import backend, tokens
 from tests.artifacts import DIM, PROMPTS, expected, write_artifact
 from tests.poolfold.triton import triton_python_backend_utils as utils
+from tests.poolfold.triton.schema import ModelConfig
 from tests.poolfold.triton.triton_python_backend_utils import Request
 
 
@@ -36,9 +36,9 @@ def deploy(tmp_path: Path, artifact: Path, *more: str) -> Path:
     return tmp_path / "models"
 
 
-def config_of(model: Path) -> model_config_pb2.ModelConfig:
-    """Parsed as Triton parses it: a field or a type that it does not know is an error."""
-    config = model_config_pb2.ModelConfig()
+def config_of(model: Path) -> Any:
+    """Parsed by protobuf: a field, a name or a type that is not in the schema is an error."""
+    config = ModelConfig()
     text_format.Parse((model / "config.pbtxt").read_text(), config)
     assert config.name == model.name
     return config
