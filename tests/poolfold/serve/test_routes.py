@@ -18,6 +18,7 @@ from exporter.spec.options import Layout
 from poolfold.serve import openapi
 from tests.artifacts import DIM, MAX_SEQ_LENGTH, PROMPTS, expected, write_artifact
 from tests.conftest import export
+from tests.models import tiny_checkpoint
 from tests.poolfold.serve.running import Running, rows, serving
 
 TEXTS = ["w3", "w4 w5 w6", "w1 w2 w3 w4 w5 w6 w7"]
@@ -280,6 +281,31 @@ def test_openapi_describes_every_route_and_its_page_needs_nothing_else(service: 
     assert "POST /v1/embeddings" in page
     assert "http://" not in page.replace('lang="en"', "")
     assert "https://" not in page
+
+
+@pytest.mark.e2e
+def test_prompts_that_are_not_pooled_stay_with_their_own_texts(tmp_path: Path) -> None:
+    prompts = {"query": "find what answers this: ", "short": "q: "}
+    checkpoint = tiny_checkpoint(tmp_path / "model", include_prompt=False, prompts=prompts)
+    export(checkpoint, artifact := tmp_path / "tiny")
+    texts = [f"text number {number} of many" for number in range(12)]
+    with poolfold.load(artifact) as encoder, serving(artifact) as service:
+        asked = [(name, text) for text in texts for name in (None, *prompts)]
+        wanted = [encoder.encode(text, prompt_name=name) for name, text in asked]
+        found: dict[int, Any] = {}
+
+        def ask(number: int) -> None:
+            name, text = asked[number]
+            body = {"inputs": text} | ({"prompt_name": name} if name else {})
+            found[number] = service.ask("/embed", body)[1][0]
+
+        for _ in range(3):
+            threads = [threading.Thread(target=ask, args=(number,)) for number in range(len(asked))]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            np.testing.assert_allclose([found[n] for n in range(len(asked))], wanted, atol=1e-5)
 
 
 @pytest.mark.e2e
