@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 import msgspec
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from poolfold.serve.failures import Failure
 
@@ -42,18 +42,18 @@ class Bodies:
             raise Failure(415, f"the body has content-encoding {encoding!r}; expected none. Send JSON as it is.")
         held = 0
         try:
-            data = bytearray()
+            data, chunks = bytearray(), _chunks(request)
             declared = request.headers.get("content-length", "")
             if declared.isdecimal() and int(declared) > self._most:
-                raise await self._too_large(request)
+                raise await self._too_large(request, chunks)
             try:
                 async with asyncio.timeout(_READ_S):
-                    async for chunk in request.stream():
+                    async for chunk in chunks:
                         held += len(chunk)
                         self._held += len(chunk)
                         data += chunk
                         if held > self._most:
-                            raise await self._too_large(request)
+                            raise await self._too_large(request, chunks)
                         if self._held > _BODIES * self._most:
                             raise Failure(429, "too many large requests at once. Try again in 1 s.", 1)
             except TimeoutError:
@@ -62,17 +62,28 @@ class Bodies:
         finally:
             self._held -= held
 
-    async def _too_large(self, request: Request) -> Failure:
+    async def _too_large(self, request: Request, chunks: AsyncIterator[bytes]) -> Failure:
         """Read on for a while, for the client to read the answer."""
         if "expect" not in request.headers:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_DRAIN_S):
                     drained = 0
-                    async for chunk in request.stream():
+                    async for chunk in chunks:
                         drained += len(chunk)
                         if drained > _DRAIN_BYTES:
                             break
         return Failure(413, f"the body has more than {self._most} bytes. Send fewer texts at once.", closes=True)
+
+
+async def _chunks(request: Request) -> AsyncIterator[bytes]:
+    """The parts of a body. Unlike Starlette's, what was begun by one reader can be ended by another."""
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        yield message.get("body", b"")
+        if not message.get("more_body", False):
+            return
 
 
 def _decoded(data: bytes, kind: type[_T]) -> _T:
