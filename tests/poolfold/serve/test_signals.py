@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import re
 import shutil
 import signal
 import ssl
@@ -63,6 +64,27 @@ def test_a_signal_finishes_what_was_taken(tmp_path: Path, number: signal.Signals
     # A request that the kernel took and the service never saw may be cut off; one that it took is answered.
     assert [error for error in wrong if not isinstance(error, ConnectionError)] == []
     assert len(wrong) <= 16
+
+
+def test_what_waits_when_the_signal_comes_is_computed(tmp_path: Path) -> None:
+    write_artifact(tmp_path / "table")
+    texts = ["w3 w4 w5"] * 8_000
+    most = [word for option in ("texts", "bytes", "tokens", "waiting") for word in (f"--max-{option}", 10**7)]
+    found: list[Any] = []
+    with serving(tmp_path / "table", *most) as service:
+
+        def ask() -> None:
+            status, answer, _ = service.ask("/embed", {"inputs": texts, "normalize": False})
+            found.append((status, np.array_equal(rows(answer), expected(texts))))
+
+        threads = [threading.Thread(target=ask) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: float(re.search(r"queue_texts (\d\S*)", service.ask("/metrics")[1])[1]) > 24_000)
+        assert service.end() == 0
+        for thread in threads:
+            thread.join()
+    assert found == [(200, True)] * 6
 
 
 def test_a_hangup_reads_the_artifact_again_and_loses_no_request(tmp_path: Path) -> None:
