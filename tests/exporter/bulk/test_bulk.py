@@ -115,6 +115,28 @@ def test_files_that_come_later_are_added(tmp_path: Path, artifact: Path) -> None
     check(tmp_path / "vectors", of_id | {7000: "w1", 7001: "w2"})
 
 
+@pytest.mark.parametrize("suffix", ["parquet", "jsonl", "csv", "txt"])
+def test_a_file_is_read_from_any_of_its_records_on(tmp_path: Path, suffix: str) -> None:
+    of_id = write_inputs(tmp_path)
+    place, wanted = tmp_path / f"a.{suffix}", list(of_id.values())[:50]
+    lines = {
+        "jsonl": [json.dumps({"body": text}) for text in wanted],
+        "csv": ["body", *wanted],
+        "txt": wanted,
+    }
+    if suffix == "parquet":
+        (tmp_path / "texts" / "a.parquet").rename(place)
+    else:
+        place.write_text("\n".join(lines[suffix]) + "\n")
+    column = None if suffix == "txt" else "body"
+    for skip in range(52):
+        found = [(record.place, record.text) for record in text_column.iter_records(place, column, skip=skip)]
+        assert [text for _, text in found] == wanted[skip:]
+        if found:
+            offset = 2 if suffix == "csv" else 1
+            assert found[0][0].endswith(f" {skip + offset}")
+
+
 @pytest.mark.parametrize(
     ("more", "says"),
     [
