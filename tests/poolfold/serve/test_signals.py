@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import re
 import shutil
@@ -68,23 +69,28 @@ def test_a_signal_finishes_what_was_taken(tmp_path: Path, number: signal.Signals
 
 def test_what_waits_when_the_signal_comes_is_computed(tmp_path: Path) -> None:
     write_artifact(tmp_path / "table")
-    texts = ["w3 w4 w5"] * 8_000
+    texts = ["w3 w4 w5"] * 10_000
     most = [word for option in ("texts", "bytes", "tokens", "waiting") for word in (f"--max-{option}", 10**7)]
     found: list[Any] = []
     with serving(tmp_path / "table", *most) as service:
 
         def ask() -> None:
-            status, answer, _ = service.ask("/embed", {"inputs": texts, "normalize": False})
-            found.append((status, np.array_equal(rows(answer), expected(texts))))
+            # Until it takes no more: of a connection that it never read nobody was promised anything.
+            with contextlib.suppress(ConnectionError):
+                while True:
+                    status, answer, _ = service.ask("/embed", {"inputs": texts, "normalize": False})
+                    found.append((status, status == 200 and np.array_equal(rows(answer), expected(texts))))
 
         threads = [threading.Thread(target=ask) for _ in range(6)]
         for thread in threads:
             thread.start()
-        wait_for(lambda: float(re.search(r"queue_texts (\d\S*)", service.ask("/metrics")[1])[1]) > 24_000)
+        wait_for(lambda: float(re.search(r"queue_texts (\d\S*)", service.ask("/metrics")[1])[1]) > len(texts))
+        before = len(found)
         assert service.end() == 0
         for thread in threads:
             thread.join()
-    assert found == [(200, True)] * 6
+    assert set(found) == {(200, True)}
+    assert len(found) > before
 
 
 def test_a_hangup_reads_the_artifact_again_and_loses_no_request(tmp_path: Path) -> None:
