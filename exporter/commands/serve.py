@@ -11,12 +11,14 @@ import click
 import poolfold
 from exporter.commands import flags
 from exporter.host.console import Console
+from poolfold.serve.limits import Limits
 
 if TYPE_CHECKING:
     from poolfold.serve.models import Served
 
 
 @flags.defaults_of(poolfold.load)
+@flags.defaults_of(Limits)
 @click.command(
     epilog=flags.examples(
         "poolfold serve artifacts/minilm",
@@ -39,33 +41,23 @@ if TYPE_CHECKING:
     help="Batches computed at once, by threads that share one session and its weights.  [default: 1 for 4 cores]",
 )
 @flags.threads
-@click.option("--max-texts", "texts", type=click.IntRange(min=1), default=2048, show_default=True, help="Of a request.")
-@click.option(
-    "--max-bytes", "bytes_", type=click.IntRange(min=64), default=2**23, show_default=True, help="Of a request's body."
-)
-@click.option(
-    "--max-tokens", "tokens", type=click.IntRange(min=1), default=2**18, show_default=True, help="Of a request."
-)
+@click.option("--max-texts", "texts", type=click.IntRange(min=1), help="Of a request.")
+@click.option("--max-bytes", "bytes", type=click.IntRange(min=64), help="Of a request's body.")
+@click.option("--max-tokens", "tokens", type=click.IntRange(min=1), help="Of a request.")
 @click.option(
     "--max-waiting",
     "waiting",
     type=click.IntRange(min=1),
-    default=2**18,
-    show_default=True,
     help="Tokens of all requests that wait; beyond it the answer is 429.",
 )
 @click.option(
     "--timeout",
     "seconds",
     type=click.FloatRange(min=0, min_open=True),
-    default=60.0,
-    show_default=True,
     help="Seconds that a request may take.",
 )
 @click.option(
     "--truncate/--no-truncate",
-    default=True,
-    show_default=True,
     help="Cut texts of more tokens than the model reads; else the answer is 413.",
 )
 @click.option("--api-key-file", type=flags.FOLDER, metavar="FILE", help="A key a line.  [default: POOLFOLD_API_KEY]")
@@ -87,7 +79,6 @@ def serve(
     api_key_file: Path | None,
     tls_certificate: Path | None,
     tls_key: Path | None,
-    bytes_: int,
     as_json: bool,
     quiet: bool,
     **limits: Any,
@@ -102,7 +93,6 @@ def serve(
     # What it is built on is an extra, and takes a while to import.
     from poolfold.serve.serve import Computing, Place
     from poolfold.serve.serve import serve as run
-    from poolfold.serve.service import Limits
 
     console = Console(as_json=as_json, quiet=quiet)
 
@@ -117,7 +107,7 @@ def serve(
         artifacts,
         Place(host, port, api_key_file, tls_certificate, tls_key),
         Computing(strategies, target, dtype, provider, workers, threads),
-        Limits(bytes=bytes_, **limits),
+        Limits(**limits),
         quiet=quiet,
         ready=ready,
     )

@@ -2,6 +2,7 @@
 
 serve      artifacts -> a process that answers until it is told to end; its signals
 service    what a request asks for -> vectors: models by name, limits, the queue
+limits     how much it takes, with every default
 models     artifacts by the names that requests call them by
 batcher    requests' rows -> batches, computed in threads
 waiting    which of the rows that wait run next

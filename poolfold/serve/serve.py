@@ -25,10 +25,11 @@ from poolfold.errors import InputError, PoolfoldError
 from poolfold.load import load
 from poolfold.serve import logs
 from poolfold.serve.app import State, digest, make_app
+from poolfold.serve.limits import Limits
 from poolfold.serve.metrics import Metrics
 from poolfold.serve.models import Models, Served
 from poolfold.serve.protocol import Connection
-from poolfold.serve.service import Limits, Service
+from poolfold.serve.service import Service
 from poolfold.sessions.threads import default_threads
 
 KEY_VARIABLE = "POOLFOLD_API_KEY"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -16,34 +16,13 @@ from poolfold.encoder.embed_texts import names_of
 from poolfold.errors import InputError
 from poolfold.serve.batcher import Batcher, Work
 from poolfold.serve.failures import Failure, TooLong
+from poolfold.serve.limits import Limits
 from poolfold.serve.metrics import Metrics
 from poolfold.serve.models import Models, Served
 
 _BATCH_SIZE = 64
 _AT_ONCE = 4096
 """Characters that are tokenised in the loop itself: a thread would take longer to start."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """What a service takes.
-
-    texts: of a request.
-    bytes: of a request's body.
-    tokens: of a request, prompts included.
-    waiting: tokens of all requests that wait; beyond it a request is refused.
-    seconds: that a request may take.
-    truncate: whether texts of more tokens than the model reads are cut where a request does not say.
-    connections: at once.
-    """
-
-    texts: int = 2048
-    bytes: int = 2**23
-    tokens: int = 2**18
-    waiting: int = 2**18
-    seconds: float = 60.0
-    truncate: bool = True
-    connections: int = 4096
 
 
 class Asked(NamedTuple):
