@@ -27,6 +27,8 @@ RESULTS, _PAGE = Path("bench/results/long.json"), Path("docs/models.md")
 BEGIN, END = "<!-- what `make bench-long` measured: begin -->", "<!-- what `make bench-long` measured: end -->"
 LONG_SHARE = 1 / 30
 """Of the documents of the corpus, those as long as the limit."""
+FULL, ALONE = 32, 8
+"""Documents as long as the limit, and how many of them are embedded one at a time."""
 MANY = (20_000, 200_000)
 Found = Iterator[tuple[tuple[str, ...], Mapping[str, Any]]]
 """The place of a result among those that are kept, and the result."""
@@ -52,7 +54,7 @@ def measure(kept: dict[str, Any], given: argparse.Namespace) -> None:
     """Add what is measured to what is kept, each with its conditions, and write it at once."""
     threads, wanted = given.threads or default_threads(), given.part or list(PARTS)
     names = [name for name in given.model or MODELS if {"rows", "short", "limit"} & {*wanted}]
-    names += [CORPUS] if "corpus" in wanted and CORPUS not in names else []
+    names += [CORPUS] if {"corpus", "full"} & {*wanted} and CORPUS not in names else []
     models = [parts.Model(name, MODELS[name], given.build / name) for name in names]
     models += [parts.Model("tiny", TINY, given.build / "tiny")] if "many" in wanted else []
     for part in (_exports, *(PARTS[name] for name in PARTS if name in wanted)):
@@ -106,13 +108,20 @@ def _corpus(models: Sequence[parts.Model], given: argparse.Namespace, threads: i
             yield ("corpus",), parts.corpus(model, texts, threads, 60 * given.peer_minutes)
 
 
+def _full(models: Sequence[parts.Model], given: argparse.Namespace, threads: int) -> Found:
+    for model in models:
+        if model.name == CORPUS:
+            texts = documents(FULL, FULL, model.text.max_seq_length)
+            yield ("full",), parts.corpus(model, texts, threads, 60 * given.peer_minutes, ALONE)
+
+
 def _many(models: Sequence[parts.Model], given: argparse.Namespace, threads: int) -> Found:
     for model in models:
         if model.embedder is TINY:
             yield ("many",), {"systems": parts.many(model, [short_texts(number) for number in MANY], threads)}
 
 
-PARTS = {"rows": _rows, "short": _short, "limit": _limit, "corpus": _corpus, "many": _many}
+PARTS = {"rows": _rows, "short": _short, "limit": _limit, "corpus": _corpus, "full": _full, "many": _many}
 
 
 def wrong_vectors(kept: Mapping[str, Any]) -> Iterator[str]:
@@ -122,7 +131,7 @@ def wrong_vectors(kept: Mapping[str, Any]) -> Iterator[str]:
             for shape, at in of["lengths"].items():
                 if system.startswith("poolfold") and at["cosine"] < LIMITS[of["dtype"]]:
                     yield f"{name}, {system}, {shape}: cosine {at['cosine']}, expected {LIMITS[of['dtype']]} or more"
-    for part in ("corpus", "many"):
+    for part in ("corpus", "full", "many"):
         for of in kept.get(part, {}).get("systems", []):
             if of["system"].startswith("poolfold") and of.get("cosine", 1.0) < LIMITS["fp32"]:
                 yield f"{part}, {of['system']}: cosine {of['cosine']}, expected {LIMITS['fp32']} or more"

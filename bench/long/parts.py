@@ -110,21 +110,23 @@ def limit(model: Model, tokens: int, threads: int) -> dict[str, Any]:
     return {"tokens": tokens, "limit_bytes": LIMIT_BYTES, "told": told} | (found.numbers() if found else {})
 
 
-def corpus(model: Model, texts: Sequence[str], threads: int, peer_s: float) -> dict[str, Any]:
-    """`encode` with default arguments, ours and sentence-transformers'; and each text alone.
+def corpus(model: Model, texts: Sequence[str], threads: int, peer_s: float, alone: int | None = None) -> dict[str, Any]:
+    """`encode` with default arguments, ours and sentence-transformers'; and texts alone.
 
     sentence-transformers gets `peer_s` seconds; where they or the memory do not suffice, it takes a text at a time.
+    Of texts one at a time, ours or theirs, the first `alone` suffice where all have the same length; default: all.
     """
-    mine, peer = _our_texts(model, texts), _their_texts(model, texts)
-    ones = _ones(len(texts))
-    alone = once(_by(mine, 1), ones, threads)
-    kept = [_embedded(_by(mine, 1), alone, "", alone)]
+    few = texts[:alone]
+    mine, apart = _our_texts(model, texts), _by(_our_texts(model, few), 1)
+    peer, peer_apart = _their_texts(model, texts), _by(_their_texts(model, few), 1)
+    wanted = once(apart, _ones(len(few)), threads)
+    kept = [_embedded(apart, wanted, "", wanted)]
     for system, limit_s in ((mine, None), (peer, peer_s)):
-        found, told = _tried(system, ones, threads, limit_bytes=MOST_BYTES, limit_s=limit_s)
-        kept.append(_embedded(system, found, told, alone))
+        found, told = _tried(system, _ones(len(texts)), threads, limit_bytes=MOST_BYTES, limit_s=limit_s)
+        kept.append(_embedded(system, found, told, wanted))
         if found is None and system is peer:
-            found, told = _tried(_by(peer, 1), ones, threads, limit_bytes=MOST_BYTES)
-            kept.append(_embedded(_by(peer, 1), found, told, alone))
+            found, told = _tried(peer_apart, _ones(len(few)), threads, limit_bytes=MOST_BYTES)
+            kept.append(_embedded(peer_apart, found, told, wanted))
     return {"texts": len(texts), "limit_bytes": MOST_BYTES, "peer_s": peer_s, "systems": kept}
 
 
@@ -170,7 +172,7 @@ def _tried(
 
 
 def _embedded(system: System, found: Once | None, told: str, wanted: Once) -> dict[str, Any]:
-    """A system with texts; `told` is why there are no vectors, which else are held against the wanted ones."""
+    """A system with texts; `told` is why there are no vectors, whose first are held against the wanted ones."""
     texts, size = system.arguments["texts"], system.arguments["batch_size"]
     assert isinstance(texts, list)
     kept = {"system": system.name, "batch_size": size, "texts": len(texts), "told": told}
@@ -181,7 +183,7 @@ def _embedded(system: System, found: Once | None, told: str, wanted: Once) -> di
         "peak_bytes": found.peak_bytes,
         "vectors_bytes": found.vectors.nbytes,
         "texts_per_s": len(texts) / found.seconds,
-        "cosine": smallest_cosine([found.vectors], [wanted.vectors]),
+        "cosine": smallest_cosine([found.vectors[: len(wanted.vectors)]], [wanted.vectors]),
     }
 
 

@@ -10,14 +10,17 @@ from bench import markdown
 from exporter.measure.quartiles import Quartiles
 
 _GIB = 1 << 30
+_CORPORA = {"corpus": "corpus", "full": "documents of the limit"}
+"""Parts that embed documents, and what heads their tables."""
 
 Pick = Callable[[Mapping[str, Any]], float | None]
 
 
 def tables(kept: Mapping[str, Any]) -> str:
     """The tables of all parts that were measured."""
-    made = _exports(kept), _times(kept), _memory(kept), _images(kept), _short(kept), _limit(kept), _corpus(kept)
-    made += _many(kept), markdown.machines({what: of["environment"] for what, of in _measured(kept)})
+    made = _exports(kept), _times(kept), _memory(kept), _images(kept), _short(kept), _limit(kept)
+    made += *(_corpus(kept, *part) for part in _CORPORA.items()), _many(kept)
+    made += (markdown.machines({what: of["environment"] for what, of in _measured(kept)}),)
     return "\n\n".join(table for table in made if table)
 
 
@@ -25,7 +28,7 @@ def _measured(kept: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]
     """What was measured at one time, by name."""
     for part in ("rows", "short", "limit"):
         yield from ((f"{part} of {name}", of) for name, of in _found(kept, part))
-    yield from ((part, kept[part]) for part in ("corpus", "many") if part in kept)
+    yield from ((part, kept[part]) for part in (*_CORPORA, "many") if part in kept)
 
 
 FIGURES = ("seconds", "MiB")
@@ -134,9 +137,9 @@ def _limit(kept: Mapping[str, Any]) -> str:
     )
 
 
-def _corpus(kept: Mapping[str, Any]) -> str:
+def _corpus(kept: Mapping[str, Any], part: str, head: str) -> str:
     return _table(
-        ["corpus", "texts", "at once", "texts/s", "s", "peak MiB", "cosine with the text alone"],
+        [head, "texts", "at once", "texts/s", "s", "peak MiB", "cosine with the text alone"],
         (
             [
                 *(of["system"], of["texts"], of["batch_size"]),
@@ -146,7 +149,7 @@ def _corpus(kept: Mapping[str, Any]) -> str:
                     else (*_plain(of, f"{of['texts_per_s']:.2f}", of["peak_bytes"]), _below_one(of["cosine"]))
                 ),
             ]
-            for of in kept.get("corpus", {}).get("systems", [])
+            for of in kept.get(part, {}).get("systems", [])
         ),
     )
 

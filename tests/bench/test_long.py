@@ -110,6 +110,9 @@ def test_all_parts_are_measured_kept_and_tabled(tmp_path: Path, monkeypatch: pyt
     by_one, mine, peer, peer_by_one = kept["corpus"]["systems"]
     assert (by_one["batch_size"], mine["batch_size"]) == (1, 32) and mine["cosine"] > 1 - 1e-6
     assert "gave no answer" in peer["told"] and peer_by_one["batch_size"] == 1 and peer_by_one["cosine"] > 1 - 1e-6
+    few, all_of_them, _, few_of_the_peer = kept["full"]["systems"]
+    assert [of["texts"] for of in (few, all_of_them, few_of_the_peer)] == [8, 32, 8]
+    assert all(of["cosine"] > 1 - 1e-6 for of in (all_of_them, few_of_the_peer))
     assert [of["texts"] for of in kept["many"]["systems"]] == [100, 100]
     shown = page.read_text()
     assert tables(kept) in shown and shown.count(f"| {bench.CORPUS} |") == 1 + 2 + 2 + 2 + 1
