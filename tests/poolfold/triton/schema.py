@@ -1,6 +1,6 @@
 """The part of Triton's schema of configurations that ours use, as protobuf's own classes.
 
-Triton's client has all of it, and wants older libraries than PyTorch's exporter: bench/triton.py parses with that one,
+Triton's client has all of it, and wants older libraries than PyTorch's exporter: test_server.py parses with that one,
 in an environment of its own.
 """
 
