@@ -32,6 +32,8 @@ _OPEN = ("/health", "/health/live", "/health/ready")
 """For probes, which have no key."""
 _CLIENT_GONE = 499
 """As nginx counts it; nobody reads that answer."""
+_SHOWN = 100
+"""Characters of a path, in answers and in the log."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -99,17 +101,24 @@ def make_app(state: State) -> Starlette:
         assert isinstance(error, HTTPException)
         status = error.status_code
         message = {
-            404: f"there is no {request.url.path[:100]}; see /docs.",
+            404: f"there is no {request.url.path[:_SHOWN]}; see /docs.",
             405: f"{request.url.path} does not take {request.method[:20]}.",
         }.get(status, error.detail)
-        state.metrics.request("other", status, 0)
-        return _failed(request, Failure(status, message))
+
+        async def fail(_: Request) -> Response:
+            raise Failure(status, message)
+
+        # Its path is a client's words, which would each be a series of their own.
+        return await _guarded(state, fail, "other")(request)
 
     return Starlette(routes=routes, exception_handlers={HTTPException: no_route})
 
 
-def _guarded(state: State, handler: Handler) -> Handler:
-    """A handler behind the key; its request is counted and logged, and each of its errors is an answer."""
+def _guarded(state: State, handler: Handler, counted_as: str | None = None) -> Handler:
+    """A handler behind the key; its request is counted and logged, and each of its errors is an answer.
+
+    `counted_as` stands for the path among the metrics; default: the path.
+    """
 
     async def handle(request: Request) -> Response:
         began = time.perf_counter()
@@ -125,11 +134,11 @@ def _guarded(state: State, handler: Handler) -> Handler:
         except Exception as error:
             failure = failure_of(error)
             if failure.status == 500:
-                _log.exception("a bug", extra={"id": request.state.id, "path": path})
+                _log.exception("a bug", extra={"id": request.state.id, "path": path[:_SHOWN]})
             response = _failed(request, failure)
         response.headers["x-request-id"] = request.state.id
         seconds = time.perf_counter() - began
-        state.metrics.request(path, response.status_code, seconds)
+        state.metrics.request(counted_as or path, response.status_code, seconds)
         _log.log(
             logging.DEBUG if path in _OPEN or path == "/metrics" else logging.INFO,
             "request",
@@ -137,7 +146,7 @@ def _guarded(state: State, handler: Handler) -> Handler:
                 "id": request.state.id,
                 "client": request.client.host if request.client else None,
                 "method": request.method,
-                "path": path,
+                "path": path[:_SHOWN],
                 "status": response.status_code,
                 "ms": round(seconds * 1000, 2),
                 **request.state.facts,

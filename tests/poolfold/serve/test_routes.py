@@ -242,6 +242,11 @@ def test_no_such_route_and_no_such_method(service: Running) -> None:
     assert "does not take GET" in answer["error"]
     for path in ("/../etc/passwd", "/%2e%2e/etc/passwd", "//etc/passwd", "/docs/../../etc/passwd"):
         assert service.ask(path)[0] == 404
+    # Whoever runs the service sees which address a client has wrong; the metrics have no series for each.
+    found = {(line["path"], line["status"]) for line in service.log if line.get("status") in (404, 405)}
+    assert {("/v1/completions", 404), ("/embed", 405)} <= found
+    page = service.ask("/metrics")[1]
+    assert 'path="other",status="404"' in page and "completions" not in page
 
 
 def test_a_compressed_body_is_refused(service: Running) -> None:
