@@ -440,14 +440,10 @@ class Encoder(Settings):
         self, texts: Sequence[Input], call: Call, first: int = 0
     ) -> tuple[list[list[int]], list[npt.NDArray[np.float32]]]:
         """The ids of each text, and float32 [tokens, hidden] of each."""
-        if self.tokens is None:
-            raise InputError(
-                "this artifact has no graph that gives the vectors of tokens. Export the model again, without "
-                "--no-token-embeddings."
-            )
+        of_tokens = self.token_runner()
         rows = self.reader().rows(texts, call, first) if texts else []
         memory = self.memory if call.memory is None else call.memory
-        found = self.tokens.of_rows(rows, names_of(texts, first), self.model.text, call.batch_size, memory)
+        found = of_tokens.of_rows(rows, names_of(texts, first), self.model.text, call.batch_size, memory)
         by_index = dict(found)
         return rows, [by_index[index] for index in range(len(rows))]
 
@@ -456,6 +452,19 @@ class Encoder(Settings):
         memory = self.memory if call is None or call.memory is None else call.memory
         label, text = f"{self.strategy} {self.dtype}", self.model.text
         return Runner(self.session, label, self.target, self.dim, text, self.output, self.run_memory, memory)
+
+    def token_runner(self) -> TokenVectors:
+        """What computes the vectors of each token of rows of ids.
+
+        Raises:
+            InputError: the artifact has no graph for it.
+        """
+        if self.tokens is None:
+            raise InputError(
+                "this artifact has no graph that gives the vectors of tokens. Export the model again, without "
+                "--no-token-embeddings."
+            )
+        return self.tokens
 
     def reader(self, warn_of_cuts: Callable[[int, int, int], None] | None = None) -> Reader:
         """What reads texts as rows of ids; `warn_of_cuts`: told of texts that are cut, instead of a warning."""

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from poolfold.encoder.call import Call, read_call
 from poolfold.encoder.embed_texts import names_of
-from poolfold.errors import InputError
 from poolfold.serve.batcher import Batcher, Work
 from poolfold.serve.failures import Failure, TooLong
 from poolfold.serve.limits import Limits
@@ -95,14 +94,7 @@ class Service:
     async def embed_all(self, texts: Sequence[str], asked: Asked, client: str, gone: asyncio.Future[Any]) -> Answer:
         """The vectors of each text's tokens; arguments and errors as of `embed`."""
         served, call = self._read(texts, asked)
-        encoder = served.encoder
-        tokens = encoder.tokens
-        if tokens is None:
-            raise InputError(
-                "this artifact has no graph that gives the vectors of tokens. Export the model again, without "
-                "--no-token-embeddings."
-            )
-        text = encoder.model.text
+        tokens, text = served.encoder.token_runner(), served.encoder.model.text
 
         def compute(rows: Sequence[Sequence[int]], names: Sequence[str]) -> Iterator[tuple[int, Any]]:
             return tokens.of_rows(rows, names, text, _BATCH_SIZE, None)
