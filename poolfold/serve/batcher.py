@@ -125,7 +125,7 @@ class Batcher:
     def _next(self) -> list[tuple[Work, int]]:
         """The next batch, as soon as there is one; nothing once it is closed."""
         with self._changed:
-            self._changed.wait_for(lambda: self._closed or self._waiting.tokens)
+            self._changed.wait_for(lambda: self._closed or len(self._waiting))
             return [] if self._closed else cast("list[tuple[Work, int]]", self._waiting.take())
 
     def _run(self, batch: Sequence[tuple[Work, int]]) -> None:
