@@ -60,11 +60,18 @@ GENAI = Environment(
 )
 
 
+EMBED_ANYTHING = Environment(
+    (("embed-anything==0.7.1", "numpy==2.4.6", "msgspec", "psutil"),), ("embed-anything", "numpy")
+)
+
+
 INFINITY = Environment(
     (
         ("torch==2.13.0",),
         # Its last release names no upper bounds: these are what its command starts with.
         ("infinity-emb[server]==0.0.77", "sentence-transformers==3.4.1", "transformers==4.48.3", "click==8.1.8"),
+        # What times it there is this project's.
+        ("msgspec", "psutil"),
     ),
     ("infinity_emb", "torch", "transformers", "sentence-transformers"),
 )

@@ -16,6 +16,8 @@ from exporter.measure import worker
 from exporter.measure.protocol import Embed
 
 Vectors = npt.NDArray[np.float32]
+LOCAL = "local/model"
+"""What embed-anything knows a model by that is on this machine alone."""
 
 
 def load_ours(
@@ -83,6 +85,50 @@ def load_genai(folder: str, limit: int, dtype: str, texts: Sequence[str], batch_
     def encode(some: Sequence[str]) -> Vectors:
         parts = [list(some[start : start + batch_size]) for start in range(0, len(some), batch_size)]
         return np.concatenate([np.asarray(pipeline.embed_documents(part), np.float32) for part in parts])
+
+    return _of(texts, encode)
+
+
+def load_infinity(folder: str, texts: Sequence[str], batch_size: int, threads: int) -> Embed:
+    """`embed` of infinity's engine, with PyTorch; what it is given at once it makes batches of."""
+    import asyncio
+
+    import torch
+    from infinity_emb import AsyncEmbeddingEngine, EngineArgs
+
+    torch.set_num_threads(threads)
+    arguments = EngineArgs(
+        model_name_or_path=folder,
+        engine="torch",
+        device="cpu",
+        batch_size=batch_size,
+        model_warmup=False,
+        compile=False,
+    )
+    engine = AsyncEmbeddingEngine.from_args(arguments)
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(engine.astart())
+
+    def encode(some: Sequence[str]) -> Vectors:
+        made, _ = loop.run_until_complete(engine.embed(sentences=list(some)))
+        return np.stack(made).astype(np.float32)
+
+    return _of(texts, encode)
+
+
+def load_embed_anything(folder: str, texts: Sequence[str], batch_size: int, threads: int) -> Embed:
+    """`embed_query` of embed-anything, with candle, from a folder that is laid out as the hub's cache."""
+    import os
+
+    os.environ |= {"HF_HOME": folder, "RAYON_NUM_THREADS": str(threads)}
+    import embed_anything
+
+    model = embed_anything.EmbeddingModel.from_pretrained_hf(LOCAL)
+    config = embed_anything.TextEmbedConfig(batch_size=batch_size)
+
+    def encode(some: Sequence[str]) -> Vectors:
+        made = embed_anything.embed_query(list(some), embedder=model, config=config)
+        return np.array([one.embedding for one in made], np.float32)
 
     return _of(texts, encode)
 

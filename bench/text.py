@@ -18,8 +18,9 @@ import numpy as np
 
 from bench import markdown
 from bench.docstrings import paragraphs
-from bench.exports import FASTEMBED, GENAI, environment_of, export_ours, versions
+from bench.exports import EMBED_ANYTHING, FASTEMBED, GENAI, INFINITY, environment_of, export_ours, versions
 from bench.goals import LIMITS, smallest_cosine
+from bench.load_texts import LOCAL
 from bench.models import installed_minilm
 from bench.systems import OURS, ours_on_processor
 from bench.turns import to_stderr
@@ -48,20 +49,27 @@ _BATCH, _FASTEMBED_BATCH = 32, 256
 """poolfold's and sentence-transformers' default, and fastembed's."""
 
 
-@dataclass(frozen=True)
-class Peers:
-    """Interpreters of the peers' own environments, and the folders that they load."""
+_ENVIRONMENTS = {
+    "fastembed": FASTEMBED,
+    "genai": GENAI,
+    "infinity": INFINITY,
+    "embed-anything": EMBED_ANYTHING,
+}
+"""What is not in this environment, each in one of its own."""
 
-    fastembed: str
-    fastembed_folder: Path
-    genai: str
-    genai_folder: Path
+
+@dataclass(frozen=True)
+class Peer:
+    """The interpreter of a peer's own environment, and the folder that it loads."""
+
+    python: str
+    folder: Path
 
 
 def systems(
-    model: Path, artifact: Path, peers: Peers, texts: Sequence[str], threads: int, limit: int
+    model: Path, artifact: Path, peers: Mapping[str, Peer], texts: Sequence[str], threads: int, limit: int
 ) -> tuple[list[System], dict[str, str]]:
-    """What is timed, the baseline first, and what cannot run here, with the reason."""
+    """What is timed, the baseline first, and what cannot run here, with the reason. `peers` as `_ENVIRONMENTS`."""
 
     def system(
         name: str, dtype: str, runtime: str, load: str, batch_size: int, own: Mapping[str, Any], python: str = ""
@@ -72,23 +80,32 @@ def systems(
 
     entries = ours_on_processor(artifact, threads, (_MEAN,))
     dim = read_spec(Source(model.name, model, None)).hidden_size
-    fastembed = {"folder": str(peers.fastembed_folder), "graph": FILE, "dim": dim}
+    folder = {name: {"folder": str(peer.folder)} for name, peer in peers.items()}
+    python = {name: peer.python for name, peer in peers.items()}
+    fastembed = {**folder["fastembed"], "graph": FILE, "dim": dim}
     torch = {"folder": str(model), "strategy": _MEAN}
-    genai = {"folder": str(peers.genai_folder), "limit": limit}
+    genai = {**folder["genai"], "limit": limit}
     precisions = [e.dtype for e in entries if e.runtime == "openvino" and not e.missing]
     return [
         system(BASELINE, "fp32", "pytorch", "load_sentence_transformers", _BATCH, torch),
         *(system(e.label, e.dtype, e.runtime, "load_ours", _BATCH, e.arguments) for e in entries if not e.missing),
         *(
-            system(name, "fp32", "onnxruntime", "load_fastembed", size, fastembed, peers.fastembed)
+            system(name, "fp32", "onnxruntime", "load_fastembed", size, fastembed, python["fastembed"])
             for name, size in (("fastembed", _FASTEMBED_BATCH), (f"fastembed, {_BATCH} at once", _BATCH))
         ),
         *(
             system(
                 *(f"openvino-genai {dtype}", dtype, "openvino", "load_genai", _BATCH, {**genai, "dtype": dtype}),
-                peers.genai,
+                python["genai"],
             )
             for dtype in precisions
+        ),
+        *(
+            system(name, "fp32", runtime, load, _BATCH, folder[name], python[name])
+            for name, runtime, load in (
+                ("infinity", "pytorch", "load_infinity"),
+                ("embed-anything", "candle", "load_embed_anything"),
+            )
         ),
     ], {entry.label: entry.missing for entry in entries if entry.missing}
 
@@ -201,6 +218,16 @@ def _genai_folder(artifact: Path, python: str, folder: Path) -> Path:
     return folder
 
 
+def _hub_folder(model: Path, folder: Path) -> Path:
+    """The model as embed-anything takes it: in the hub's cache of models, under `load_texts.LOCAL`."""
+    shutil.rmtree(folder, ignore_errors=True)
+    cached = folder / "hub" / f"models--{LOCAL.replace('/', '--')}"
+    shutil.copytree(model, cached / "snapshots" / "first")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("first")
+    return folder
+
+
 def main() -> None:
     """Measure, write the result and README's table, print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -219,19 +246,17 @@ def _measured(number: int, seconds: float) -> dict[str, Any]:
     spec = read_spec(Source("all-MiniLM-L6-v2", model, None))
     texts = [text for text, _ in paragraphs(_LIBRARIES)[:number]]
     lengths = [len(ids) for ids in Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size).ids(texts, "")]
-    bins = {
-        name: environment_of(wanted, Path(f"build/{name}-venv"))
-        for name, wanted in (("fastembed", FASTEMBED), ("genai", GENAI))
-    }
+    bins = {name: environment_of(wanted, Path(f"build/{name}-venv")) for name, wanted in _ENVIRONMENTS.items()}
     python = {name: str(folder / "python") for name, folder in bins.items()}
     export = export_ours(model, _BUILD / "artifact", OURS, (_MEAN,))
     limit = spec.text.max_seq_length
-    peers = Peers(
-        python["fastembed"],
-        _fastembed_folder(model, _BUILD / "fastembed", limit),
-        python["genai"],
-        _genai_folder(_BUILD / "artifact", python["genai"], _BUILD / "genai"),
-    )
+    folders = {
+        "fastembed": _fastembed_folder(model, _BUILD / "fastembed", limit),
+        "genai": _genai_folder(_BUILD / "artifact", python["genai"], _BUILD / "genai"),
+        "infinity": model,
+        "embed-anything": _hub_folder(model, _BUILD / "embed-anything"),
+    }
+    peers = {name: Peer(python[name], folder) for name, folder in folders.items()}
     measured, missing = systems(model, _BUILD / "artifact", peers, texts, threads, limit)
     cosines = smallest_cosines(measured, threads)
     report = timed(measured, len(texts), threads, seconds)
@@ -247,8 +272,7 @@ def _measured(number: int, seconds: float) -> dict[str, Any]:
         "systems": kept(measured, cosines, report),
         "missing": missing,
         "environment": report.environment,
-        "fastembed_versions": versions(FASTEMBED, bins["fastembed"]),
-        "genai_versions": versions(GENAI, bins["genai"]),
+        "versions": {name: versions(wanted, bins[name]) for name, wanted in _ENVIRONMENTS.items()},
     }
 
 
