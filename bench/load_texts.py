@@ -104,6 +104,7 @@ def load_infinity(folder: str, texts: Sequence[str], batch_size: int, threads: i
         batch_size=batch_size,
         model_warmup=False,
         compile=False,
+        bettertransformer=False,
     )
     engine = AsyncEmbeddingEngine.from_args(arguments)
     loop = asyncio.new_event_loop()
