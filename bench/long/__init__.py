@@ -2,7 +2,7 @@
 
 models    what is measured: hub configurations that take 8192 tokens
 once      one call in a fresh process: vectors, seconds, memory, under a limit
-parts     the parts of a run: rows, limit, corpus, many
+parts     the parts of a run: rows, further, short, limit, corpus, many
 texts     texts of known lengths
 tables    what was measured, as a page shows it, and how it grows with the length
 """

@@ -17,7 +17,7 @@ from bench.embedders.systems import run_export, size_of, targets_here
 from bench.goals import LIMITS
 from bench.long import parts
 from bench.long.models import CORPUS, FURTHER, LENGTHS, MODELS, SHORT, TINY
-from bench.long.tables import figures, tables
+from bench.long.tables import CORPORA, figures, tables
 from bench.long.texts import documents, short_texts
 from exporter.host.environment import busy_share, environment, load_average
 from poolfold.manifest import read_manifest
@@ -53,8 +53,8 @@ def main(arguments: list[str] | None = None) -> int:
 def measure(kept: dict[str, Any], given: argparse.Namespace) -> None:
     """Add what is measured to what is kept, each with its conditions, and write it at once."""
     threads, wanted = given.threads or default_threads(), given.part or list(PARTS)
-    names = [name for name in given.model or MODELS if {"rows", "short", "limit"} & {*wanted}]
-    names += [CORPUS] if {"corpus", "full"} & {*wanted} and CORPUS not in names else []
+    names = [name for name in given.model or MODELS if {"rows", "further", "short", "limit"} & {*wanted}]
+    names += [CORPUS] if {*CORPORA} & {*wanted} and CORPUS not in names else []
     models = [parts.Model(name, MODELS[name], given.build / name) for name in names]
     models += [parts.Model("tiny", TINY, given.build / "tiny")] if "many" in wanted else []
     for part in (_exports, *(PARTS[name] for name in PARTS if name in wanted)):
@@ -82,10 +82,15 @@ def _exports(models: Sequence[parts.Model], given: argparse.Namespace, threads: 
 def _rows(models: Sequence[parts.Model], given: argparse.Namespace, threads: int) -> Found:
     for model in models:
         if model.embedder is not TINY:
-            wanted = (*LENGTHS, *([FURTHER] if given.longest else []))
-            lengths = [n for n in wanted if n <= model.text.max_seq_length]
+            lengths = [n for n in LENGTHS if n <= model.text.max_seq_length]
             for systems in parts.rows(model, lengths, threads, given.seconds):
                 yield ("rows", model.name), {"systems": systems}
+
+
+def _further(models: Sequence[parts.Model], given: argparse.Namespace, threads: int) -> Found:
+    for model in models:
+        if model.text.max_seq_length >= FURTHER[-1]:
+            yield ("further", model.name), parts.further(model, FURTHER, threads)
 
 
 def _short(models: Sequence[parts.Model], given: argparse.Namespace, threads: int) -> Found:
@@ -121,17 +126,25 @@ def _many(models: Sequence[parts.Model], given: argparse.Namespace, threads: int
             yield ("many",), {"systems": parts.many(model, [short_texts(number) for number in MANY], threads)}
 
 
-PARTS = {"rows": _rows, "short": _short, "limit": _limit, "corpus": _corpus, "full": _full, "many": _many}
+PARTS = {
+    "rows": _rows,
+    "further": _further,
+    "short": _short,
+    "limit": _limit,
+    "corpus": _corpus,
+    "full": _full,
+    "many": _many,
+}
 
 
 def wrong_vectors(kept: Mapping[str, Any]) -> Iterator[str]:
     """Where a vector of ours is farther from what it is held against than its precision allows."""
-    for name, of_model in kept.get("rows", {}).items():
+    for name, of_model in (*kept.get("rows", {}).items(), *kept.get("further", {}).items()):
         for system, of in of_model["systems"].items():
             for shape, at in of["lengths"].items():
-                if system.startswith("poolfold") and at["cosine"] < LIMITS[of["dtype"]]:
+                if system.startswith("poolfold") and at.get("cosine", 1.0) < LIMITS[of["dtype"]]:
                     yield f"{name}, {system}, {shape}: cosine {at['cosine']}, expected {LIMITS[of['dtype']]} or more"
-    for part in ("corpus", "full", "many"):
+    for part in (*CORPORA, "many"):
         for of in kept.get(part, {}).get("systems", []):
             if of["system"].startswith("poolfold") and of.get("cosine", 1.0) < LIMITS["fp32"]:
                 yield f"{part}, {of['system']}: cosine {of['cosine']}, expected {LIMITS['fp32']} or more"
@@ -159,7 +172,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--part", action="append", choices=PARTS, help="only this one; repeats")
     parser.add_argument("--model", action="append", choices=list(MODELS), help="only this one; repeats")
     parser.add_argument("--kept", action="store_true", help="measure what was exported before")
-    parser.add_argument("--longest", action="store_true", help=f"rows of {FURTHER} tokens too, where taken")
     parser.add_argument("--seconds", type=float, default=120, help="for the windows in a precision (default: 120)")
     parser.add_argument("--documents", type=int, default=300, help="of the corpus (default: 300)")
     parser.add_argument("--peer-minutes", type=float, default=20, help="that the corpus may take it (default: 20)")

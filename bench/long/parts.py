@@ -20,7 +20,7 @@ from poolfold.errors import first_line
 from poolfold.manifest import Text, read_manifest
 
 LIMIT_BYTES, MOST_BYTES = 4 << 30, 20 << 30
-"""Of private memory: in the part `limit`, and of any system with the corpus."""
+"""Of private memory: in the part `limit`, and of calls of minutes."""
 BATCH = 32
 """poolfold's and sentence-transformers' default."""
 OURS_OF_TEXTS, PEER = "poolfold onnxruntime fp32", "sentence-transformers"
@@ -56,9 +56,8 @@ def rows(model: Model, lengths: Sequence[int], threads: int, seconds: float) -> 
     """One row of each length, in turns; then each system with each length in a fresh process.
 
     Yields:
-        After each precision all that was found so far: by system, its baseline and of each length the times,
-        what memory the model and what the call added, the ratio of the former to the baseline's, and the cosine with
-        PyTorch's fp32 vector.
+        After each precision all that was found so far: by system, its baseline and of each length the times and
+        what `_beside` gives.
     """
     loads = [Workload(f"1x{n}", (_row(model, n),)) for n in lengths]
     found: dict[str, Any] = {}
@@ -78,12 +77,25 @@ def rows(model: Model, lengths: Sequence[int], threads: int, seconds: float) -> 
                 base.setdefault(load.name, alone)
                 of_length[load.name] = {
                     **times[system.name][load.name],
-                    **alone.numbers(),
-                    "memory_ratio": _ratio(alone, base[load.name]),
-                    "cosine": smallest_cosine([alone.vectors], [wanted[load.name].vectors]),
+                    **_beside(alone, base[load.name], wanted[load.name]),
                 }
             found[system.name] = {"dtype": dtype, "baseline": systems[0].name, "lengths": of_length}
         yield dict(found)
+
+
+def further(model: Model, lengths: Sequence[int], threads: int) -> dict[str, Any]:
+    """Rows that take minutes, in fp32: each system called once with each length, in a fresh process; or why not."""
+    systems = [pytorch(model.embedder, model.checkpoint, "fp32")]
+    systems += [ours(model.embedder, model.artifact, target, of) for target, of in targets_here() if of == "fp32"]
+    found: dict[str, Any] = {s.name: {"dtype": s.dtype, "baseline": systems[0].name, "lengths": {}} for s in systems}
+    for tokens in lengths:
+        base = None
+        for system in systems:
+            alone, told = _tried(system, _row(model, tokens), threads, limit_bytes=MOST_BYTES)
+            base = base or alone
+            beside = _beside(alone, base, base) if alone and base else {}
+            found[system.name]["lengths"][f"1x{tokens}"] = {"told": told, **beside}
+    return {"limit_bytes": MOST_BYTES, "systems": found}
 
 
 def short(model: Model, lengths: Sequence[int], threads: int, seconds: float) -> dict[str, Any]:
@@ -191,6 +203,15 @@ def _row(model: Model, tokens: int) -> Batch:
     """One row of random letters, int64 [1, tokens] each."""
     letters = np.arange(2, 258, dtype=np.int64)
     return filled([tokens], letters, model.text, np.random.default_rng(_SEED))
+
+
+def _beside(alone: Once, base: Once, wanted: Once) -> dict[str, Any]:
+    """What a call gave, the ratio of its memory to the baseline's, and its cosine with PyTorch's fp32 vector."""
+    return {
+        **alone.numbers(),
+        "memory_ratio": _ratio(alone, base),
+        "cosine": smallest_cosine([alone.vectors], [wanted.vectors]),
+    }
 
 
 def _ones(rows: int) -> Batch:

@@ -10,7 +10,7 @@ from bench import markdown
 from exporter.measure.quartiles import Quartiles
 
 _GIB = 1 << 30
-_CORPORA = {"corpus": "corpus", "full": "documents of the limit"}
+CORPORA = {"corpus": "corpus", "full": "documents of the limit"}
 """Parts that embed documents, and what heads their tables."""
 
 Pick = Callable[[Mapping[str, Any]], float | None]
@@ -18,17 +18,17 @@ Pick = Callable[[Mapping[str, Any]], float | None]
 
 def tables(kept: Mapping[str, Any]) -> str:
     """The tables of all parts that were measured."""
-    made = _exports(kept), _times(kept), _memory(kept), _images(kept), _short(kept), _limit(kept)
-    made += *(_corpus(kept, *part) for part in _CORPORA.items()), _many(kept)
+    made = _exports(kept), _times(kept), _memory(kept), _images(kept), _further(kept), _short(kept), _limit(kept)
+    made += *(_corpus(kept, *part) for part in CORPORA.items()), _many(kept)
     made += (markdown.machines({what: of["environment"] for what, of in _measured(kept)}),)
     return "\n\n".join(table for table in made if table)
 
 
 def _measured(kept: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """What was measured at one time, by name."""
-    for part in ("rows", "short", "limit"):
+    for part in ("rows", "further", "short", "limit"):
         yield from ((f"{part} of {name}", of) for name, of in _found(kept, part))
-    yield from ((part, kept[part]) for part in (*_CORPORA, "many") if part in kept)
+    yield from ((part, kept[part]) for part in (*CORPORA, "many") if part in kept)
 
 
 FIGURES = ("seconds", "MiB")
@@ -112,6 +112,19 @@ def _images(kept: Mapping[str, Any]) -> str:
     return "\n".join(f"![{name} over tokens](../bench/results/{name}.png)" for name in names)
 
 
+def _further(kept: Mapping[str, Any]) -> str:
+    return _table(
+        ["model", "one call", "tokens", "s", "of the first", "MiB", "of the first", "cosine with the first"],
+        (
+            [name, system, _tokens(shape), *((_no(at), "", "", "", "") if at["told"] else _called(at, base))]
+            for name, of_model in _found(kept, "further")
+            for system, of in of_model["systems"].items()
+            for shape, at in of["lengths"].items()
+            for base in [of_model["systems"][of["baseline"]]["lengths"][shape]]
+        ),
+    )
+
+
 def _short(kept: Mapping[str, Any]) -> str:
     shapes = sorted({s for _, m in _found(kept, "short") for of in m["systems"].values() for s in of}, key=_tokens)
     return _table(
@@ -146,7 +159,7 @@ def _corpus(kept: Mapping[str, Any], part: str, head: str) -> str:
                 *(
                     (_no(of), "", "", "")
                     if of["told"]
-                    else (*_plain(of, f"{of['texts_per_s']:.2f}", of["peak_bytes"]), _below_one(of["cosine"]))
+                    else (*_plain(of, f"{of['texts_per_s']:.3g}", of["peak_bytes"]), _below_one(of["cosine"]))
                 ),
             ]
             for of in kept.get(part, {}).get("systems", [])
@@ -223,6 +236,14 @@ def _mib(at: Mapping[str, Any] | None) -> str:
 def _power(lengths: Mapping[str, Mapping[str, Any]], pick: Pick) -> str:
     found = slope(lengths, pick)
     return "unknown" if found is None else f"n^{found:.2f}"
+
+
+def _called(at: Mapping[str, Any], base: Mapping[str, Any]) -> tuple[str, ...]:
+    """Seconds, MiB and cosine of one call, each beside the baseline's where that has any."""
+    of_time = f"{at['seconds'] / base['seconds']:.2f}" if "seconds" in base else ""
+    of_memory = "" if at["memory_ratio"] is None else f"{at['memory_ratio']:.2f}"
+    size = markdown.mib(at["increase_bytes"])
+    return f"{at['seconds']:.1f}", of_time, size, of_memory, _below_one(at["cosine"])
 
 
 def _plain(of: Mapping[str, Any], first: str, size: int | None) -> tuple[str, str, str]:
