@@ -58,7 +58,8 @@ def read_measure(given: Any) -> str:
     if measure is None:
         return "cosine"
     if measure not in MEASURES:
-        raise InputError(f"similarity_fn_name is {measure!r}; expected one of {', '.join(MEASURES)}.")
+        why = " It compares vectors of tokens, as a MultiVectorEncoder gives them." if measure == "maxsim" else ""
+        raise InputError(f"similarity_fn_name is {measure!r}; expected one of {', '.join(MEASURES)}.{why}")
     return str(measure)
 
 
