@@ -1,8 +1,9 @@
 """`make bench-text`: texts to vectors, tokenising included: poolfold beside other programs that embed texts.
 
 MiniLM's mean over paragraphs of docstrings, all at once and one at a time, every system in a process of its own with
-the same number of threads. Their vectors are held against sentence-transformers' before anything is timed: all do the
-same work. Writes bench/results/text.json and README's table. Method and reading: bench/README.md.
+the same number of threads. Vectors of the first texts are held against sentence-transformers' before anything is timed:
+all do the same work. Writes bench/results/text.json, a run for each kind of processor, and README's tables. Method and
+reading: bench/README.md.
 """
 
 import argparse
@@ -44,9 +45,12 @@ BEGIN, END = "<!-- what `make bench-text` measured: begin -->", "<!-- what `make
 BASELINE, ONE = "sentence-transformers", "1 text"
 _BUILD = Path("build/bench/text")
 _MEAN = "mean"
-_LIBRARIES = ("sklearn", "scipy", "networkx", "matplotlib")
 _BATCH, _FASTEMBED_BATCH = 32, 256
 """poolfold's and sentence-transformers' default, and fastembed's."""
+_KEPT = 1200
+"""Fewer texts are not kept."""
+_COMPARED = 600
+"""Texts whose vectors are held against sentence-transformers'."""
 
 
 _ENVIRONMENTS = {
@@ -111,7 +115,7 @@ def systems(
 
 
 def smallest_cosines(measured: Sequence[System], threads: int) -> dict[str, float]:
-    """Each system's smallest cosine with the first one's vector of the same text.
+    """Each system's smallest cosine with the first one's vector of the same text, among the first texts.
 
     Raises:
         CheckFailed: a system does other work than the first one.
@@ -120,7 +124,10 @@ def smallest_cosines(measured: Sequence[System], threads: int) -> dict[str, floa
     wanted = None
     for system in measured:
         print(f"vectors of {system.name}", file=sys.stderr)
-        request = ("bench.load_texts:vectors", system.load, dict(system.arguments), threads)
+        texts = system.arguments["texts"]
+        assert isinstance(texts, list)
+        arguments = {**system.arguments, "texts": texts[:_COMPARED]}
+        request = ("bench.load_texts:vectors", system.load, arguments, threads)
         with OwnProcess(*request, python=system.python, quiet=True) as process:
             vectors = process.result()
         wanted = vectors if wanted is None else wanted
@@ -171,8 +178,16 @@ def kept(measured: Sequence[System], cosines: Mapping[str, float], report: Laten
     ]
 
 
-def readme_table(found: Mapping[str, Any]) -> str:
-    """What stands between the markers of README.md."""
+def readme_tables(kept: Mapping[str, Mapping[str, Any]]) -> str:
+    """What stands between the markers of README.md: instructions of a processor -> its run, the most capable first."""
+    told = (
+        f"Median [quartiles] of the rounds. *ms*: one text a call, each of another length. *faster*: over {BASELINE}; "
+        "`?` marks what other programs disturbed. *MiB*: what model and texts add to the process."
+    )
+    return "\n\n".join([told, *(_table(kept[name]) for name in sorted(kept, key=len, reverse=True))])
+
+
+def _table(found: Mapping[str, Any]) -> str:
     rows = [
         [
             row["system"],
@@ -187,10 +202,9 @@ def readme_table(found: Mapping[str, Any]) -> str:
     ]
     texts, environment = found["texts"], found["environment"]
     told = (
-        f"Texts a second, tokenising included, median [quartiles] of {found['rounds']} rounds: {texts['number']} "
-        f"paragraphs of {texts['tokens'] / texts['number']:.0f} tokens on average, {found['model']}, "
-        f"{found['threads']} threads, {environment['cpu']}. *ms*: one text a call, each of another length. *faster*: "
-        f"over {BASELINE}; `?` marks what other programs disturbed. *MiB*: what model and texts add to the process."
+        f"{texts['number']} paragraphs of {texts['tokens'] / texts['number']:.0f} tokens on average, {found['model']}, "
+        f"{found['rounds']} rounds, {found['threads']} threads, {environment['cpu']} ({environment['instructions']}), "
+        f"poolfold {environment['versions']['poolfold']}:"
     )
     return f"{told}\n\n{markdown.table(['system', 'texts/s', 'faster', 'one text, ms', 'faster', 'MiB'], rows)}"
 
@@ -229,22 +243,24 @@ def _hub_folder(model: Path, folder: Path) -> Path:
 
 
 def main() -> None:
-    """Measure, write the result and README's table, print the table."""
+    """Measure, write the result and README's tables, print its own."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--texts", type=int, default=1200, help="how many; fewer are not kept (default: 1200)")
+    parser.add_argument("--texts", type=int, default=5000, help=f"{_KEPT} at least to be kept (default: 5000)")
     parser.add_argument("--seconds", type=float, default=60, help="for the windows (default: 60)")
     given = parser.parse_args()
     result = _measured(given.texts, given.seconds)
-    if given.texts >= parser.get_default("texts"):
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-        markdown.between(README, BEGIN, END, readme_table(result))
-    print(readme_table(result))
+    if given.texts >= _KEPT:
+        kept = json.loads(RESULTS.read_text()) if RESULTS.is_file() else {}
+        kept[result["environment"]["instructions"]] = result
+        RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+        markdown.between(README, BEGIN, END, readme_tables(kept))
+    print(_table(result))
 
 
 def _measured(number: int, seconds: float) -> dict[str, Any]:
     model, threads, busy = installed_minilm(), default_threads(), busy_share()
     spec = read_spec(Source("all-MiniLM-L6-v2", model, None))
-    texts = [text for text, _ in paragraphs(_LIBRARIES)[:number]]
+    texts = [text for text, _ in paragraphs()[:number]]
     lengths = [len(ids) for ids in Tokenizer(spec.tokenizer_json, spec.text, spec.vocab_size).ids(texts, "")]
     bins = {name: environment_of(wanted, Path(f"build/{name}-venv")) for name, wanted in _ENVIRONMENTS.items()}
     python = {name: str(folder / "python") for name, folder in bins.items()}
