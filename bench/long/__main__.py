@@ -89,7 +89,7 @@ def _rows(models: Sequence[parts.Model], given: argparse.Namespace, threads: int
 
 def _further(models: Sequence[parts.Model], given: argparse.Namespace, threads: int) -> Found:
     for model in models:
-        if model.text.max_seq_length >= FURTHER[-1]:
+        if model.text.max_seq_length >= FURTHER:
             yield ("further", model.name), parts.further(model, FURTHER, threads)
 
 

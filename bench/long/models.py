@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from bench.embedders.checkpoints import EMBEDDERS, Embedder
 
-LENGTHS, FURTHER = (512, 2048, 8192), (8192, 16384)
+LENGTHS, FURTHER = (512, 2048, 8192), 16384
 """Tokens of one row; FURTHER of models that take as many, one call a system."""
 SHORT = 16, 128, 512
 """Tokens of rows that are computed without slices in either graph."""

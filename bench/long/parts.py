@@ -83,18 +83,21 @@ def rows(model: Model, lengths: Sequence[int], threads: int, seconds: float) -> 
         yield dict(found)
 
 
-def further(model: Model, lengths: Sequence[int], threads: int) -> dict[str, Any]:
-    """Rows that take minutes, in fp32: each system called once with each length, in a fresh process; or why not."""
+def further(model: Model, tokens: int, threads: int) -> dict[str, Any]:
+    """A row that takes minutes, in fp32: each system called once, in a fresh process; or why not."""
     systems = [pytorch(model.embedder, model.checkpoint, "fp32")]
     systems += [ours(model.embedder, model.artifact, target, of) for target, of in targets_here() if of == "fp32"]
-    found: dict[str, Any] = {s.name: {"dtype": s.dtype, "baseline": systems[0].name, "lengths": {}} for s in systems}
-    for tokens in lengths:
-        base = None
-        for system in systems:
-            alone, told = _tried(system, _row(model, tokens), threads, limit_bytes=MOST_BYTES)
-            base = base or alone
-            beside = _beside(alone, base, base) if alone and base else {}
-            found[system.name]["lengths"][f"1x{tokens}"] = {"told": told, **beside}
+    found: dict[str, Any] = {}
+    base = None
+    for system in systems:
+        alone, told = _tried(system, _row(model, tokens), threads, limit_bytes=MOST_BYTES)
+        base = base or alone
+        of_length = {"told": told, **(_beside(alone, base, base) if alone and base else {})}
+        found[system.name] = {
+            "dtype": system.dtype,
+            "baseline": systems[0].name,
+            "lengths": {f"1x{tokens}": of_length},
+        }
     return {"limit_bytes": MOST_BYTES, "systems": found}
 
 
