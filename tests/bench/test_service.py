@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import copy
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,8 @@ import pytest
 from bench.service.__main__ import page_table
 from bench.service.clients import load
 from bench.service.soak import failures
+from bench.service.systems import Serving
+from bench.service.workers import together, ways
 
 TEXTS = ["one", "two", "three"]
 VECTORS = np.eye(3, dtype=np.float32)
@@ -29,30 +33,37 @@ GOOD: dict[str, Any] = {
 }
 
 
+@contextlib.asynccontextmanager
+async def service(answer: Any) -> AsyncIterator[int]:
+    """The port of a service of our own, whose vector of a text is `answer(index)`, and which hangs up on None."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await reader.readline():
+            length = 0
+            while (line := await reader.readline()) not in (b"\r\n", b""):
+                if line.startswith(b"content-length"):
+                    length = int(line.split(b":")[1])
+            text = json.loads(await reader.readexactly(length))["input"]
+            vector = answer(TEXTS.index(text))
+            if vector is None:
+                break
+            body = json.dumps({"data": [{"embedding": vector}]}).encode()
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+            assert head.startswith(b"POST /v1/embeddings")
+            await asyncio.sleep(0.001)
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        yield server.sockets[0].getsockname()[1]
+
+
 def answered_by(answer: Any) -> Any:
-    """Load on a service of our own, whose vector of a text is `answer(index)`, and which hangs up on None."""
+    """What four clients of such a service see."""
 
     async def run() -> Any:
-        async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            while head := await reader.readline():
-                length = 0
-                while (line := await reader.readline()) not in (b"\r\n", b""):
-                    if line.startswith(b"content-length"):
-                        length = int(line.split(b":")[1])
-                text = json.loads(await reader.readexactly(length))["input"]
-                vector = answer(TEXTS.index(text))
-                if vector is None:
-                    break
-                body = json.dumps({"data": [{"embedding": vector}]}).encode()
-                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
-                assert head.startswith(b"POST /v1/embeddings")
-                await asyncio.sleep(0.001)
-            writer.close()
-
-        server = await asyncio.start_server(serve, "127.0.0.1", 0)
-        place = server.sockets[0].getsockname()[:2]
-        async with server:
-            return await load(place, TEXTS, VECTORS, clients=4, seconds=0.3, warm=0.05)
+        async with service(answer) as port:
+            return await load(("127.0.0.1", port), TEXTS, VECTORS, clients=4, seconds=0.3, warm=0.05)
 
     return asyncio.run(run())
 
@@ -121,3 +132,21 @@ def test_the_table_has_each_service_at_each_number_of_clients() -> None:
     assert "| 1 | ours | 2 [1, 3] | 2.0 [1.0, 3.0] | 2.0 [1.0, 3.0] | 6 | 300 |" in table
     assert table.index("| 1 | ours") < table.index("| 8 | ours")
     assert "other did not run: it did not start." in table
+
+
+def test_clients_of_several_processes_count_as_one_load() -> None:
+    async def run() -> Any:
+        async with service(lambda index: VECTORS[index].tolist()) as good, service(lambda index: [0.0] * 3) as bad:
+            services = [Serving(str(port), None, port) for port in (good, bad)]  # type: ignore[arg-type]
+            return await together(services, TEXTS, VECTORS, clients=4, seconds=0.3, seed=1)
+
+    found = asyncio.run(run())
+    assert found.lost == 0 and found.wrong > 0
+    assert found.window == 0.3 and len(found.seconds) > 10
+    assert 0 < found.wrong < sum(found.statuses.values()), "one of the two answers rightly"
+
+
+def test_every_way_takes_all_cores() -> None:
+    for count, options in ways(4).values():
+        workers, threads = (int(options[options.index(name) + 1]) for name in ("--workers", "--threads"))
+        assert count * workers * threads == 4
