@@ -134,16 +134,19 @@ def test_the_table_has_each_service_at_each_number_of_clients() -> None:
     assert "other did not run: it did not start." in table
 
 
-def test_clients_of_several_processes_count_as_one_load() -> None:
-    async def run() -> Any:
-        async with service(lambda index: VECTORS[index].tolist()) as good, service(lambda index: [0.0] * 3) as bad:
-            services = [Serving(str(port), None, port) for port in (good, bad)]  # type: ignore[arg-type]
-            return await together(services, TEXTS, VECTORS, clients=4, seconds=0.3, seed=1)
+@pytest.mark.parametrize("second_is_right", [True, False])
+def test_clients_of_several_processes_count_as_one_load(second_is_right: bool) -> None:
+    async def run() -> tuple[Any, Any]:
+        right = lambda index: VECTORS[index].tolist()  # noqa: E731
+        async with service(right) as one, service(right if second_is_right else lambda index: [0.0] * 3) as other:
+            services = [Serving(str(port), None, port) for port in (one, other)]  # type: ignore[arg-type]
+            both = await together(services, TEXTS, VECTORS, clients=4, seconds=0.3, seed=1)
+            return both, await together(services[:1], TEXTS, VECTORS, clients=4, seconds=0.3, seed=1)
 
-    found = asyncio.run(run())
-    assert found.lost == 0 and found.wrong > 0
-    assert found.window == 0.3 and len(found.seconds) > 10
-    assert 0 < found.wrong < sum(found.statuses.values()), "one of the two answers rightly"
+    both, first = asyncio.run(run())
+    assert both.lost == first.lost == first.wrong == 0
+    assert (both.wrong == 0) is second_is_right
+    assert both.window == 0.3 and len(both.seconds) > 10 and sum(both.statuses.values()) > 10
 
 
 def test_every_way_takes_all_cores() -> None:
