@@ -29,8 +29,8 @@ _CHECKS: Mapping[str, tuple[str, Callable[[Rows], npt.NDArray[np.bool_]]]] = {
 
 def refusals(vectors: Rows, output: Output = EMBEDDING) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
     """Each reason to refuse rows of float [rows, dim], in words, with the indices of those rows."""
-    # Squares that add up to a finite number above 0 leave nothing to refuse, and take one look instead of a dozen:
-    # 0.2 ms of a call with one text, whose caches the model has just filled.
+    # Squares that add up to a finite number above 0 leave nothing to refuse, and take one look instead of a dozen: with
+    # caches that the model has just filled, 0.2 ms instead of 0.28.
     squares = np.einsum("ij,ij->i", vectors, vectors)
     if ((squares > 0) & (squares < np.inf)).all():
         return
