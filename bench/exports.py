@@ -123,6 +123,9 @@ def export_ours(checkpoint: Path, folder: Path, ours: Iterable[tuple[str, str]],
     folder.parent.mkdir(parents=True, exist_ok=True)
     _run([sys.executable, "-c", "from exporter.commands.cli import main; main()", *arguments], dict(os.environ))
     unavailable = {entry.name: entry.reason or "" for entry in entries if not entry.available}
+    # What is kept names no folder outside the project.
+    project = Path.cwd()
+    arguments[1] = str(checkpoint.relative_to(project)) if checkpoint.is_relative_to(project) else checkpoint.name
     return Exported(shlex.join(["poolfold", *arguments]), unavailable)
 
 
